@@ -1,0 +1,16 @@
+"""The errors that all layers share: bad input is one sentence, never a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Bad input, told in one sentence: the fault, what was found, the remedy."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a `name` that is not among the `known` ones; it names the nearest."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    guess = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    return InputError(f"Unknown {what} {name!r}{guess} Known: {', '.join(known)}.")

@@ -1,0 +1,141 @@
+"""Ray on this machine or on a cluster, and how many trials fit on it."""
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Tune's tables, loggers and snapshots serve nobody here: our files are the record. Ray reads these when it is imported.
+os.environ |= {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+import ray
+import torch
+import yaml
+
+from model.errors import InputError
+from trainers.command import catch_signals
+
+@dataclass(frozen=True)
+class Slots:
+    """How many trials run at once, and on what."""
+
+    count: int
+    cpus: float
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        """Where a trial's model lives."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def threads(self) -> int:
+        """Threads of a trial: the CPUs that it was given, at least one."""
+        return max(1, int(self.cpus))
+
+
+@contextmanager
+def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
+    """Start Ray on this machine, or join a cluster and ship it the code; leave it at the end.
+
+    Yields:
+        Where Ray's own page is, "host:port", or "" if there is none.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if address:
+        package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
+        context = ray.init(address, runtime_env=package, **quiet)
+    else:
+        # A short path: those of the sockets below it may not be longer than 107 bytes.
+        scratch = tempfile.mkdtemp(prefix="ray-")
+        context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=scratch, **quiet)
+    catch_signals()  # Ray has put handlers of its own in place
+    try:
+        yield context.dashboard_url
+    finally:
+        ray.shutdown()
+        if not address:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]:
+    """Return an `itertools.starmap` whose calls run as Ray tasks, each with a trial's resources."""
+
+    def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        def limited(*given: Any) -> Any:
+            torch.set_num_threads(slots.threads)
+            return function(*given, device=slots.device)
+
+        remote = ray.remote(limited).options(num_cpus=slots.cpus, num_gpus=slots.gpus)
+        return ray.get([remote.remote(*given) for given in arguments])
+
+    return call
+
+
+def machine() -> list[dict[str, float]]:
+    """List the resources of this machine as Ray would count them: one node."""
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+
+
+def nodes() -> list[dict[str, float]]:
+    """List the resources of the cluster's live nodes, or of all that its autoscaler may start."""
+    bootstrap = Path.home() / "ray_bootstrap_config.yaml"  # `ray up` leaves the cluster's configuration on the head
+    if not bootstrap.exists():
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    config = yaml.safe_load(bootstrap.read_text())
+    found = []
+    for kind, node in config.get("available_node_types", {}).items():
+        head = kind == config["head_node_type"]
+        found += [node["resources"]] * (1 if head else node.get("max_workers", config["max_workers"]))
+    return found
+
+
+def choose_slots(
+    nodes: list[dict[str, float]], concurrency: int | None, cpus: float, gpus: float | None
+) -> Slots:
+    """Fit trials onto nodes.
+
+    Args:
+        nodes: resources of each, "CPU" and "GPU".
+        concurrency: trials at once; None for as many as fit.
+        cpus, gpus: of a trial; None GPUs for one if a node has any.
+
+    Raises:
+        InputError: a trial fits on no node, or not as many as asked for.
+    """
+    gpus = gpus if gpus is not None else float(any(node.get("GPU", 0) for node in nodes))
+    room = sum(_room(node, cpus, gpus) for node in nodes)
+    if not room:
+        largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+        raise InputError(
+            f"A trial of {cpus:g} CPUs and {gpus:g} GPUs fits on no node; the largest has {largest.get('CPU', 0):g} CPUs "
+            f"and {largest.get('GPU', 0):g} GPUs. Lower --cpus-per-trial or --gpus-per-trial."
+        )
+    if concurrency and concurrency > room:
+        raise InputError(
+            f"--concurrency {concurrency}: only {room} trials of {cpus:g} CPUs and {gpus:g} GPUs fit at once. "
+            "Lower it, or --cpus-per-trial or --gpus-per-trial."
+        )
+    return Slots(concurrency or room, cpus, gpus)
+
+
+def _room(node: dict[str, float], cpus: float, gpus: float) -> int:
+    fits = [math.floor(node.get("CPU", 0) / cpus)]
+    if gpus:
+        fits.append(math.floor(node.get("GPU", 0) / gpus))
+    return min(fits)

@@ -1,0 +1,151 @@
+"""A prepared run -> a finished search: Tune with our searcher, early stopping and budget."""
+
+import tempfile
+import time
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.stopper import Stopper
+
+from search.cluster import Slots
+from search.halving import goes_on, rungs
+from search.progress import Progress
+from search.runs import RUNNING, Run
+from search.searcher import StudySearcher
+from search.space import Shape, Space
+from search.trainable import SearchTrial
+
+FAILURES = 3
+"""A trial is given up after so many failures without a finished round between them."""
+
+
+class Budget(Stopper):
+    """The time a session may take. `stop_all` stays False: it would skip every trial's ending."""
+
+    def __init__(self, seconds: float | None):
+        """Start the clock at the first look."""
+        self.seconds, self.started = seconds, 0.0
+
+    def start(self) -> None:
+        """Start the clock: Ray's own start does not count."""
+        self.started = time.monotonic()
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, or None without a budget."""
+        return None if self.seconds is None else self.started + self.seconds - time.monotonic()
+
+    def spent(self) -> bool:
+        """Whether no trial may start and no round follow."""
+        return self.seconds is not None and time.monotonic() >= self.started + self.seconds
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self.spent() and not result["last"]
+
+    def stop_all(self) -> bool:
+        """Never: see the class."""
+        return False
+
+
+class RoundHalving(FIFOScheduler):
+    """Successive halving on judged rounds. The rungs are read from the trials' rows, so they survive a restart."""
+
+    def __init__(self, run: Run, rounds: int):
+        """Fill the rungs from the run's trials, in the order in which their rounds ended."""
+        super().__init__()
+        self._metric = "score"
+        self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in rungs(rounds)}
+        ended = [(row["ended"], trial.number, row) for trial in run.trials() for row in trial.rows]
+        for _, number, row in sorted(ended, key=lambda entry: entry[0]):
+            self._enter(number, row)
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Accept: the metric is fixed."""
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop a trial that is not ahead enough at a rung; a round told again is judged as it was the first time."""
+        number = trial.config["number"]
+        self._enter(number, result)
+        rung = self.rungs.get(result["judged"], {})
+        if number not in rung or result["last"]:
+            return TrialScheduler.CONTINUE
+        until = list(rung).index(number) + 1
+        seen = list(rung.values())[:until]
+        return TrialScheduler.CONTINUE if goes_on(seen, rung[number]) else TrialScheduler.STOP
+
+    def debug_string(self) -> str:
+        """Say how full the rungs are."""
+        return f"rungs: { {rung: len(scores) for rung, scores in self.rungs.items()} }"
+
+    def _enter(self, number: int, row: dict[str, Any]) -> None:
+        if row["score"] is not None and row["judged"] in self.rungs:
+            self.rungs[row["judged"]].setdefault(number, row["score"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Forgive(tune.Callback):
+    """Count a trial's failures from its last new round on: lost nodes do not use a trial up."""
+
+    def __init__(self) -> None:
+        """Start without rounds."""
+        self.rounds: dict[int, int] = {}
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Forget earlier failures when a round is new; one that is told again after a failure is not."""
+        number = trial.config["number"]
+        if result["round"] > self.rounds.get(number, 0):
+            self.rounds[number] = result["round"]
+            trial.run_metadata.num_failures = 0
+
+
+def search(
+    run: Run, study: optuna.Study, space: Space, shape: Shape, slots: Slots, *, trials: int, seconds: float | None
+) -> None:
+    """Search until the trials are used up or the budget is; Ray must have been started.
+
+    Raises:
+        KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
+    """
+    budget = Budget(seconds)
+    history = [{"trial": trial.number, **row} for trial in run.trials() for row in trial.rows]
+    ended = sum(trial.state != RUNNING for trial in run.trials())
+    progress = Progress(trials - ended, shape.rounds, history, budget.remaining)
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            SearchTrial,
+            run=run.folder.uri,
+            threads=slots.threads,
+            device=slots.device,
+            dev_rows=run.search["dev_rows"],
+        ),
+        {"cpu": slots.cpus, "gpu": slots.gpus},
+    )
+    budget.start()
+    try:
+        # Tune's own files are scratch: nothing is read from them, and they go when the search ends.
+        with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
+            tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=StudySearcher(study, run, space, shape, trials=trials, spent=budget.spent),
+                    scheduler=RoundHalving(run, shape.rounds),
+                    num_samples=-1,  # the searcher says when it is enough
+                    max_concurrent_trials=slots.count,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=scratch,
+                    verbose=0,
+                    stop=budget,
+                    callbacks=[Forgive(), progress],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
+                ),
+            ).fit()
+    finally:
+        progress.close()

@@ -1,0 +1,91 @@
+"""Members of an ensemble -> their predictions on all of dev and test, and the course's prediction files."""
+
+from collections.abc import Callable, Iterable
+from itertools import starmap
+from typing import Any
+
+import numpy
+
+from model.weights import load_encoder
+from search.combiners import combine
+from search.members import FOLDER, Ensemble, Member
+from search.runs import Run
+from trainers.checkpoint import read_weights
+from trainers.config import TrainConfig
+from trainers.evaluate import evaluate, overall
+from trainers.predictions import submission
+from trainers.scores import METRICS, predictions
+from trainers.tasks import TASKS
+from trainers.train import build
+from trainers.trial import round_name
+
+SPLITS = ("dev", "test")
+ALL_DEV = "all_dev_rows.json"
+
+Each = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
+"""Call a function with each tuple of arguments, in order, here or on many machines: `itertools.starmap` or like it."""
+
+Outputs = dict[str, dict[str, numpy.ndarray]]
+"""Task -> split -> outputs [rows, outputs], all rows of the split in the input's order."""
+
+
+def predict_member(location: str, number: int, round: int, tasks: list[str], device: str = "cpu") -> Outputs:
+    """Load the weights of one round of one trial and predict all dev and test rows of some tasks.
+
+    Args:
+        location: the run's path or URI.
+    """
+    run = Run.open(location)
+    trial = run.trial_folder(number)
+    config = TrainConfig.model_validate(trial.read_json("config.json"))
+    model = build(config, load_encoder(run.local("encoder")))
+    model.load_state_dict(read_weights(trial / "checkpoints" / round_name(round)))
+    model.to(device)
+    corpus = run.corpus()
+    outputs: Outputs = {task: {} for task in tasks}
+    for split in SPLITS:
+        rows = {task: numpy.arange(len(corpus.splits[task][split])) for task in tasks if split in corpus.splits[task]}
+        for task, values in evaluate(model, corpus, split, rows, config.pairs).items():
+            outputs[task][split] = values
+    return outputs
+
+
+def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[str, float]:
+    """Have an ensemble predict all of dev and test, once, and write the course's prediction files.
+
+    Args:
+        each: how the members are called; each is one model to load.
+
+    Returns:
+        What the ensemble scores on all labelled dev rows: task -> metric, and the score.
+    """
+    jobs = _jobs(ensemble)
+    outputs = dict(zip(jobs, each(predict_member, [(*member, tasks) for member, tasks in jobs.items()]), strict=True))
+    corpus, folder = run.corpus(), run.folder / FOLDER
+    metrics: dict[str, float] = {}
+    for task, members in ensemble.members.items():
+        for split in outputs[_key(members[0])][task]:
+            found = [(outputs[_key(member)][task][split], member.weight) for member in members]
+            kind, rows = TASKS[task].kind, corpus.splits[task][split]
+            combined = combine(ensemble.rules[task], [(predictions(kind, values), weight) for values, weight in found])
+            name = f"predictions/{TASKS[task].submission}-{split}-output.csv"
+            folder.write(name, submission(TASKS[task], rows.ids, combined))
+            if split == "dev":
+                labelled = numpy.isfinite(rows.labels)
+                metrics[task] = float(METRICS[kind](combined[labelled], rows.labels[labelled]))
+    metrics["score"] = overall(metrics)
+    folder.write_json(ALL_DEV, metrics)
+    return metrics
+
+
+def _jobs(ensemble: Ensemble) -> dict[tuple[str, int, int], list[str]]:
+    """List each model to load once, with all tasks that it predicts."""
+    jobs: dict[tuple[str, int, int], list[str]] = {}
+    for task, members in ensemble.members.items():
+        for member in members:
+            jobs.setdefault(_key(member), []).append(task)
+    return jobs
+
+
+def _key(member: Member) -> tuple[str, int, int]:
+    return member.run, member.trial, member.round

@@ -1,0 +1,131 @@
+"""What was asked on the command line -> a run directory that is ready to be searched."""
+
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from model.errors import InputError
+from model.weights import Pretrained, load_encoder, read_public, save_encoder
+from search.runs import SEARCH, Run
+from search.space import Shape, Space, check_space, load_space
+from trainers.data import Corpus, prepare
+from trainers.files import Folder, publish
+from trainers.train import DEV_ROWS
+from trainers.trial import STATES
+
+DEFAULTS: dict[str, Any] = {"data": "sample", "rows": None, "encoder": "minilm", "seed": 0, "dev_rows": DEV_ROWS}
+"""What a search is made of, beside its space. A resumed one takes them from its `search.json`."""
+
+FLOATS = 3
+"""Numbers that a full state holds per parameter: the weight and AdamW's two moments."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that may be searched."""
+
+    run: Run
+    space: Space
+    shape: Shape
+    notes: list[str]
+    """Lines for the user: what was read."""
+
+
+def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], resume: bool, slots: int) -> Prepared:
+    """Check all that was asked, then write the run directory; an existing one is checked against what is asked.
+
+    Args:
+        asked: the keys of `DEFAULTS`; None for what was left open.
+        slots: trials at once, for which there must be room on the disk.
+
+    Raises:
+        InputError: anything of it is wrong; nothing has been written then.
+    """
+    space = load_space(space_path)
+    if location.exists(SEARCH):
+        return _existing(Run(location), space, asked, resume)
+    if resume:
+        raise InputError(f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it.")
+    settings = {name: value if asked[name] is None else asked[name] for name, value in DEFAULTS.items()}
+    pretrained = read_public(settings["encoder"])
+    directory, notes = prepare(settings["data"], pretrained.tokenizer, rows=settings["rows"], seed=settings["seed"])
+    corpus = Corpus.open(directory)
+    shape = check_space(space, corpus)
+    _check_disk(location, pretrained, slots)
+    search = settings | {
+        "name": location.name,
+        "space": str(space_path),
+        "space_source": space.source,
+        "tasks": list(shape.tasks),
+        "rounds": shape.rounds,
+        "fingerprint": corpus.fingerprint,
+        "versions": {name: version(name) for name in ("torch", "ray", "optuna")} | {"python": platform.python_version()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        publish(directory, location / "corpus")
+        with tempfile.TemporaryDirectory() as scratch:
+            save_encoder(Path(scratch), pretrained)
+            publish(Path(scratch), location / "encoder")
+        location.write_json(SEARCH, search)  # last: a run exists when this file does
+    except OSError as error:
+        raise InputError(f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written.") from error
+    return Prepared(Run(location), space, shape, notes)
+
+
+def _existing(run: Run, space: Space, asked: Mapping[str, Any], resume: bool) -> Prepared:
+    """Check that a run is what is asked for."""
+    name = run.folder.name
+    if not resume:
+        ended = sum(trial.state != "RUNNING" for trial in run.trials())
+        raise InputError(f"Run {name!r} exists with {ended} ended trials. Pass --resume to go on, or another --name.")
+    if space.source != run.search["space_source"]:
+        raise InputError(
+            f"Run {name!r} was made with another space: {run.search['space']} has changed, or {space.path} is not it. "
+            "Restore the file (its text is in search.json), or start a run under another --name."
+        )
+    for key, value in asked.items():
+        if value is not None and value != run.search[key]:
+            option = "--" + key.replace("_", "-")
+            raise InputError(
+                f"Run {name!r} was made with {option} {run.search[key]}, not {value}. "
+                f"Leave {option} out to resume, or start a run under another --name."
+            )
+    if asked["data"] is not None:
+        _check_same_data(run, load_encoder(run.local("encoder")))
+    corpus = run.corpus()
+    ended = sum(trial.state != "RUNNING" for trial in run.trials())
+    return Prepared(run, space, check_space(space, corpus), [f"Resuming {name!r}: {ended} trials have ended."])
+
+
+def _check_same_data(run: Run, pretrained: Pretrained) -> None:
+    search = run.search
+    directory, _ = prepare(search["data"], pretrained.tokenizer, rows=search["rows"], seed=search["seed"])
+    if Corpus.open(directory).fingerprint != search["fingerprint"]:
+        raise InputError(
+            f"The data at {search['data']} are not those that run {search['name']!r} was made with. "
+            "Restore them, or leave --data out to go on with the run's own copy."
+        )
+
+
+def _check_disk(location: Folder, pretrained: Pretrained, slots: int) -> None:
+    """Refuse a start that would fill the disk: every slot holds full states, and one more while it is written."""
+    if not location.local:
+        return
+    weights = sum(tensor.numel() for tensor in pretrained.weights.values())
+    needed = slots * (STATES + 1) * FLOATS * 4 * weights
+    place = location.local
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(
+            f"{place} has {free / 2**30:.1f} GiB free; the checkpoints of {slots} trials at once need "
+            f"{needed / 2**30:.1f} GiB. Free some, or pass another --storage."
+        )

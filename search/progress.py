@@ -1,0 +1,125 @@
+"""Tune's callbacks -> a live table on a terminal, or one line per finished round into a pipe."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rich.console
+import rich.live
+import rich.table
+from ray import tune
+
+
+class Progress(tune.Callback):
+    """Show what runs, the best so far and the time left. Called in Tune's event loop: everything here is cheap."""
+
+    def __init__(self, trials: int, rounds: int, history: list[dict[str, Any]], remaining: Callable[[], float | None]):
+        """Start from the rows of earlier sessions.
+
+        Args:
+            trials: trials of the search, those of earlier sessions included.
+            rounds: judged rounds of a trial.
+            history: rows of rounds that were finished before.
+            remaining: () -> seconds until the time budget is used up, or None.
+        """
+        self.trials, self.rounds, self.remaining = trials, rounds, remaining
+        self.best: dict[str, tuple[float, int]] = {}
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.ended: set[int] = set()
+        self.trained = 0
+        for row in history:
+            self._better(row["trial"], row)
+
+    def setup(self, **info: Any) -> None:
+        """Start the clock and, on a terminal, the live table."""
+        self.started = time.monotonic()
+        self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table) if sys.stdout.isatty() else None
+        if self.live:
+            self.live.start()
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Note a finished round."""
+        number = trial.config["number"]
+        if self.rows.get(number, {}).get("round", 0) >= result["round"]:
+            return
+        self.rows[number] = result
+        self.trained += 1
+        self._better(number, result)
+        if not self.live:
+            figures = " ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+            best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
+            print(
+                f"{self._clock()} trial {number} round {result['round']}: score {_figure(result['score'])} {figures}{best}",
+                flush=True,
+            )
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note a trial that finished or was stopped."""
+        last = trial.last_result
+        if not last["finite"]:
+            how = "failed: not finite"
+        else:
+            how = "finished" if last["last"] else "stopped early"
+        self._end(trial, how)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note a trial that was given up."""
+        self._end(trial, "failed")
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note a trial that lost its worker and will be tried again."""
+        self._say(f"trial {trial.config['number']} lost its worker; it goes on from its last finished round")
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Leave the last table on the terminal."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; also after an interruption, of which Tune tells nobody."""
+        if self.live:
+            self.live.stop()
+
+    def _end(self, trial: Any, how: str) -> None:
+        number = trial.config["number"]
+        self.ended.add(number)
+        row = self.rows.pop(number, None)
+        after = f" after round {row['round']}, score {_figure(row['score'])}" if row else ""
+        self._say(f"trial {number} {how}{after} ({len(self.ended)} ended in this session)")
+
+    def _say(self, text: str) -> None:
+        if self.live:
+            self.live.console.print(f"{self._clock()} {text}")
+        else:
+            print(f"{self._clock()} {text}", flush=True)
+
+    def _better(self, number: int, row: dict[str, Any]) -> None:
+        figures = row["metrics"] | ({} if row["score"] is None else {"score": row["score"]})
+        for name, value in figures.items():
+            if value > self.best.get(name, (float("-inf"), 0))[0]:
+                self.best[name] = value, number
+
+    def _clock(self) -> str:
+        return f"{time.monotonic() - self.started:6.0f}s"
+
+    def _left(self) -> str:
+        """Estimate the time left from the pace so far, as if no more trials were stopped; a budget may end it sooner."""
+        seconds = time.monotonic() - self.started
+        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row["round"] for row in self.rows.values())
+        guess = seconds / self.trained * open_rounds if self.trained else None
+        known = [value for value in (guess, self.remaining()) if value is not None]
+        return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
+
+    def _table(self) -> rich.console.Group:
+        best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
+        title = f"{len(self.ended)} of {self.trials} trials ended; {self._left()}"
+        tasks = sorted({name for row in self.rows.values() for name in row["metrics"]})
+        table = rich.table.Table("trial", "round", "score", *tasks, "loss", title=title)
+        for number, row in sorted(self.rows.items()):
+            cells = [_figure(row["metrics"].get(task)) for task in tasks]
+            table.add_row(str(number), f"{row['round']}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"]))
+        return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,188 @@
+"""The run directory: what the driver writes into it beside the trials' own files, and how all of it is read back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas
+import pyarrow.parquet
+from optuna.distributions import json_to_distribution
+from optuna.trial import TrialState
+
+from model.errors import InputError
+from trainers.checkpoint import best_rounds
+from trainers.data import Corpus
+from trainers.files import Folder, fetch
+from trainers.trial import read_rows, round_name
+
+SEARCH = "search.json"
+TABLE = "trials.parquet"
+STUDY = "study.journal"
+RUNNING = TrialState.RUNNING.name
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial's files, read back."""
+
+    folder: Folder
+    number: int
+    params: dict[str, Any]
+    distributions: dict[str, str]
+    """Name -> Optuna's JSON of the distribution."""
+    state: str
+    """RUNNING until it has ended, then COMPLETE, PRUNED or FAIL."""
+    value: float | None
+    reason: str | None
+    rows: list[dict[str, Any]]
+    """Its finished rounds, in order; of a round that was trained twice the later row."""
+
+    @property
+    def judged(self) -> dict[int, float]:
+        """Count of judged rounds -> score: what the study and the trial scheduler know of the trial."""
+        return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
+
+
+class Run:
+    """A run directory, read back: opening it reads one file, the rest on demand."""
+
+    def __init__(self, folder: Folder):
+        self.folder = folder
+
+    @classmethod
+    def open(cls, name: str, storage: str = "runs") -> "Run":
+        """Open a run by its name under `storage`, its path or its URI.
+
+        Raises:
+            InputError: there is no run of that name.
+        """
+        places = [Folder.at(name), Folder.at(storage) / name]
+        for folder in places:
+            if folder.exists(SEARCH):
+                return cls(folder)
+        known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
+        raise InputError(f"There is no run {name!r}: no {SEARCH} in it. Runs in {storage}: {', '.join(known) or 'none'}.")
+
+    @cached_property
+    def search(self) -> dict[str, Any]:
+        """What was asked: `search.json`."""
+        return self.folder.read_json(SEARCH)
+
+    def trial_folder(self, number: int) -> Folder:
+        """Return the folder of a trial; it may not exist yet."""
+        return self.folder / "trials" / f"{number:05d}"
+
+    def trials(self) -> list[Trial]:
+        """Read all trials, by number; files of trials that go on may have grown at the next call."""
+        folders = [self.folder / "trials" / name for name in (self.folder / "trials").names()]
+        return [_read_trial(folder) for folder in folders if folder.exists("trial.json")]
+
+    def kept(self) -> list[tuple[Trial, int]]:
+        """List (trial, round) of every finished round whose weights are on disk."""
+        found = []
+        for trial in self.trials():
+            saved = set((trial.folder / "checkpoints").names())
+            found += [(trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved]
+        return found
+
+    def corpus(self) -> Corpus:
+        """Open the tokenised data of the run."""
+        return Corpus.open(self.local("corpus"))
+
+    def local(self, name: str) -> Path:
+        """Return a folder of the run as a path on this machine's disk: itself, or a copy in the user's cache."""
+        return fetch(self.folder / name)
+
+    def table(self) -> pandas.DataFrame:
+        """Return all rounds of all trials, a row each; a trial without a finished round has one row without `round`."""
+        return pandas.DataFrame([row for trial in self.trials() for row in _table_rows(trial)])
+
+
+def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str) -> None:
+    """Write what a trial is, before any worker starts on it."""
+    record = {
+        "number": trial.number,
+        "params": trial.params,
+        "distributions": {
+            name: optuna.distributions.distribution_to_json(distribution)
+            for name, distribution in trial.distributions.items()
+        },
+        "state": RUNNING,
+        "value": None,
+        "reason": None,
+    }
+    folder.write_json("trial.json", record)
+    folder.write("config.json", config)
+
+
+def end_trial(folder: Folder, state: TrialState, value: float | None, reason: str) -> None:
+    """Write how a trial ended; its full states go, because nothing will resume it."""
+    folder.write_json(
+        "trial.json", folder.read_json("trial.json") | {"state": state.name, "value": value, "reason": reason}
+    )
+    for name in (folder / "checkpoints").names():
+        (folder / "checkpoints" / name).delete("state.pt")
+
+
+def prune(run: Run, trials: Iterable[Trial]) -> None:
+    """Delete the weights of ended trials' rounds that are not among the run's best."""
+    rows = {(trial.number, row["round"]): row for trial in trials for row in trial.rows}
+    keep = best_rounds(rows)
+    for trial in trials:
+        for row in trial.rows if trial.state != RUNNING else []:
+            if (trial.number, row["round"]) not in keep:
+                (trial.folder / "checkpoints").delete(round_name(row["round"]))
+
+
+def write_table(run: Run) -> None:
+    """Write `trials.parquet` anew from the trials' files."""
+    table = pyarrow.Table.from_pandas(run.table(), preserve_index=False)
+    with run.folder.writing(TABLE) as file:
+        pyarrow.parquet.write_table(table, file)
+
+
+def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
+    """Fill a study, a new one in memory by default, with the trials that the run's files tell of."""
+    study = study or optuna.create_study(direction="maximize")
+    for trial in run.trials():
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState[trial.state],
+                value=trial.value,
+                params=trial.params,
+                distributions={name: json_to_distribution(text) for name, text in trial.distributions.items()},
+                intermediate_values=trial.judged,
+            )
+        )
+    return study
+
+
+def _read_trial(folder: Folder) -> Trial:
+    record = folder.read_json("trial.json")
+    return Trial(
+        folder,
+        record["number"],
+        record["params"],
+        record["distributions"],
+        record["state"],
+        record["value"],
+        record["reason"],
+        read_rows(folder),
+    )
+
+
+def _table_rows(trial: Trial) -> list[dict[str, Any]]:
+    same = {"trial": trial.number, "state": trial.state, "error": trial.reason if trial.state == "FAIL" else None}
+    params = {f"params.{name}": value for name, value in trial.params.items()}
+    columns = ("round", "score", "loss", "examples", "tokens", "steps")
+    seconds = ("train_seconds", "eval_seconds", "save_seconds")
+    rows = [
+        {name: row[name] for name in columns}
+        | row["metrics"]
+        | {name: row[name] for name in (*seconds, "ended", "node")}
+        for row in trial.rows
+    ]
+    return [same | row | params for row in rows or [dict.fromkeys((*columns, *seconds, "ended", "node"))]]

@@ -1,0 +1,165 @@
+"""An Optuna study as Tune's searcher, and the one place where a trial ends."""
+
+import warnings
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from model.errors import InputError
+from search.runs import RUNNING, Run, Trial, end_trial, prune, start_trial
+from search.space import Shape, Space, call, shape_of
+from trainers.config import TrainConfig
+from trainers.seeds import seed_of
+from trainers.trial import read_rows
+
+
+def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
+    """Name how a trial ended; RUNNING means that it was interrupted, to be continued."""
+    if error or (result and not result["finite"]):
+        return TrialState.FAIL
+    if not result:
+        return TrialState.RUNNING
+    return TrialState.COMPLETE if result["last"] else TrialState.PRUNED
+
+
+def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """Return the Optuna sampler of one trial.
+
+    One seed for all would repeat itself: a resumed search would draw its first points again.
+    """
+    with warnings.catch_warnings():
+        # Without `group`, parameters that not every trial has are sampled independently; it is still marked experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed_of(seed, number, "sampler") % 2**32, group=True, multivariate=True)
+
+
+class StudySearcher(Searcher):
+    """Ask a study for configs, and tell it the truth about them. All that it knows can be rebuilt from the run."""
+
+    def __init__(self, study: optuna.Study, run: Run, space: Space, shape: Shape, *, trials: int, spent: Any):
+        """Take over a study whose trials are those of the run.
+
+        Args:
+            shape: what every config's rounds must look like.
+            trials: how many to start in all, those of earlier sessions included.
+            spent: () -> bool, whether a budget is used up, so that no trial starts.
+        """
+        super().__init__(metric="score", mode="max")
+        self.study, self.run, self.space, self.shape = study, run, space, shape
+        self.count, self.spent = trials, spent
+        self.corpus = run.corpus()
+        self.trials = {trial.number: trial for trial in run.trials()}
+        self.live: dict[str, optuna.Trial] = {}
+        for frozen in self._frozen(TrialState.RUNNING):
+            trial = self.trials.get(frozen.number)
+            if trial and trial.state != RUNNING:  # its end was written, but the driver died before it told the study
+                self.study.tell(frozen.number, trial.value, TrialState[trial.state])
+        self.unfinished = [optuna.Trial(study, frozen._trial_id) for frozen in self._frozen(TrialState.RUNNING)]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Hand out a trial: first those that were interrupted, under their own numbers, then new ones."""
+        if self.spent() or (not self.unfinished and self._started() >= self.count):
+            return Searcher.FINISHED
+        trial = self.unfinished.pop(0) if self.unfinished else self._ask()
+        folder = self.run.trial_folder(trial.number)
+        try:
+            config = self._config(trial)
+        except optuna.TrialPruned:
+            self._end(trial, TrialState.PRUNED, None, "infeasible by the space")
+            return None  # Tune asks again
+        except InputError as error:
+            self._end(trial, TrialState.FAIL, None, str(error))
+            return None
+        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+        text = config.model_dump_json(indent=2)
+        if not folder.exists("trial.json"):
+            start_trial(folder, frozen, text)
+        self.live[trial_id] = trial
+        for row in read_rows(folder):  # what the trial did after the study last heard of it
+            self._report(trial, row)
+        return {"number": trial.number, "folder": folder.uri, "train": text}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Note a finished round."""
+        self._report(self.live[trial_id], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Note how a trial ended. Tune hands the last round of a stopped trial to this method only."""
+        if trial_id not in self.live:
+            return
+        if result:
+            self.on_trial_result(trial_id, result)
+        trial, state = self.live.pop(trial_id), ending(result, error)
+        if state == TrialState.RUNNING:
+            self.unfinished.append(trial)
+            return
+        record = self._record(trial)
+        value = max(record.judged.values()) if state == TrialState.COMPLETE else None
+        self._end(trial, state, value, self._reason(state, record, error))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the study is the state, and it is saved."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: a search is resumed by a new Tuner on the same study."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # keeps the study, whose URL may hold a password, out of Tune's pickles
+
+    def _frozen(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def _started(self) -> int:
+        return sum(frozen.state != TrialState.WAITING for frozen in self.study.get_trials(deepcopy=False))
+
+    def _ask(self) -> optuna.Trial:
+        waiting = self._frozen(TrialState.WAITING)
+        number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = sampler(self.run.search["seed"], number)
+        return self.study.ask()
+
+    def _config(self, trial: optuna.Trial) -> TrainConfig:
+        config = prepared(call(self.space, trial), self.run.search)
+        shape = shape_of(config, self.corpus)
+        if not shape.matches(self.shape):
+            raise InputError(f"{self.space.path}: the rounds of this trial, {shape}, are not those of the search, {self.shape}.")
+        return config
+
+    def _record(self, trial: optuna.Trial) -> Trial:
+        folder = self.run.trial_folder(trial.number)
+        return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
+
+    def _report(self, trial: optuna.Trial, row: dict[str, Any]) -> None:
+        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        if row["score"] is not None and row["judged"] not in known:
+            trial.report(row["score"], row["judged"])
+
+    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, reason: str) -> None:
+        """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
+        folder = self.run.trial_folder(trial.number)
+        if not folder.exists("trial.json"):
+            start_trial(folder, self.study.get_trials(deepcopy=False)[trial.number], "")
+        end_trial(folder, state, value, reason)
+        self.study.tell(trial, value, state)
+        self.trials[trial.number] = Trial(
+            folder, trial.number, trial.params, {}, state.name, value, reason, read_rows(folder)
+        )
+        prune(self.run, self.trials.values())
+
+    def _reason(self, state: TrialState, record: Trial, error: bool) -> str:
+        if error:
+            text = record.folder.read("error.txt").decode() if record.folder.exists("error.txt") else ""
+            return text.strip().splitlines()[-1] if text else "its worker was lost three times without a finished round"
+        if state == TrialState.FAIL:
+            return f"loss or weights were not finite in round {record.rows[-1]['round']}"
+        if state == TrialState.COMPLETE:
+            return "finished"
+        return "budget used up" if self.spent() else f"stopped early after round {record.rows[-1]['round']}"
+
+
+def prepared(config: TrainConfig, search: dict[str, Any]) -> TrainConfig:
+    """Return a space's config with what the command line selects: one encoder and one seed for the whole search."""
+    return config.replace(encoder=search["encoder"], seed=search["seed"])

@@ -1,0 +1,224 @@
+"""Candidates' predictions of one task, and labels -> which candidates form the ensemble, and with what weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from search.combiners import COMBINERS, Combiner, combine
+from search.running import RUNNING
+from trainers.scores import METRICS
+from trainers.tasks import Kind
+
+START = 5
+"""The best candidates, with which forward selection begins and of which a soft vote consists."""
+DRAWS = 50
+BAGS = 20
+MEMBERS = 10
+"""The most that Caruana's selection ends with: each costs a pass over dev and test, and later every request."""
+TINY = 1e-7
+"""Least probability that a loss believes: one sure mistake must not outweigh all other rows."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """What an ensemble of one task may be made of."""
+
+    kind: Kind
+    predictions: np.ndarray
+    """[candidates, rows, width], float32: probabilities or values."""
+    labels: np.ndarray
+    """[rows]"""
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def rows(self, chosen: np.ndarray) -> "Library":
+        """Return the library on some of the rows: row numbers, or a mask [rows]."""
+        return replace(self, predictions=self.predictions[:, chosen], labels=self.labels[chosen])
+
+    def candidates(self, chosen: list[int]) -> "Library":
+        """Return the library of some of the candidates."""
+        return replace(self, predictions=self.predictions[chosen])
+
+    def metric(self, predictions: np.ndarray) -> np.ndarray:
+        """Score predictions [..., rows, width]."""
+        return METRICS[self.kind](predictions, self.labels)
+
+    def loss(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the mean loss of predictions [..., rows, width], which breaks ties of the metric."""
+        return LOSSES[self.kind](predictions, self.labels)
+
+    @cached_property
+    def metrics(self) -> np.ndarray:
+        """What each candidate scores alone, [candidates]."""
+        return self.metric(self.predictions)
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """What each candidate loses alone, [candidates]."""
+        return self.loss(self.predictions)
+
+    @cached_property
+    def ranking(self) -> np.ndarray:
+        """Candidates from best to worst, [candidates]: by metric, then loss, then number."""
+        return np.lexsort((self.losses, -self.metrics))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An ensemble: what each candidate weighs, and how those that weigh anything combine."""
+
+    weights: np.ndarray
+    """[candidates], not negative; their sum is 1."""
+    rule: str
+    """A name in COMBINERS."""
+
+    def combine(self, predictions: np.ndarray) -> np.ndarray:
+        """Return the ensemble's predictions [rows, width] from the candidates' [candidates, rows, width]."""
+        members = np.flatnonzero(self.weights)
+        return combine(self.rule, ((predictions[member], float(self.weights[member])) for member in members))
+
+
+Strategy = Callable[[Library, np.random.Generator], Selection]
+
+
+def caruana(library: Library, draw: np.random.Generator) -> Selection:
+    """Average the forward selections from random halves of the library, and keep the members that weigh most.
+
+    An average of bags may fall below the best candidate on the rows it was chosen on. Then the selection from the whole
+    library takes its place, which cannot.
+
+    Source: Caruana et al. 2004, Ensemble Selection from Libraries of Models, sections 2.1 to 2.3.
+    """
+    half = (len(library) + 1) // 2
+    bags = [forward_selection(library, draw.permutation(len(library))[:half]) for _ in range(BAGS)]
+    weights = np.mean(bags, axis=0)
+    weights[np.argsort(-weights, kind="stable")[MEMBERS:]] = 0
+    bagged = Selection(weights / weights.sum(), "mean")
+    if library.metric(bagged.combine(library.predictions)) >= library.metrics.max():
+        return bagged
+    return Selection(forward_selection(library, np.arange(len(library))), "mean")
+
+
+def greedy(library: Library, draw: np.random.Generator, *, of_values: str) -> Selection:
+    """Add candidates from best to worst, each once, if the ensemble's metric does not fall: the reports' rule.
+
+    Args:
+        of_values: how the members' values combine; classes are voted on.
+
+    Source: report 000 (mean of values), report 002 (median).
+    """
+    rule = of_values if library.kind == "regression" else "vote"
+    ensemble: Combiner = COMBINERS[rule]()
+    members, best = [], -np.inf
+    for candidate in library.ranking:
+        larger = ensemble.add(library.predictions[candidate], 1.0)
+        reached = library.metric(larger.result())
+        if reached >= best:
+            ensemble, best = larger, reached
+            members.append(candidate)
+    return Selection(_equal_weights(library, members), rule)
+
+
+def soft_vote(library: Library, draw: np.random.Generator) -> Selection:
+    """Average the best few candidates."""
+    return Selection(_equal_weights(library, library.ranking[:START]), "mean")
+
+
+def uniform(library: Library, draw: np.random.Generator) -> Selection:
+    """Average all candidates."""
+    return Selection(_equal_weights(library, library.ranking), "mean")
+
+
+def single(library: Library, draw: np.random.Generator) -> Selection:
+    """Take the best candidate: what ensembles are compared with."""
+    return Selection(_equal_weights(library, library.ranking[:1]), "mean")
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "caruana": caruana,
+    "greedy": partial(greedy, of_values="mean"),
+    "greedy_median": partial(greedy, of_values="median"),
+    "soft_vote": soft_vote,
+    "uniform": uniform,
+    "single": single,
+}
+
+
+def forward_selection(library: Library, available: np.ndarray) -> np.ndarray:
+    """Grow an ensemble from the best few by whichever candidate helps most, drawing with replacement.
+
+    Args:
+        available: numbers of the candidates that may be drawn.
+
+    Returns:
+        [candidates], how often each was drawn up to the first best ensemble, as shares.
+
+    Source: Caruana et al. 2004, sections 2 to 2.2; ties of the metric are broken by the loss.
+    """
+    running = RUNNING[library.kind](library.predictions[available], library.labels)
+    drawn = _distinct_best(library, available)
+    for place in drawn:
+        running.add(place)
+    total = library.predictions[available[drawn]].sum(axis=0, dtype=np.float64)
+    while len(drawn) < START + DRAWS:
+        reached = running.reached()
+        tied = np.flatnonzero(reached == reached.max())
+        if len(tied) > 1:
+            means = (total + library.predictions[available[tied]]) / (len(drawn) + 1)
+            tied = tied[[library.loss(means).argmin()]]
+        drawn.append(int(tied[0]))
+        running.add(drawn[-1])
+        total += library.predictions[available[drawn[-1]]]
+    return _best_prefix(library, available[drawn])
+
+
+def _distinct_best(library: Library, available: np.ndarray) -> list[int]:
+    """Return places in `available` of the best few; a copy of a candidate, which adds nothing, takes no place."""
+    order = library.ranking[np.isin(library.ranking, available)]
+    figures = np.stack([library.metrics[order], library.losses[order]])
+    distinct = (np.diff(figures, axis=1, prepend=np.nan) != 0).any(axis=0)
+    place = np.zeros(len(library), np.int64)
+    place[available] = np.arange(len(available))
+    return place[order[distinct][:START]].tolist()
+
+
+def _best_prefix(library: Library, drawn: np.ndarray) -> np.ndarray:
+    members = np.cumsum(np.isin(np.arange(len(drawn)), np.unique(drawn, return_index=True)[1]))
+    drawn = drawn[members <= MEMBERS]
+    counts = np.arange(1, len(drawn) + 1)[:, None, None]
+    means = (library.predictions[drawn].cumsum(axis=0, dtype=np.float64) / counts).astype(np.float32)
+    best = np.lexsort((library.loss(means), -library.metric(means)))[0]
+    return np.bincount(drawn[: best + 1], minlength=len(library)) / (best + 1)
+
+
+def _equal_weights(library: Library, members: np.ndarray | list[int]) -> np.ndarray:
+    weights = np.zeros(len(library))
+    weights[members] = 1 / len(members)
+    return weights
+
+
+def cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the mean negative log of the labels' probabilities in [..., rows, classes]."""
+    own = predictions[..., np.arange(len(labels)), labels.astype(np.int64)]
+    return -np.log(np.maximum(own, TINY)).mean(axis=-1)
+
+
+def binary_cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the mean negative log of the labels' probabilities, where [..., rows, 1] are those of yes."""
+    own = np.where(labels == 1, predictions[..., 0], 1 - predictions[..., 0])
+    return -np.log(np.maximum(own, TINY)).mean(axis=-1)
+
+
+def squared_error(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the mean squared error of values [..., rows, 1]."""
+    return np.square(predictions[..., 0] - labels).mean(axis=-1)
+
+
+LOSSES: dict[Kind, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "classification": cross_entropy,
+    "binary": binary_cross_entropy,
+    "regression": squared_error,
+}

@@ -1,0 +1,142 @@
+"""A space file -> the function that suggests configs, checked before any worker starts."""
+
+import hashlib
+import importlib.util
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pydantic
+
+from model.errors import InputError
+from trainers.config import TrainConfig, describe
+from trainers.data import Corpus
+from trainers.plan import plan_rounds, plan_steps
+
+TRIED = 20
+"""Random points at which a space is tried before the search starts."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a space file defines."""
+
+    path: Path
+    source: str
+    suggest: Callable[[optuna.trial.BaseTrial], TrainConfig]
+    start: list[dict[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        """Tells one space from another by its text."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all configs of a search must share, so that rounds compare like with like."""
+
+    tasks: tuple[str, ...]
+    rounds: int
+    """Judged rounds of a trial."""
+    examples: int
+    """Examples of a judged round."""
+    slack: int
+    """Examples of the largest step: by so much a round may be longer."""
+
+    def matches(self, other: "Shape") -> bool:
+        """Whether rounds of the two compare: equal but for the last step of a round."""
+        close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
+        return set(self.tasks) == set(other.tasks) and self.rounds == other.rounds and close
+
+
+def load_space(path: Path) -> Space:
+    """Load a space file.
+
+    Raises:
+        InputError: it does not exist, cannot be run or does not define `suggest`.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no space file {path}. Pass one such as spaces/smart.py.")
+    spec = importlib.util.spec_from_file_location("space", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file. A space is a .py file that defines suggest(trial).")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001  a space is the user's code: whatever it raises is told as his
+        raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}") from error
+    suggest = getattr(module, "suggest", None)
+    if not callable(suggest):
+        raise InputError(f"{path} does not define suggest(trial) -> TrainConfig.")
+    start = getattr(module, "START", [])
+    if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
+        raise InputError(f"{path}: START is not a list of parameter dicts.")
+    return Space(path, path.read_text(), suggest, start)
+
+
+def check_space(space: Space, corpus: Corpus, trials: int = TRIED) -> Shape:
+    """Try a space at its START points and at random ones.
+
+    Returns:
+        What all its configs share.
+
+    Raises:
+        InputError: it raises, returns something else than a TrainConfig, a START point does not belong to it, a task is
+            not in the data, or two configs have rounds that cannot be compared.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    points = [optuna.trial.FixedTrial(point) for point in space.start]
+    shapes = [shape_of(call(space, trial), corpus) for trial in [*points, *(study.ask() for _ in range(trials))]]
+    for shape in shapes:
+        if not shape.matches(shapes[0]):
+            raise InputError(
+                f"{space.path}: trials would have rounds that cannot be compared: {shapes[0]} and {shape}. "
+                "Give every config the same tasks, rounds and examples (a stage's `passes` or `examples`)."
+            )
+    return shapes[0]
+
+
+def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
+    """Ask a space for a trial's config.
+
+    Raises:
+        InputError: it raises, or returns something else.
+        optuna.TrialPruned: the space says that this point is infeasible.
+    """
+    try:
+        config = space.suggest(trial)
+        if isinstance(config, TrainConfig):
+            config = TrainConfig.model_validate(dict(config))  # pydantic's own `model_copy` checks nothing
+    except pydantic.ValidationError as error:
+        raise InputError(f"{space.path}: {describe(error)}") from error
+    except (InputError, optuna.TrialPruned):
+        raise
+    except Exception as error:  # noqa: BLE001  a space is the user's code: whatever it raises is told as his
+        raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}") from error
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig.")
+    return config
+
+
+def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
+    """Return what the rounds of a config look like.
+
+    Raises:
+        InputError: it trains a task that the corpus lacks.
+    """
+    plan = plan_steps(config, corpus.train_sizes(config.tasks))
+    judged = [round for round in plan_rounds(config, plan) if round.judged]
+    before = plan[judged[0].start - 1].examples if judged[0].start else 0
+    slack = max(sum(step.rows.values()) for step in plan)
+    return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
+
+
+def _last_line(error: Exception, path: Path) -> str:
+    """Return the error in one line, with the line of the space that raised it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    where = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,53 @@
+"""One trial for Ray Tune: Ray calls, Training answers, files remember. Tune's own checkpoints are off."""
+
+import traceback
+from typing import Any
+
+import torch
+from ray import tune
+
+from model.weights import load_encoder
+from trainers.config import TrainConfig
+from trainers.data import Corpus
+from trainers.files import Folder, fetch
+from trainers.trial import run_trial
+
+
+class SearchTrial(tune.Trainable):
+    """Drive trials one after another in one process, which has mapped the corpus and loaded the encoder once."""
+
+    def setup(self, config: dict[str, Any], run: str = "", threads: int = 1, device: str = "cpu", dev_rows: int = 0):
+        """Open what all trials of this process share.
+
+        Args:
+            run: the run directory's URI.
+            threads: the CPUs that a trial was given; a worker sees all of the machine's.
+        """
+        torch.set_num_threads(threads)
+        self.device, self.dev_rows = device, dev_rows
+        self.corpus = Corpus.open(fetch(Folder.at(run) / "corpus"))
+        self.pretrained = load_encoder(fetch(Folder.at(run) / "encoder"))
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Turn to another trial."""
+        self.folder = Folder.at(new_config["folder"])
+        # Lazy: Tune retries what fails in a step, but not what fails in a reset.
+        self.rows = run_trial(
+            self.folder,
+            TrainConfig.model_validate_json(new_config["train"]),
+            self.corpus,
+            self.pretrained,
+            device=self.device,
+            dev_limit=self.dev_rows,
+        )
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one round."""
+        try:
+            row = next(self.rows)
+        except Exception:
+            self.folder.write("error.txt", traceback.format_exc())
+            raise
+        return {**row, "done": row["last"] or not row["finite"]}

@@ -1,0 +1,43 @@
+"""The project's main space: how strongly, and on which batches, SMART regularises multitask training."""
+
+from typing import Any
+
+import optuna
+
+from trainers.config import TrainConfig
+from trainers.recipes import smart
+
+ROWS = 48
+"""Rows of a step, all tasks together."""
+SCHEDULES = ["smart", "cycle", "shuffle", "simultaneous", "interleaved"]
+
+# The best (lambda_s, dropout) of report 002; its learning rate is for BERT-base, ours is that of the recipe.
+START: list[dict[str, Any]] = [
+    {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 5e-5, "batch_schedule": "smart"}
+    for lambda_s, dropout in [(5.0, 0.1), (5.0, 0.4), (1.0, 0.2)]
+]
+
+
+def suggest(trial: optuna.Trial) -> TrainConfig:
+    """Vary smoothness, dropout, learning rate, batch schedule and, where it has an effect, the batch ratios."""
+    recipe = smart()
+    lambda_s = trial.suggest_float("lambda_s", 0.1, 10, log=True)
+    dropout = trial.suggest_float("dropout", 0.0, 0.5)
+    stage = recipe.stages[0].replace(
+        learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
+        batch_schedule=trial.suggest_categorical("batch_schedule", SCHEDULES),
+    )
+    if stage.batch_schedule == "interleaved":  # elsewhere a ratio would change which rows a step sees, not how many
+        stage = stage.replace(batch_size=_batch_sizes(trial))
+    return recipe.replace(
+        smart=recipe.smart.replace(lambda_s=lambda_s), dropout=dropout, head_dropout=dropout, stages=(stage,)
+    )
+
+
+def _batch_sizes(trial: optuna.Trial) -> dict[str, int]:
+    """Divide a step's rows by ratios to Quora's rows, at least one row for each task."""
+    sst = trial.suggest_float("batch_ratio_sst", 1 / 16, 1, log=True)
+    sts = trial.suggest_float("batch_ratio_sts", 1 / 16, 1, log=True)
+    qqp = ROWS / (1 + sst + sts)
+    sizes = {"sst": max(1, round(qqp * sst)), "sts": max(1, round(qqp * sts))}
+    return sizes | {"qqp": ROWS - sum(sizes.values())}

@@ -1,0 +1,22 @@
+"""Small libraries of candidates whose skill is known."""
+
+import numpy as np
+
+from search.selection import Library
+from trainers.scores import predictions
+from trainers.tasks import Kind
+
+
+def library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float = 1.0, seed: int = 0) -> Library:
+    """Return candidates that see the labels through noise, a part of it common to all; skill 0 is a pure guess."""
+    generator = np.random.default_rng(seed)
+    width = 5 if kind == "classification" else 1
+    if kind == "regression":
+        labels = generator.uniform(0, 5, rows)
+        signal = labels[:, None]
+    else:
+        labels = generator.integers(5 if kind == "classification" else 2, size=rows)
+        signal = np.eye(5)[labels] * 2 if kind == "classification" else 2 * labels[:, None] - 1
+    noise = generator.normal(size=(1, rows, width)) + generator.normal(size=(candidates, rows, width))
+    skills = skill * generator.uniform(0.5, 1, size=(candidates, 1, 1))
+    return Library(kind, predictions(kind, (skills * signal + noise).astype(np.float32)), labels.astype(np.float32))

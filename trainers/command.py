@@ -1,0 +1,49 @@
+"""What every command line shares: how bad input and interruptions are told."""
+
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from model.errors import InputError
+
+
+@contextlib.contextmanager
+def command(module: str, *, resumable: bool = False, extra: tuple[str, ...] = ()) -> Iterator[None]:
+    """Run the body of a command: bad input is one sentence and exit code 2, an interruption exit code 130.
+
+    Args:
+        module: as in `python -m MODULE`.
+        resumable: whether the same command with --resume goes on after an interruption; then it is printed.
+        extra: options whose values were chosen at the start, such as a run's name; the printed command needs them.
+    """
+    catch_signals()
+    try:
+        yield
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nInterrupted; all finished rounds are kept." if resumable else "\nInterrupted.", file=sys.stderr)
+        if resumable:
+            print(f"Go on with: {resume_command(module, extra)}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def catch_signals() -> None:
+    """Make the first SIGINT or SIGTERM a KeyboardInterrupt in the main thread."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def resume_command(module: str, extra: tuple[str, ...]) -> str:
+    """Return the command line that was typed, with `extra` options and --resume."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    return shlex.join(["python", "-m", module, *arguments, *extra, "--resume"])
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not break what ends the program in order
+    raise KeyboardInterrupt

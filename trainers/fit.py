@@ -1,0 +1,72 @@
+"""The command line of a single run: a recipe and data -> a trial's directory, without Ray."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from model.errors import InputError
+from model.weights import read_public
+from trainers.command import command
+from trainers.config import with_values
+from trainers.data import Corpus, prepare
+from trainers.files import Folder
+from trainers.recipes import RECIPES, recipe
+from trainers.trial import run_trial
+
+ABOUT = "fit.json"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(epilog="Example: python -m trainers.fit plain --rows 64 --set stages.0.rounds=2")
+def main(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help=f"One of {', '.join(RECIPES)}.")],
+    data: Annotated[str, typer.Option(help="sample, hub, or a directory with the course's files.")] = "sample",
+    rows: Annotated[int | None, typer.Option(min=1, help="Training rows of each task, sampled; default all.")] = None,
+    encoder: Annotated[str, typer.Option(help="minilm, minilm:LAYERS, a hub id, or a directory.")] = "minilm",
+    values: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field.")] = [],  # noqa: B006  typer copies it
+    out: Annotated[Path | None, typer.Option(help="Default runs/fit/RECIPE-TIME.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+) -> None:
+    """Train one system, round by round, into a directory of its own."""
+    named = () if out else ("--out", f"runs/fit/{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    with command("trainers.fit", resumable=True, extra=named):
+        config = with_values(recipe(name), values).replace(encoder=encoder, seed=seed)
+        folder = Folder.at(out or named[1])
+        pretrained = read_public(encoder)
+        directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=seed)
+        corpus = Corpus.open(directory)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        _claim(folder, {"fingerprint": corpus.fingerprint, "config": config.model_dump(mode="json")}, resume)
+        print(f"Recipe {name} on {device}, encoder {encoder}, data {data}.", *notes, sep="\n")
+        for row in run_trial(folder, config, corpus, pretrained, device=device):
+            metrics = " ".join(f"{task} {value:.4f}" for task, value in row["metrics"].items())
+            score = "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
+            seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
+            print(f"round {row['round']}: score {score} {metrics} ({row['examples']} examples, {seconds:.1f} s)", flush=True)
+        print(folder)
+
+
+def _claim(folder: Folder, about: dict[str, object], resume: bool) -> None:
+    """Write what a directory is for, or check that it is for the same.
+
+    Raises:
+        InputError: it is in use, or for something else.
+    """
+    if not folder.exists(ABOUT):
+        if resume:
+            raise InputError(f"There is no run at {folder} to resume. Leave --resume out to start it.")
+        folder.write_json(ABOUT, about)
+        folder.write_json("config.json", about["config"])
+    elif not resume:
+        raise InputError(f"{folder} holds a run already. Pass --resume to go on, or another --out.")
+    elif folder.read_json(ABOUT) != about:
+        raise InputError(f"{folder} was made with another config or other data. Repeat its command, or pass another --out.")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,31 @@
+"""The base of every config: frozen, checked when made, and nothing in it that has no name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ValidationInfo
+
+from model.errors import unknown
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """A frozen record; an unknown field is an error."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values, checked as if it had been made anew.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or a value not allowed.
+        """
+        return type(self).model_validate({**dict(self), **changes})
+
+
+def known(registry: Mapping[str, Any]) -> Callable[[type, str, ValidationInfo], str]:
+    """Return the check of a field that names an entry of a registry."""
+
+    def check(cls: type, name: str, info: ValidationInfo) -> str:
+        if name not in registry:
+            raise ValueError(str(unknown(str(info.field_name).replace("_", " "), name, registry)))
+        return name
+
+    return check

@@ -1,0 +1,106 @@
+"""One trial in its own directory: resume, train, and record every finished round. A single run is a trial without a search."""
+
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from model.weights import Pretrained
+from trainers.checkpoint import STATE, CheckpointError, best_rounds
+from trainers.config import TrainConfig
+from trainers.data import Corpus
+from trainers.files import Folder
+from trainers.predictions import write_predictions
+from trainers.train import DEV_ROWS, RoundResult, Training
+
+ROWS = "rounds.jsonl"
+STATES = 2
+"""How many full states a living trial keeps: if the newest is damaged, the one before serves."""
+
+
+def read_rows(folder: Folder) -> list[dict[str, Any]]:
+    """Read the rows of a trial's finished rounds, in order; of a round that was trained twice the later row counts."""
+    rows = {row["round"]: row for row in folder.read_lines(ROWS)}
+    return [rows[number] for number in sorted(rows)]
+
+
+def round_name(number: int) -> str:
+    """Name a round's files."""
+    return f"{number:05d}"
+
+
+def run_trial(
+    folder: Folder,
+    config: TrainConfig,
+    corpus: Corpus,
+    pretrained: Pretrained,
+    *,
+    device: str = "cpu",
+    dev_limit: int = DEV_ROWS,
+) -> Iterator[dict[str, Any]]:
+    """Train in a trial's directory and yield the row of each round once its files are written.
+
+    A directory with finished rounds is gone on with: its last row is yielded again first, because whoever listened may
+    have died before he noted it. A checkpoint without a row does not count.
+    """
+    rows = {row["round"]: row for row in read_rows(folder)}
+    if rows:
+        told = rows[max(rows)]
+        yield told
+        if told["last"] or not told["finite"]:
+            return
+    training = _newest(folder, rows, config, corpus, pretrained, device, dev_limit)
+    for result in training:
+        row = rows[result.round] = _record(folder, training, result)
+        _prune(folder, rows)
+        yield row
+
+
+def _newest(folder: Folder, rows: dict[int, Any], config: TrainConfig, *rest: Any) -> Training:
+    corpus, pretrained, device, dev_limit = rest
+    for number in sorted(rows, reverse=True):
+        place = folder / "checkpoints" / round_name(number)
+        if place.exists(STATE):
+            try:
+                return Training(config, corpus, pretrained, resume=place, device=device, dev_limit=dev_limit)
+            except CheckpointError:
+                continue  # the state before it, or the start, gives the same bits a little later
+    return Training(config, corpus, pretrained, device=device, dev_limit=dev_limit)
+
+
+def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str, Any]:
+    """Write a round's predictions, its checkpoint and then its row: a round exists when its row does."""
+    started = time.perf_counter()
+    name = round_name(result.round)
+    for task, outputs in result.predictions.items():
+        ids = training.corpus.splits[task]["dev"].ids
+        chosen = [ids[row] for row in training.rows[task]]
+        write_predictions(folder / "predictions", f"{name}-{task}.parquet", chosen, outputs)
+    if result.finite:
+        training.save(folder / "checkpoints" / name)
+    row = asdict(result)
+    del row["predictions"]
+    row |= {
+        "save_seconds": time.perf_counter() - started,
+        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "node": platform.node(),
+        "threads": torch.get_num_threads(),
+    }
+    folder.append_json(ROWS, row)
+    return row
+
+
+def _prune(folder: Folder, rows: dict[int, dict[str, Any]]) -> None:
+    """Delete the full states of all but the newest rounds, and the weights of rounds that no ensemble would choose."""
+    newest = sorted(rows)[-STATES:]
+    keep = best_rounds(rows) | set(newest)
+    for number in rows:
+        place = folder / "checkpoints" / round_name(number)
+        if number not in keep:
+            (folder / "checkpoints").delete(place.name)
+        elif number not in newest:
+            place.delete(STATE)
