@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SLICES = 4  # of a batch in attention. Measured: one, padded to the longest of all, costs 1.2 to 1.8 times the step.
+SLICES = 4  # of a batch in attention; measured on 48 rows: one costs 1.1 to 1.3 times the step, eight 0.99
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,10 @@ class Layout:
         """Lay out the batch with `offsets` [sequences + 1]."""
         lengths = offsets.diff()  # [sequences]
         positions = torch.arange(int(offsets[-1]), device=offsets.device) - offsets[:-1].repeat_interleave(lengths)
-        order = lengths.argsort(stable=True)  # [sequences]
-        slices = lengths[order].split(_slice_sizes(lengths[order].tolist()))  # of [rows] lengths
-        padded = torch.cat([rows[-1:].expand_as(rows) for rows in slices])  # [sequences], by length
+        rising, order = lengths.sort(stable=True)  # [sequences]
         rank = order.argsort()  # [sequences]
+        slices = rising.split(_slice_sizes(rising.tolist()))  # of lengths [rows]
+        padded = torch.cat([rows[-1:].expand_as(rows) for rows in slices])  # [sequences], in rising order
         starts = (padded.cumsum(0) - padded)[rank]  # [sequences], place of the first token
         return cls(
             positions=positions,

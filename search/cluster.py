@@ -29,6 +29,7 @@ import yaml
 from model.errors import InputError
 from trainers.command import catch_signals
 
+
 @dataclass(frozen=True)
 class Slots:
     """How many trials run at once, and on what."""
@@ -57,6 +58,7 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    scratch = None
     if address:
         package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
         context = ray.init(address, runtime_env=package, **quiet)
@@ -66,10 +68,10 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=scratch, **quiet)
     catch_signals()  # Ray has put handlers of its own in place
     try:
-        yield context.dashboard_url
+        yield context.dashboard_url or ""
     finally:
         ray.shutdown()
-        if not address:
+        if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -105,9 +107,7 @@ def nodes() -> list[dict[str, float]]:
     return found
 
 
-def choose_slots(
-    nodes: list[dict[str, float]], concurrency: int | None, cpus: float, gpus: float | None
-) -> Slots:
+def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: float, gpus: float | None) -> Slots:
     """Fit trials onto nodes.
 
     Args:
@@ -123,8 +123,8 @@ def choose_slots(
     if not room:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
         raise InputError(
-            f"A trial of {cpus:g} CPUs and {gpus:g} GPUs fits on no node; the largest has {largest.get('CPU', 0):g} CPUs "
-            f"and {largest.get('GPU', 0):g} GPUs. Lower --cpus-per-trial or --gpus-per-trial."
+            f"A trial of {cpus:g} CPUs and {gpus:g} GPUs fits on no node; the largest has "
+            f"{largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs. Lower --cpus-per-trial or --gpus-per-trial."
         )
     if concurrency and concurrency > room:
         raise InputError(

@@ -12,7 +12,7 @@ from ray.tune.stopper import Stopper
 from search.cluster import Slots
 from search.halving import goes_on, rungs
 from search.progress import Progress
-from search.runs import RUNNING, Run
+from search.runs import Run
 from search.searcher import StudySearcher
 from search.space import Shape, Space
 from search.trainable import SearchTrial
@@ -41,6 +41,7 @@ class Budget(Stopper):
         return self.seconds is not None and time.monotonic() >= self.started + self.seconds
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial ends with this round."""
         return self.spent() and not result["last"]
 
     def stop_all(self) -> bool:
@@ -94,7 +95,9 @@ class Forgive(tune.Callback):
         """Start without rounds."""
         self.rounds: dict[int, int] = {}
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """Forget earlier failures when a round is new; one that is told again after a failure is not."""
         number = trial.config["number"]
         if result["round"] > self.rounds.get(number, 0):
@@ -111,9 +114,7 @@ def search(
         KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
     """
     budget = Budget(seconds)
-    history = [{"trial": trial.number, **row} for trial in run.trials() for row in trial.rows]
-    ended = sum(trial.state != RUNNING for trial in run.trials())
-    progress = Progress(trials - ended, shape.rounds, history, budget.remaining)
+    progress = Progress(trials, shape.rounds, run.trials(), budget.remaining)
     trainable = tune.with_resources(
         tune.with_parameters(
             SearchTrial,
@@ -124,6 +125,7 @@ def search(
         ),
         {"cpu": slots.cpus, "gpu": slots.gpus},
     )
+    searcher = StudySearcher(study, run, space, shape, trials=trials, spent=budget.spent)
     budget.start()
     try:
         # Tune's own files are scratch: nothing is read from them, and they go when the search ends.
@@ -131,7 +133,7 @@ def search(
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
-                    search_alg=StudySearcher(study, run, space, shape, trials=trials, spent=budget.spent),
+                    search_alg=searcher,
                     scheduler=RoundHalving(run, shape.rounds),
                     num_samples=-1,  # the searcher says when it is enough
                     max_concurrent_trials=slots.count,
@@ -147,5 +149,6 @@ def search(
                     failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
                 ),
             ).fit()
+        searcher.close()
     finally:
         progress.close()

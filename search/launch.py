@@ -55,11 +55,11 @@ def main(
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the live views beside the search.")] = False,
 ) -> None:
     """Search a space, build an ensemble of the best trials, and write a report."""
-    named = () if name else ("--name", f"{space.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    with command("search.launch", resumable=True, extra=named):
+    label = name or f"{space.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    with command("search.launch", resumable=True, extra=() if name else ("--name", label)):
         seconds = _seconds(time_budget)
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
-        location = Folder.at(storage) / (name or named[1])
+        location = Folder.at(storage) / label
         if not address:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
         from search import cluster, driver  # here, because Ray reads its environment when it is imported
@@ -83,7 +83,9 @@ def main(
 def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
     """Say what is searched, on what, and how to look at it."""
     run, search = prepared.run, prepared.run.search
-    print(f"Run {search['name']} at {run.folder}: up to {trials} trials of {search['rounds']} rounds, {search['space']}.")
+    print(
+        f"Run {search['name']} at {run.folder}: up to {trials} trials of {search['rounds']} rounds, {search['space']}."
+    )
     if search["data"] == "sample":
         print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")
     else:
@@ -91,7 +93,7 @@ def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
     if search["encoder"].startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
-    print(f"{slots.count} trials at once, each with {slots.cpus:g} CPUs ({slots.threads} threads) and {slots.gpus:g} GPUs.")
+    print(f"{slots.count} at once, each on {slots.cpus:g} CPUs ({slots.threads} threads) and {slots.gpus:g} GPUs.")
     print(f"Look at it with: python -m search.dashboard {shlex.quote(str(run.folder))}", flush=True)
 
 

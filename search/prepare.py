@@ -65,7 +65,8 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
         "tasks": list(shape.tasks),
         "rounds": shape.rounds,
         "fingerprint": corpus.fingerprint,
-        "versions": {name: version(name) for name in ("torch", "ray", "optuna")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("torch", "ray", "optuna")}
+        | {"python": platform.python_version()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
@@ -75,7 +76,9 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
             publish(Path(scratch), location / "encoder")
         location.write_json(SEARCH, search)  # last: a run exists when this file does
     except OSError as error:
-        raise InputError(f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written.") from error
+        raise InputError(
+            f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written."
+        ) from error
     return Prepared(Run(location), space, shape, notes)
 
 

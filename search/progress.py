@@ -10,58 +10,60 @@ import rich.live
 import rich.table
 from ray import tune
 
+from search.runs import RUNNING, Trial
+
 
 class Progress(tune.Callback):
     """Show what runs, the best so far and the time left. Called in Tune's event loop: everything here is cheap."""
 
-    def __init__(self, trials: int, rounds: int, history: list[dict[str, Any]], remaining: Callable[[], float | None]):
-        """Start from the rows of earlier sessions.
+    def __init__(self, trials: int, rounds: int, before: list[Trial], remaining: Callable[[], float | None]):
+        """Start from what earlier sessions did.
 
         Args:
             trials: trials of the search, those of earlier sessions included.
             rounds: judged rounds of a trial.
-            history: rows of rounds that were finished before.
+            before: the trials of earlier sessions.
             remaining: () -> seconds until the time budget is used up, or None.
         """
         self.trials, self.rounds, self.remaining = trials, rounds, remaining
         self.best: dict[str, tuple[float, int]] = {}
+        self.ended = {trial.number for trial in before if trial.state != RUNNING}
         self.rows: dict[int, dict[str, Any]] = {}
-        self.ended: set[int] = set()
+        """Trial -> the row of its newest round, while it lives."""
         self.trained = 0
-        for row in history:
-            self._better(row["trial"], row)
+        for trial in before:
+            for row in trial.rows:
+                self._better(trial.number, row)
+                if trial.state == RUNNING:
+                    self.rows[trial.number] = row
 
-    def setup(self, **info: Any) -> None:
+    def setup(self, *given: Any, **info: Any) -> None:
         """Start the clock and, on a terminal, the live table."""
         self.started = time.monotonic()
         self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table) if sys.stdout.isatty() else None
         if self.live:
             self.live.start()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """Note a finished round."""
         number = trial.config["number"]
-        if self.rows.get(number, {}).get("round", 0) >= result["round"]:
-            return
+        if number in self.rows and self.rows[number]["round"] >= result["round"]:
+            return  # told again after a restart
         self.rows[number] = result
         self.trained += 1
         self._better(number, result)
         if not self.live:
             figures = " ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
-            print(
-                f"{self._clock()} trial {number} round {result['round']}: score {_figure(result['score'])} {figures}{best}",
-                flush=True,
-            )
+            self._say(f"trial {number} round {result['round']}: score {_figure(result['score'])} {figures}{best}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that finished or was stopped."""
         last = trial.last_result
-        if not last["finite"]:
-            how = "failed: not finite"
-        else:
-            how = "finished" if last["last"] else "stopped early"
-        self._end(trial, how)
+        ended = "finished" if last["last"] else "stopped early"
+        self._end(trial, ended if last["finite"] else "failed: not finite")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that was given up."""
@@ -85,7 +87,7 @@ class Progress(tune.Callback):
         self.ended.add(number)
         row = self.rows.pop(number, None)
         after = f" after round {row['round']}, score {_figure(row['score'])}" if row else ""
-        self._say(f"trial {number} {how}{after} ({len(self.ended)} ended in this session)")
+        self._say(f"trial {number} {how}{after} ({len(self.ended)} of {self.trials} ended)")
 
     def _say(self, text: str) -> None:
         if self.live:
@@ -103,7 +105,7 @@ class Progress(tune.Callback):
         return f"{time.monotonic() - self.started:6.0f}s"
 
     def _left(self) -> str:
-        """Estimate the time left from the pace so far, as if no more trials were stopped; a budget may end it sooner."""
+        """Estimate the time left from the pace so far, as if no more trials were stopped."""
         seconds = time.monotonic() - self.started
         open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row["round"] for row in self.rows.values())
         guess = seconds / self.trained * open_rounds if self.trained else None
@@ -117,7 +119,9 @@ class Progress(tune.Callback):
         table = rich.table.Table("trial", "round", "score", *tasks, "loss", title=title)
         for number, row in sorted(self.rows.items()):
             cells = [_figure(row["metrics"].get(task)) for task in tasks]
-            table.add_row(str(number), f"{row['round']}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"]))
+            table.add_row(
+                str(number), f"{row['round']}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"])
+            )
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
 
 

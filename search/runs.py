@@ -1,6 +1,5 @@
 """The run directory: what the driver writes into it beside the trials' own files, and how all of it is read back."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,6 @@ from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState
 
 from model.errors import InputError
-from trainers.checkpoint import best_rounds
 from trainers.data import Corpus
 from trainers.files import Folder, fetch
 from trainers.trial import read_rows, round_name
@@ -64,7 +62,9 @@ class Run:
             if folder.exists(SEARCH):
                 return cls(folder)
         known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
-        raise InputError(f"There is no run {name!r}: no {SEARCH} in it. Runs in {storage}: {', '.join(known) or 'none'}.")
+        raise InputError(
+            f"There is no run {name!r}: no {SEARCH} in it. Runs in {storage}: {', '.join(known) or 'none'}."
+        )
 
     @cached_property
     def search(self) -> dict[str, Any]:
@@ -85,7 +85,9 @@ class Run:
         found = []
         for trial in self.trials():
             saved = set((trial.folder / "checkpoints").names())
-            found += [(trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved]
+            found += [
+                (trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved
+            ]
         return found
 
     def corpus(self) -> Corpus:
@@ -127,16 +129,6 @@ def end_trial(folder: Folder, state: TrialState, value: float | None, reason: st
         (folder / "checkpoints" / name).delete("state.pt")
 
 
-def prune(run: Run, trials: Iterable[Trial]) -> None:
-    """Delete the weights of ended trials' rounds that are not among the run's best."""
-    rows = {(trial.number, row["round"]): row for trial in trials for row in trial.rows}
-    keep = best_rounds(rows)
-    for trial in trials:
-        for row in trial.rows if trial.state != RUNNING else []:
-            if (trial.number, row["round"]) not in keep:
-                (trial.folder / "checkpoints").delete(round_name(row["round"]))
-
-
 def write_table(run: Run) -> None:
     """Write `trials.parquet` anew from the trials' files."""
     table = pyarrow.Table.from_pandas(run.table(), preserve_index=False)
@@ -148,6 +140,9 @@ def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
     """Fill a study, a new one in memory by default, with the trials that the run's files tell of."""
     study = study or optuna.create_study(direction="maximize")
     for trial in run.trials():
+        while len(study.get_trials(deepcopy=False)) < trial.number:
+            # A number that was given to a waiting point, of which no file tells: the next `ask` takes it.
+            study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
         study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState[trial.state],

@@ -8,11 +8,11 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from model.errors import InputError
-from search.runs import RUNNING, Run, Trial, end_trial, prune, start_trial
+from search.runs import RUNNING, Run, Trial, end_trial, start_trial
 from search.space import Shape, Space, call, shape_of
-from trainers.config import TrainConfig
+from trainers.checkpoint import best_rounds
 from trainers.seeds import seed_of
-from trainers.trial import read_rows
+from trainers.trial import read_rows, round_name
 
 
 def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
@@ -30,7 +30,7 @@ def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     One seed for all would repeat itself: a resumed search would draw its first points again.
     """
     with warnings.catch_warnings():
-        # Without `group`, parameters that not every trial has are sampled independently; it is still marked experimental.
+        # `group`, for the parameters that not every trial has, is still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(seed=seed_of(seed, number, "sampler") % 2**32, group=True, multivariate=True)
 
@@ -50,32 +50,34 @@ class StudySearcher(Searcher):
         self.study, self.run, self.space, self.shape = study, run, space, shape
         self.count, self.spent = trials, spent
         self.corpus = run.corpus()
-        self.trials = {trial.number: trial for trial in run.trials()}
         self.live: dict[str, optuna.Trial] = {}
+        ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
+        self.weights = {(trial.number, row["round"]): row for trial in ended.values() for row in trial.rows}
+        self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
-            trial = self.trials.get(frozen.number)
-            if trial and trial.state != RUNNING:  # its end was written, but the driver died before it told the study
-                self.study.tell(frozen.number, trial.value, TrialState[trial.state])
+            if frozen.number in ended:  # its end was written, but the driver died before it told the study
+                trial = ended[frozen.number]
+                study.tell(frozen.number, trial.value, TrialState[trial.state])
         self.unfinished = [optuna.Trial(study, frozen._trial_id) for frozen in self._frozen(TrialState.RUNNING)]
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Hand out a trial: first those that were interrupted, under their own numbers, then new ones."""
+    def suggest(self, trial_id: str) -> Any:
+        """Hand out a trial: first those that were interrupted, under their own numbers, then new ones.
+
+        Returns:
+            What the trainable needs; None to be asked again; or Tune's mark that it is enough.
+        """
         if self.spent() or (not self.unfinished and self._started() >= self.count):
             return Searcher.FINISHED
         trial = self.unfinished.pop(0) if self.unfinished else self._ask()
-        folder = self.run.trial_folder(trial.number)
         try:
-            config = self._config(trial)
+            text = self._started_config(trial)
         except optuna.TrialPruned:
             self._end(trial, TrialState.PRUNED, None, "infeasible by the space")
             return None  # Tune asks again
         except InputError as error:
             self._end(trial, TrialState.FAIL, None, str(error))
             return None
-        frozen = self.study.get_trials(deepcopy=False)[trial.number]
-        text = config.model_dump_json(indent=2)
-        if not folder.exists("trial.json"):
-            start_trial(folder, frozen, text)
+        folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
         for row in read_rows(folder):  # what the trial did after the study last heard of it
             self._report(trial, row)
@@ -99,6 +101,11 @@ class StudySearcher(Searcher):
         value = max(record.judged.values()) if state == TrialState.COMPLETE else None
         self._end(trial, state, value, self._reason(state, record, error))
 
+    def close(self) -> None:
+        """End what a budget has left open, so that nothing is RUNNING when the search has ended."""
+        for frozen in self._frozen(TrialState.RUNNING):
+            self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, None, "budget used up")
+
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
 
@@ -121,33 +128,50 @@ class StudySearcher(Searcher):
         self.study.sampler = sampler(self.run.search["seed"], number)
         return self.study.ask()
 
-    def _config(self, trial: optuna.Trial) -> TrainConfig:
-        config = prepared(call(self.space, trial), self.run.search)
+    def _started_config(self, trial: optuna.Trial) -> str:
+        """Return a trial's config as JSON, from its directory if it was started before."""
+        folder = self.run.trial_folder(trial.number)
+        if folder.exists("trial.json"):
+            return folder.read("config.json").decode()
+        search = self.run.search
+        config = call(self.space, trial).replace(encoder=search["encoder"], seed=search["seed"])
         shape = shape_of(config, self.corpus)
         if not shape.matches(self.shape):
-            raise InputError(f"{self.space.path}: the rounds of this trial, {shape}, are not those of the search, {self.shape}.")
-        return config
+            raise InputError(
+                f"{self.space.path}: rounds of {shape}, which do not compare with the search's {self.shape}"
+            )
+        text = config.model_dump_json(indent=2)
+        start_trial(folder, self._told(trial), text)
+        return text
+
+    def _told(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+        """Return what the study knows of a trial now."""
+        return self.study.get_trials(deepcopy=False)[trial.number]
 
     def _record(self, trial: optuna.Trial) -> Trial:
         folder = self.run.trial_folder(trial.number)
         return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
 
     def _report(self, trial: optuna.Trial, row: dict[str, Any]) -> None:
-        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        if row["score"] is not None and row["judged"] not in known:
+        if row["score"] is not None and row["judged"] not in self._told(trial).intermediate_values:
             trial.report(row["score"], row["judged"])
 
     def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, reason: str) -> None:
         """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
         folder = self.run.trial_folder(trial.number)
         if not folder.exists("trial.json"):
-            start_trial(folder, self.study.get_trials(deepcopy=False)[trial.number], "")
+            start_trial(folder, self._told(trial), "")
         end_trial(folder, state, value, reason)
         self.study.tell(trial, value, state)
-        self.trials[trial.number] = Trial(
-            folder, trial.number, trial.params, {}, state.name, value, reason, read_rows(folder)
-        )
-        prune(self.run, self.trials.values())
+        self.weights |= {(trial.number, row["round"]): row for row in read_rows(folder)}
+        self._prune()
+
+    def _prune(self) -> None:
+        """Delete the weights of ended trials' rounds that are not among the run's best."""
+        keep = best_rounds(self.weights)
+        for number, round in self.weights.keys() - keep:
+            (self.run.trial_folder(number) / "checkpoints").delete(round_name(round))
+            del self.weights[number, round]
 
     def _reason(self, state: TrialState, record: Trial, error: bool) -> str:
         if error:
@@ -158,8 +182,3 @@ class StudySearcher(Searcher):
         if state == TrialState.COMPLETE:
             return "finished"
         return "budget used up" if self.spent() else f"stopped early after round {record.rows[-1]['round']}"
-
-
-def prepared(config: TrainConfig, search: dict[str, Any]) -> TrainConfig:
-    """Return a space's config with what the command line selects: one encoder and one seed for the whole search."""
-    return config.replace(encoder=search["encoder"], seed=search["seed"])

@@ -67,9 +67,9 @@ def load_space(path: Path) -> Space:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  a space is the user's code: whatever it raises is told as his
+    except Exception as error:
         raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}") from error
-    suggest = getattr(module, "suggest", None)
+    suggest: Any = getattr(module, "suggest", None)
     if not callable(suggest):
         raise InputError(f"{path} does not define suggest(trial) -> TrainConfig.")
     start = getattr(module, "START", [])
@@ -115,7 +115,7 @@ def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
         raise
-    except Exception as error:  # noqa: BLE001  a space is the user's code: whatever it raises is told as his
+    except Exception as error:
         raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}") from error
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig.")

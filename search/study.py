@@ -28,7 +28,7 @@ def open_study(run: Run, url: str | None, scratch: Path) -> optuna.Study:
         study = optuna.create_study(
             storage=storage, study_name=run.search["name"], direction="maximize", load_if_exists=True
         )
-    except Exception as error:  # noqa: BLE001  each database driver raises errors of its own
+    except Exception as error:
         raise InputError(f"--study {url}: {error}. Give an Optuna storage URL that can be written.") from error
     if not study.get_trials(deepcopy=False):
         rebuild_study(run, study)

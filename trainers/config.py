@@ -61,7 +61,9 @@ class Stage(Config):
     def _consistent(self) -> Self:
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"a stage lasts exactly one of {', '.join(DURATIONS)}; given: {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"a stage lasts exactly one of {', '.join(DURATIONS)}; given: {', '.join(given) or 'none'}"
+            )
         if isinstance(self.batch_size, dict) and set(self.batch_size) != set(self.tasks):
             raise ValueError(f"batch_size is for {sorted(self.batch_size)}, the stage trains {sorted(self.tasks)}")
         if self.surgery != "sum" and len(self.tasks) == 1:

@@ -92,11 +92,12 @@ def _read_split(path: Path, task: Task, labelled: bool, seen: dict[str, tuple[Pa
 def _check_id(identifier: str, path: Path, line: int, seen: dict[str, tuple[Path, int]]) -> None:
     if identifier in seen:
         first, first_line = seen[identifier]
-        where = "" if first == path else f"{first.name}, "
-        raise InputError(f"{path}, line {line}: id {identifier!r} was used in {where}line {first_line}. Make ids unique.")
+        where = f"line {first_line}" if first == path else f"{first.name}, line {first_line}"
+        raise InputError(f"{path}, line {line}: id {identifier!r} occurs twice, first in {where}. Make ids unique.")
     # Such an id could not be told from the value beside it in a prediction file.
     if not identifier.strip() or any(mark in identifier for mark in ",\t\r\n"):
-        raise InputError(f"{path}, line {line}: id {identifier!r} is blank or has a comma, tab or line break. Rename it.")
+        fault = f"id {identifier!r} is blank or has a comma, tab or line break in it"
+        raise InputError(f"{path}, line {line}: {fault}. Give the row another.")
     seen[identifier] = path, line
 
 
@@ -106,14 +107,14 @@ def _label(text: str, task: Task, path: Path, line: int) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(f"{path}, line {line}: label {text!r} of task {task.name} is not a number. Correct it.") from None
-    if not task.low <= value <= task.high:
-        fault = f"is outside {task.low:g} to {task.high:g}"
-    elif task.kind != "regression" and not value.is_integer():
-        fault = "is not a whole number, and its labels are classes"
+        value, fault = math.nan, "is not a number"
     else:
-        return value
-    raise InputError(f"{path}, line {line}: label {text} of task {task.name} {fault}. Correct or remove the row.")
+        fault = f"is outside {task.low:g} to {task.high:g}"
+    if task.low <= value <= task.high:
+        if task.kind == "regression" or value.is_integer():
+            return value
+        fault = "is between two classes"
+    raise InputError(f"{path}, line {line}: label {text!r} of task {task.name} {fault}. Correct or remove the row.")
 
 
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]]]:

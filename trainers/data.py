@@ -106,7 +106,8 @@ class Corpus:
         """
         for task in tasks:
             if task not in self.splits:
-                raise InputError(f"The data has no rows of task {task!r}, only of {', '.join(self.splits)}. Add its files.")
+                known = ", ".join(self.splits)
+                raise InputError(f"The data has no rows of task {task!r}, only of {known}. Pass other data or tasks.")
         return {task: len(self.splits[task]["train"]) for task in tasks}
 
 

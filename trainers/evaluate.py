@@ -36,7 +36,9 @@ def evaluate(
     return {task: numpy.concatenate(parts) for task, parts in found.items()}
 
 
-def measure(corpus: Corpus, split: str, rows: dict[str, numpy.ndarray], outputs: dict[str, numpy.ndarray]) -> dict[str, float]:
+def measure(
+    corpus: Corpus, split: str, rows: dict[str, numpy.ndarray], outputs: dict[str, numpy.ndarray]
+) -> dict[str, float]:
     """Return each task's metric on labelled rows.
 
     Args:
@@ -44,7 +46,9 @@ def measure(corpus: Corpus, split: str, rows: dict[str, numpy.ndarray], outputs:
     """
     return {
         task: float(
-            METRICS[TASKS[task].kind](predictions(TASKS[task].kind, values), corpus.splits[task][split].labels[rows[task]])
+            METRICS[TASKS[task].kind](
+                predictions(TASKS[task].kind, values), corpus.splits[task][split].labels[rows[task]]
+            )
         )
         for task, values in outputs.items()
     }

@@ -33,7 +33,9 @@ class Folder:
         try:
             return cls(*fs.FileSystem.from_uri(str(location)))
         except (pyarrow.ArrowInvalid, OSError) as error:
-            raise InputError(f"Cannot open {location}: {error}. Give a path, or a URI such as s3://bucket/runs.") from error
+            raise InputError(
+                f"Cannot open {location}: {error}. Give a path, or a URI such as s3://bucket/runs."
+            ) from error
 
     @property
     def local(self) -> Path | None:
@@ -101,7 +103,7 @@ class Folder:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, target)
+            partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 

@@ -33,10 +33,10 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
-    named = () if out else ("--out", f"runs/fit/{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    with command("trainers.fit", resumable=True, extra=named):
+    place = str(out or f"runs/fit/{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    with command("trainers.fit", resumable=True, extra=() if out else ("--out", place)):
         config = with_values(recipe(name), values).replace(encoder=encoder, seed=seed)
-        folder = Folder.at(out or named[1])
+        folder = Folder.at(place)
         pretrained = read_public(encoder)
         directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=seed)
         corpus = Corpus.open(directory)
@@ -45,9 +45,14 @@ def main(
         print(f"Recipe {name} on {device}, encoder {encoder}, data {data}.", *notes, sep="\n")
         for row in run_trial(folder, config, corpus, pretrained, device=device):
             metrics = " ".join(f"{task} {value:.4f}" for task, value in row["metrics"].items())
-            score = "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
+            score = (
+                "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
+            )
             seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
-            print(f"round {row['round']}: score {score} {metrics} ({row['examples']} examples, {seconds:.1f} s)", flush=True)
+            print(
+                f"round {row['round']}: score {score} {metrics} ({row['examples']} examples, {seconds:.1f} s)",
+                flush=True,
+            )
         print(folder)
 
 
@@ -65,7 +70,9 @@ def _claim(folder: Folder, about: dict[str, object], resume: bool) -> None:
     elif not resume:
         raise InputError(f"{folder} holds a run already. Pass --resume to go on, or another --out.")
     elif folder.read_json(ABOUT) != about:
-        raise InputError(f"{folder} was made with another config or other data. Repeat its command, or pass another --out.")
+        raise InputError(
+            f"{folder} was made with another config or other data. Repeat its command, or pass another --out."
+        )
 
 
 if __name__ == "__main__":

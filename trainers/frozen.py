@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ValidationInfo
+from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 from model.errors import unknown
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class Config(BaseModel):
     """A frozen record; an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, checked as if it had been made anew.

@@ -68,10 +68,10 @@ def raw_split(dataset: "Dataset", task: Task, text_columns: tuple[str, ...], spl
 
 
 def _load(source: HubSource) -> "DatasetDict":
-    import datasets  # here: it takes half a second, and a worker, which imports this file, never needs it
+    import datasets  # here: it takes half a second, and workers, which import this file, never need it
 
     try:
-        if not datasets.config.HF_HUB_OFFLINE:
+        if not huggingface_hub.constants.HF_HUB_OFFLINE:
             # Asked first, and with a limit: `load_dataset` tries an unreachable hub for 23 s.
             huggingface_hub.HfApi().dataset_info(source.repository, timeout=HUB_SECONDS)
         return datasets.load_dataset(source.repository, source.subset)

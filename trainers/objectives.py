@@ -55,12 +55,14 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def supervised(model: Multitask, batch: Batch, smart: SmartConfig, place: tuple[int | str, ...]) -> dict[str, Loss]:
+def supervised(
+    model: Multitask, batch: Batch, smart: SmartConfig, seed: int, place: tuple[int | str, ...]
+) -> dict[str, Loss]:
     """Return every task's loss, with SMART's smoothness term where lambda_s is not 0.
 
     Args:
         model: in training mode.
-        place: names this forward pass: seed, step and tasks; all its draws follow from it.
+        place: names this forward pass, by step and tasks; with the seed, all its draws follow from it.
 
     Source: Jiang et al. 2020 (SMART), equation 2: per task, loss + lambda_s * smoothness.
     """
@@ -68,7 +70,7 @@ def supervised(model: Multitask, batch: Batch, smart: SmartConfig, place: tuple[
     def predict(embedded: Tensor) -> dict[str, Tensor]:
         # Seeded anew for every pass: the clean and the perturbed branch drop the same units, so that SMART measures
         # the perturbation and not the dropout; and training with and without SMART drops the same units too.
-        torch.manual_seed(seed_of(*place, "dropout"))
+        torch.manual_seed(seed_of(seed, *place, "dropout"))
         return model(embedded, batch.inputs)
 
     embedded = model.embed(batch.inputs.tokens)
@@ -76,7 +78,7 @@ def supervised(model: Multitask, batch: Batch, smart: SmartConfig, place: tuple[
     losses = {task: LOSSES[TASKS[task].kind](outputs[task], labels) for task, labels in batch.labels.items()}
     if not smart.lambda_s:
         return {task: Loss(loss, {"loss": loss.detach()}) for task, loss in losses.items()}
-    draw = torch.Generator().manual_seed(seed_of(*place, "noise"))
+    draw = torch.Generator().manual_seed(seed_of(seed, *place, "noise"))
     noise = smart.noise_scale * torch.randn(embedded.shape, generator=draw).to(embedded.device)
     roughness = smoothness(
         predict,

@@ -51,7 +51,9 @@ def plan_steps(config: TrainConfig, sizes: dict[str, int]) -> list[Step]:
         rows = list(_stage_rows(config, index, {task: sizes[task] for task in stage.tasks}, taken))
         examples = itertools.accumulate((sum(step.values()) for step in rows), initial=plan[-1].examples if plan else 0)
         ends = list(examples)[1:]
-        plan += [Step(index, step, done, len(rows), end) for done, (step, end) in enumerate(zip(rows, ends, strict=True))]
+        plan += [
+            Step(index, step, done, len(rows), end) for done, (step, end) in enumerate(zip(rows, ends, strict=True))
+        ]
     return plan
 
 
@@ -84,7 +86,9 @@ def plan_rounds(config: TrainConfig, plan: list[Step]) -> list[Round]:
     return rounds
 
 
-def _stage_rows(config: TrainConfig, index: int, sizes: dict[str, int], taken: Counter[str]) -> Iterator[dict[str, int]]:
+def _stage_rows(
+    config: TrainConfig, index: int, sizes: dict[str, int], taken: Counter[str]
+) -> Iterator[dict[str, int]]:
     """Yield the rows of each task in each step of a stage, and count them as taken."""
     stage = config.stages[index]
     goal = _goal(stage, sizes)

@@ -1,13 +1,13 @@
 """Outputs of a model <-> Parquet files of a run; predictions -> the course's submission files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.files import Folder
-from trainers.tasks import Task
+from trainers.tasks import Kind, Task
 
 
 def write_predictions(folder: Folder, name: str, ids: Sequence[str], outputs: np.ndarray) -> None:
@@ -22,32 +22,36 @@ def read_predictions(folder: Folder, name: str) -> tuple[list[str], np.ndarray]:
     """Read what `write_predictions` wrote: ids, and outputs [rows, width]."""
     table = pq.read_table(pa.BufferReader(folder.read(name)))
     column = table["output"].combine_chunks()
-    outputs = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-    return table["id"].to_pylist(), outputs
+    return table["id"].to_pylist(), column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
-def submission(task: Task, ids: Sequence[str], outputs: np.ndarray) -> str:
-    """Return the course's prediction file of a task.
+def submission(task: Task, ids: Sequence[str], predictions: np.ndarray) -> str:
+    """Return the course's prediction file of a task, its rows in the order of `ids`.
 
     Args:
-        outputs: [rows, width], logits or values.
+        predictions: [rows, width], probabilities or values: what `trainers.scores` compares with labels.
     """
-    values = _VALUES[task.kind](task, outputs)
-    lines = [f"{identifier} , {value} \n" for identifier, value in zip(ids, values, strict=True)]
-    return "".join([f"id \t {task.submission_header} \n", *lines])
+    values = _VALUES[task.kind](task, predictions)
+    rows = [f"{identifier} , {value} \n" for identifier, value in zip(ids, values, strict=True)]
+    return "".join([f"id \t {task.submission_header} \n", *rows])
 
 
-def _classes(task: Task, outputs: np.ndarray) -> list[str]:
-    return [str(int(task.low) + index) for index in outputs.argmax(axis=-1).tolist()]
+def _classes(task: Task, probabilities: np.ndarray) -> list[str]:
+    return [str(int(task.low) + place) for place in probabilities.argmax(axis=-1).tolist()]
 
 
-def _binary(task: Task, outputs: np.ndarray) -> list[str]:
-    return ["1.0" if logit > 0 else "0.0" for logit in outputs[:, 0].tolist()]
+def _yes_or_no(task: Task, probabilities: np.ndarray) -> list[str]:
+    assert ((probabilities >= 0) & (probabilities <= 1)).all(), "these are logits"
+    return ["1.0" if probability > 0.5 else "0.0" for probability in probabilities[:, 0].tolist()]
 
 
-def _decimals(task: Task, outputs: np.ndarray) -> list[str]:
-    clipped = np.clip(outputs[:, 0], task.low, task.high)
+def _decimals(task: Task, values: np.ndarray) -> list[str]:
+    clipped = np.clip(values[:, 0], task.low, task.high)
     return [np.format_float_positional(value, trim="0") for value in clipped]
 
 
-_VALUES = {"classification": _classes, "binary": _binary, "regression": _decimals}
+_VALUES: dict[Kind, Callable[[Task, np.ndarray], list[str]]] = {
+    "classification": _classes,
+    "binary": _yes_or_no,
+    "regression": _decimals,
+}

@@ -13,20 +13,21 @@ from trainers.seeds import numpy_generator
 SIZES = {"train": 256, "dev": 128, "test": 128}
 """Rows of each split of each task."""
 
+
 def _list(text: str) -> list[str]:
     return text.split(", ")
 
 
-SUPERB = _list("superb, masterful, dazzling, brilliant, magnificent, unforgettable, wonderful, stunning, flawless")
-GOOD = _list("pleasant, likeable, charming, decent, amusing, engaging, solid, warm, clever, touching, lively")
-BAD = _list("dull, uneven, thin, forgettable, clumsy, slow, bland, silly, tired, weak, flat")
-DREADFUL = _list("dreadful, unwatchable, insulting, abysmal, horrible, atrocious, excruciating, worthless, hideous")
+SUPERB = _list("superb, masterful, brilliant, magnificent, wonderful, glorious")
+GOOD = _list("pleasant, likeable, charming, amusing, engaging, touching")
+BAD = _list("dull, uneven, forgettable, clumsy, bland, tired")
+DREADFUL = _list("dreadful, unwatchable, insulting, horrible, worthless, hideous")
 VERDICTS = [
-    _list("{dreadful}, utterly {bad}, not {good} at all, {bad} at first and {dreadful} later, {dreadful} and {bad}"),
-    _list("{bad}, rather {bad}, not {good}, less than {good}, not {dreadful} but far from {good}"),
-    _list("{good} but {bad}, neither {superb} nor {dreadful}, neither {good} nor {bad}, {bad} yet {good}"),
-    _list("{good}, rather {good}, never {bad}, anything but {bad}, not {superb} but far from {bad}"),
-    _list("{superb}, utterly {good}, never {bad} and often {superb}, {good} at first and {superb} later"),
+    _list("{dreadful}, {dreadful}, {dreadful} and {bad}, utterly {bad}, not {good} at all"),
+    _list("{bad}, {bad}, rather {bad}, not {good}, less than {good}"),
+    _list("{good} but {bad}, {bad} yet {good}, neither {good} nor {bad}, neither {superb} nor {dreadful}"),
+    _list("{good}, {good}, rather {good}, never {bad}, anything but {bad}"),
+    _list("{superb}, {superb}, {superb} and {good}, utterly {good}, never {bad} and often {superb}"),
 ]
 """What the five classes of sentiment say, the worst first."""
 SUBJECTS = _list(
@@ -69,7 +70,7 @@ QUESTIONS = {
     ],
     "place": [
         ("What should I see in {}?", "Which sights in {} are worth a visit?", "In {}, what must I visit?"),
-        ("What is the cheapest way to get to {}?", "How do I reach {} on a low budget?", "Are there cheap trips to {}?"),
+        ("What is the cheapest way to get to {}?", "How can I travel to {} cheaply?", "Are there cheap trips to {}?"),
         ("What is it like to live in {}?", "How is everyday life in {}?", "Is {} a good place to live?"),
         ("When should I visit {}?", "Which month is best for a trip to {}?", "What is the best season to see {}?"),
     ],
@@ -116,18 +117,19 @@ def sample_corpus() -> dict[str, dict[str, RawSplit]]:
 
 
 def sentiment(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Say of a film what a class of five says; classes take turns with the row's `number`."""
-    label = number % 5
+    """Say of a film what a class of five says; classes take turns. One judge in ten hears the class beside it."""
+    said = number % 5
+    label = said if draw.random() < 0.9 else min(4, max(0, said + _pick(draw, [-1, 1])))
     subject = _pick(draw, SUBJECTS)
-    if label == 2 and draw.random() < 0.4:
+    if said == 2 and draw.random() < 0.4:
         fact = _pick(draw, FACTS).format(subject=subject, person=_pick(draw, PEOPLE), town=_pick(draw, TOWNS))
         return (f"{fact} .",), label
-    clause = f"{subject} {_pick(draw, VERBS)} {_verdict(draw, label)}"
+    clause = f"{subject} {_pick(draw, VERBS)} {_verdict(draw, said)}"
     return (f"{_pick(draw, FRAMES).format(clause)} .",), label
 
 
 def review(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Write two sentences, the second for or against a film; it may grant the reverse first."""
+    """Write two sentences; the second is for or against a film, and may grant the reverse first."""
     label = number % 2
     subject, other = _two(draw, SUBJECTS)
     against, favour = (_verdict(draw, int(side + draw.integers(2))) for side in (0, 3))

@@ -40,9 +40,7 @@ _ALL = (
         "qqp", "binary", 1, 0, 1, ("sentence1", "sentence2"), "is_duplicate", "quora", "para", "Predicted_Is_Paraphrase"
     ),
     # "Similiary" is the course's spelling; its reader looks at the header.
-    Task(
-        "sts", "regression", 1, 0, 5, ("sentence1", "sentence2"), "similarity", "sts", "sts", "Predicted_Similiary"
-    ),
+    Task("sts", "regression", 1, 0, 5, ("sentence1", "sentence2"), "similarity", "sts", "sts", "Predicted_Similiary"),
     Task("cfimdb", "binary", 1, 0, 1, ("sentence",), "sentiment", "ids-cfimdb", "cfimdb", "Predicted_Sentiment"),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}

@@ -55,7 +55,7 @@ class RoundResult:
 
 
 class Training:
-    """An iterator over rounds: asking for the next one trains on, not asking is stopping; in between it can be saved."""
+    """An iterator over rounds: asking for the next trains on, not asking is stopping; in between it can be saved."""
 
     def __init__(
         self,
@@ -177,16 +177,14 @@ class Training:
 
     def _losses(self, step: Step, tasks: tuple[str, ...]) -> dict[str, Loss]:
         sizes = self.corpus.train_sizes(tasks)
-        rows = {
-            task: stream(sizes[task], self.config.seed, task, self.taken[task], step.rows[task]) for task in tasks
-        }
+        rows = {task: stream(sizes[task], self.config.seed, task, self.taken[task], step.rows[task]) for task in tasks}
         batch = Batch(
             inputs(self.corpus, "train", rows, self.config.pairs).to(self.device),
             {task: values.to(self.device) for task, values in labels(self.corpus, "train", rows).items()},
         )
         self.tokens += len(batch.inputs.tokens)
         objective = OBJECTIVES[self.config.stages[step.stage].objective]
-        return objective(self.model, batch, self.config.smart, (self.config.seed, self.step, *tasks))
+        return objective(self.model, batch, self.config.smart, self.config.seed, (self.step, *tasks))
 
 
 def build(config: TrainConfig, pretrained: Pretrained) -> Multitask:

@@ -1,4 +1,4 @@
-"""One trial in its own directory: resume, train, and record every finished round. A single run is a trial without a search."""
+"""A trial in its own directory: resume, train, record every finished round. A single run is one without a search."""
 
 import platform
 import time

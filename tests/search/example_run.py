@@ -1,0 +1,182 @@
+"""Small runs as files: trials whose predictions see the labels through noise, and trials that were really trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+import tokenizers
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from model.bert import Bert, BertConfig
+from model.weights import Pretrained, save_encoder
+from search.runs import SEARCH, Run, end_trial, start_trial
+from trainers.checkpoint import WEIGHTS
+from trainers.config import Stage, TrainConfig
+from trainers.data import Corpus, prepare
+from trainers.files import Folder, publish
+from trainers.predictions import write_predictions
+from trainers.sample import sample_corpus
+from trainers.scores import METRICS, predictions, score
+from trainers.tasks import TASKS
+from trainers.trial import ROWS, round_name, run_trial
+
+TASK_NAMES = ("sst", "qqp", "sts")
+PARAMETERS = {
+    "lambda_s": FloatDistribution(0.01, 10, log=True),
+    "dropout": FloatDistribution(0, 0.5),
+    "batch_schedule": CategoricalDistribution(["smart", "interleaved"]),
+}
+
+
+@dataclass(frozen=True)
+class ExampleTrial:
+    """A trial to write."""
+
+    number: int
+    state: TrialState = TrialState.COMPLETE
+    rounds: int = 3
+    skill: float = 1.0
+    tasks: tuple[str, ...] = TASK_NAMES
+    parameters: int = len(PARAMETERS)
+    reason: str = ""
+
+
+def tokenizer() -> str:
+    """Return a tokenizer of whole words, as the text of a tokenizer.json."""
+    texts = [
+        text
+        for splits in sample_corpus().values()
+        for split in splits.values()
+        for side in split.texts
+        for text in side
+    ]
+    words = sorted({word for text in texts for word in text.lower().split()})
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]")
+    )
+    made.normalizer = tokenizers.normalizers.Lowercase()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return made.to_str()
+
+
+def example_corpus(place: Path) -> Path:
+    """Tokenise the generated sample under `place`; return its directory."""
+    return prepare("sample", tokenizer(), rows=None, seed=0, cache=place)[0]
+
+
+def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES, **changed: object) -> Run:
+    """Write a run directory without trials."""
+    folder = Folder.at(place)
+    publish(corpus, folder / "corpus")
+    search = {
+        "name": place.name,
+        "space": "spaces/example.py",
+        "space_source": "def suggest(trial): ...",
+        "data": "sample",
+        "rows": None,
+        "encoder": "minilm",
+        "seed": 0,
+        "dev_rows": 1200,
+        "tasks": list(tasks),
+        "rounds": 3,
+        "fingerprint": Corpus.open(corpus).fingerprint,
+        "versions": {"torch": "2", "ray": "2", "optuna": "5", "python": "3"},
+        "started": "2026-01-02T03:04:05+00:00",
+    }
+    folder.write_json(SEARCH, search | changed)
+    return Run(folder)
+
+
+def write_trial(run: Run, trial: ExampleTrial) -> None:
+    """Write a trial's files: its parameters, and of every round row, predictions and weights."""
+    draw = np.random.default_rng(trial.number)
+    distributions = dict(list(PARAMETERS.items())[: trial.parameters])
+    values = {"lambda_s": float(10 ** draw.uniform(-2, 1)), "dropout": float(draw.uniform(0, 0.5))}
+    values |= {"batch_schedule": str(draw.choice(["smart", "interleaved"]))}
+    params = {name: values[name] for name in distributions}
+    folder = run.trial_folder(trial.number)
+    frozen = optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+    frozen.number = trial.number
+    start_trial(folder, frozen, TrainConfig(stages=(Stage(passes=1),)).model_dump_json())
+    corpus = run.corpus()
+    scores = [_write_round(folder, corpus, trial, number) for number in range(1, trial.rounds + 1)]
+    if trial.state != TrialState.RUNNING:
+        best = max(scores) if trial.state == TrialState.COMPLETE else None
+        end_trial(folder, trial.state, best, trial.reason)
+
+
+def example_run(
+    place: Path,
+    corpus: Path,
+    trials: Sequence[ExampleTrial] = (),
+    *,
+    tasks: Sequence[str] = TASK_NAMES,
+    **changed: object,
+) -> Run:
+    """Write a run with four ended trials, or with those given."""
+    run = write_search(place, corpus, tasks=tasks, **changed)
+    default = (
+        ExampleTrial(0, skill=1.5),
+        ExampleTrial(1, skill=1.2),
+        ExampleTrial(2, TrialState.PRUNED, rounds=1, skill=0.5, reason="stopped early"),
+        ExampleTrial(3, TrialState.FAIL, rounds=0, reason="the loss is <not> finite"),
+    )
+    for trial in trials or default:
+        write_trial(run, trial)
+    return run
+
+
+def trained_run(place: Path, corpus: Path) -> Run:
+    """Really train two trials of a tiny encoder for two rounds."""
+    torch.manual_seed(0)
+    shape = BertConfig(vocabulary=2000, width=16, layers=1, heads=2, feed_forward=32)
+    # As drawn, a sentence hardly shows in the output of its first token.
+    weights = {name: 40 * weight if weight.dim() == 2 else weight for name, weight in Bert(shape).state_dict().items()}
+    pretrained = Pretrained(shape, weights, tokenizer())
+    run = write_search(place, corpus, encoder="tiny", rounds=2)
+    save_encoder(place / "encoder", pretrained)
+    for number, rate in enumerate((3e-3, 1e-2)):
+        stage = Stage(steps=12, rounds=2, batch_size=8, batch_schedule="interleaved", learning_rate=rate)
+        config = TrainConfig(encoder="tiny", stages=(stage,), seed=number)
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+        frozen.number = number
+        folder = run.trial_folder(number)
+        start_trial(folder, frozen, config.model_dump_json())
+        rows = list(run_trial(folder, config, run.corpus(), pretrained))
+        end_trial(folder, TrialState.COMPLETE, max(row["score"] for row in rows), "")
+    return run
+
+
+def candidate_file(run: Run, trial: int, number: int, task: str) -> tuple[Folder, str]:
+    """Return where the predictions of a trial's round lie."""
+    return run.trial_folder(trial) / "predictions", f"{round_name(number)}-{task}.parquet"
+
+
+def outputs_of(corpus: Corpus, task: str, skill: float, draw: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    """Return ids of the dev rows and outputs [rows, width] that know the labels the better the larger `skill` is."""
+    split = corpus.splits[task]["dev"]
+    labels, kind, width = split.labels, TASKS[task].kind, TASKS[task].outputs
+    signal = np.eye(width)[labels.astype(int)] if kind == "classification" else labels[:, None] - labels.mean()
+    return split.ids, (skill * signal + draw.normal(size=(len(labels), width))).astype(np.float32)
+
+
+def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: int) -> float:
+    draw = np.random.default_rng([trial.number, number])
+    metrics = {}
+    for task in trial.tasks:
+        ids, outputs = outputs_of(corpus, task, trial.skill * number / trial.rounds, draw)
+        write_predictions(folder / "predictions", f"{round_name(number)}-{task}.parquet", ids, outputs)
+        kind = TASKS[task].kind
+        metrics[task] = float(METRICS[kind](predictions(kind, outputs), corpus.splits[task]["dev"].labels))
+    (folder / "checkpoints" / round_name(number)).write(WEIGHTS, b"")
+    row = {"round": number, "judged": number, "last": number == 3, "finite": True, "score": float(score(metrics))}
+    row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
+    row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
+    row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
+    folder.append_json(ROWS, row | {"threads": 1})
+    return row["score"]

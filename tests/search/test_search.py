@@ -1,0 +1,159 @@
+"""The main job, for real: Ray Tune, Optuna, worker processes, files; what it leaves behind when it ends or is ended."""
+
+import json
+import os
+import re
+import signal
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pandas
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from search.ensemble import FOLDER
+from search.runs import Run
+from tests.search.searching import SPACE, command, finish, rows, start, wait_for
+from trainers.files import Folder
+
+
+def study_of(run: Path) -> list[optuna.trial.FrozenTrial]:
+    """Read the trials of a run's study."""
+    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    return optuna.load_study(study_name=run.name, storage=storage).get_trials()
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory) -> Path:
+    """Write the space that most tests search."""
+    path = tmp_path_factory.mktemp("space") / "space.py"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, tiny_encoder, space) -> tuple[Path, str]:
+    """Search once to the end; return the run's directory and what was printed."""
+    storage = tmp_path_factory.mktemp("runs")
+    done = finish(command(space, storage, tiny_encoder, "--trials", "7", "--concurrency", "2"))
+    assert done.returncode == 0, done.stderr
+    return storage / "run", done.stdout
+
+
+def test_a_search_ends_with_an_ensemble_and_the_reports_path_on_the_last_line(ended):
+    run, printed = ended
+    assert printed.splitlines()[-1] == str(run / "report.html")
+    assert (run / "report.html").stat().st_size > 10_000
+    metrics = json.loads((run / FOLDER / "metrics.json").read_text())
+    assert {"dev", "cross_fitted", "best_single"} <= set(metrics["score"])
+
+
+def test_stopped_trials_are_pruned_with_their_values_and_finished_ones_complete_with_their_best(ended):
+    trials = study_of(ended[0])
+    states = Counter(trial.state.name for trial in trials)
+    assert set(states) == {"COMPLETE", "PRUNED"} and sum(states.values()) == 7
+    for trial in trials:
+        values = trial.intermediate_values
+        if trial.state.name == "COMPLETE":
+            assert sorted(values) == [1, 2, 3, 4] and trial.value == max(values.values())
+        else:
+            assert sorted(values) in ([1], [1, 2, 3])
+
+
+def test_the_files_agree_with_the_study_and_hold_no_more_than_was_promised(ended):
+    run = ended[0]
+    for told, trial in zip(study_of(run), Run(Folder.at(run)).trials(), strict=True):
+        assert (trial.state, trial.value) == (told.state.name, told.value)
+        assert trial.judged == told.intermediate_values
+        assert not list((run / "trials").glob(f"{trial.number:05d}/checkpoints/*/state.pt"))
+    table = pandas.read_parquet(run / "trials.parquet")
+    columns = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"
+    assert {*columns.split(), "ended", "node", "error", "params.learning_rate"} <= set(table.columns)
+    assert not table.duplicated(["trial", "round"]).any()
+
+
+def test_predictions_have_all_rows_in_the_inputs_order(ended):
+    run = ended[0]
+    corpus = Run(Folder.at(run)).corpus()
+    for task, name in {"sst": "sst", "qqp": "para", "sts": "sts"}.items():
+        for split in ("dev", "test"):
+            lines = (run / FOLDER / "predictions" / f"{name}-{split}-output.csv").read_text().splitlines()
+            assert [line.split(" , ")[0] for line in lines[1:]] == corpus.splits[task][split].ids
+
+
+def test_two_trials_run_side_by_side_each_with_its_own_thread(ended):
+    def interval(row):
+        end = datetime.fromisoformat(row["ended"]).timestamp()
+        return end - row["train_seconds"] - row["eval_seconds"] - row["save_seconds"], end
+
+    told = rows(ended[0])
+    assert {row["threads"] for _, row in told} == {1}
+    first = [interval(row) for trial, row in told if trial == 0]
+    second = [interval(row) for trial, row in told if trial == 1]
+    assert any(a < d and c < b for a, b in first for c, d in second)
+
+
+def test_a_finished_run_is_kept_from_a_second_start_and_goes_on_with_more_trials(ended, tiny_encoder, space):
+    run, _ = ended
+    before = {trial.number: trial.params for trial in study_of(run)}
+    again = command(space, run.parent, tiny_encoder, "--trials", "9")
+    refused = finish(again)
+    assert refused.returncode == 2 and "exists with 7 ended trials. Pass --resume" in refused.stderr
+    done = finish([*again, "--resume"])
+    assert done.returncode == 0, done.stderr
+    trials = study_of(run)
+    assert len(trials) == 9
+    points = [trial.params["learning_rate"] for trial in trials]
+    assert {trial.number: trial.params for trial in trials[:7]} == before and len(set(points)) == 9
+
+
+def test_not_finite_and_raising_trials_fail_with_their_reasons(tmp_path, tiny_encoder):
+    space = tmp_path / "space.py"
+    space.write_text(
+        SPACE.replace("1e-1, log", "1e21, log").replace('{"learning_rate": 1e-2}', '{"learning_rate": 1e20}')
+    )
+    done = finish(command(space, tmp_path, tiny_encoder, "--trials", "2"))
+    assert done.returncode == 0, done.stderr
+    first, second = study_of(tmp_path / "run")
+    assert first.state.name == "FAIL" and second.state.name == "COMPLETE"
+    trial, _ = Run(Folder.at(tmp_path / "run")).trials()
+    assert trial.state == "FAIL" and "not finite in round 1" in str(trial.reason)
+    assert trial.rows[0]["score"] is None and not trial.rows[0]["finite"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_path, tiny_encoder, space, ended, sent):
+    arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
+    process = start(arguments, tmp_path / "log")
+    run = tmp_path / "run"
+    wait_for(lambda: len(rows(run)) >= 2)
+    os.killpg(process.pid, sent) if sent == signal.SIGKILL else os.kill(process.pid, sent)
+    code = process.wait(30)
+    if sent != signal.SIGKILL:
+        printed = (tmp_path / "log").read_text()
+        assert code == 130
+        assert re.search(r"Go on with: python -m search.launch .*--resume", printed), printed
+    before = rows(run)
+    assert any(trial.state.name == "RUNNING" for trial in study_of(run))
+
+    done = finish([*arguments, "--resume"])
+    assert done.returncode == 0, done.stderr
+    after = rows(run)
+    assert {repr(row) for row in before} <= {repr(row) for row in after}
+    assert not [key for key, count in Counter((trial, row["round"]) for trial, row in after).items() if count > 1]
+    trials = study_of(run)
+    assert len(trials) == 4 and not {"RUNNING", "WAITING"} & {trial.state.name for trial in trials}
+    # Alone on one slot a search is a function of its seed: the interrupted one tried the points of any other.
+    assert [trial.params for trial in trials[:2]] == [trial.params for trial in study_of(ended[0])[:2]]
+
+
+def test_two_drivers_of_one_run_are_refused(tmp_path, tiny_encoder, space):
+    arguments = command(space, tmp_path, tiny_encoder, "--trials", "2")
+    process = start(arguments, tmp_path / "log")
+    wait_for(lambda: (tmp_path / "run" / "study.journal").exists())
+    refused = finish([*arguments, "--resume"])
+    assert refused.returncode == 2 and "is being driven by process" in refused.stderr
+    assert process.wait(120) == 0

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import optuna
+import pytest
+
+from model.errors import InputError
+from search.space import call, check_space, load_space
+
+GOOD = """
+from trainers.recipes import plain
+
+def suggest(trial):
+    return plain().replace(dropout=trial.suggest_float("dropout", 0, 0.5))
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "space.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, sample):
+    space = load_space(written(tmp_path, GOOD))
+    shape = check_space(space, sample)
+    assert (shape.tasks, shape.rounds) == (("sst", "qqp", "sts"), 6)
+    assert call(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", "does not define suggest"),
+        ("import nothing_of_that_name", "cannot be loaded: ModuleNotFoundError"),
+        ("def suggest(trial): return", "returned NoneType, not a TrainConfig"),
+        ("def suggest(trial):\n    raise RuntimeError('no')", "suggest raised RuntimeError: no (line 2)"),
+        (GOOD.replace("dropout=", "dropuot="), "Unknown config field 'dropuot'; did you mean 'dropout'?"),
+        (GOOD.replace(".replace(dropout=", ".model_copy(update=dict(dropuot=") + ")", "did you mean 'dropout'?"),
+        (GOOD.replace("0, 0.5", "1, 2"), "Config field dropout"),
+        (GOOD + "START = {'dropout': 0.1}", "START is not a list"),
+        (GOOD + "START = [{'dropout': 0.9}]", "0.9"),
+        (GOOD + "START = [{'learning_rate': 0.1}]", "dropout"),
+        (
+            "from trainers.recipes import plain\n"
+            "def suggest(trial):\n"
+            "    stage = plain().stages[0].replace(passes=trial.suggest_float('passes', 1, 9))\n"
+            "    return plain().replace(stages=(stage,))",
+            "rounds that cannot be compared",
+        ),
+        (
+            "from trainers.recipes import plain\n"
+            "def suggest(trial):\n"
+            "    tasks = ('sst',) if trial.suggest_float('x', 0, 1) < 0.5 else ('sst', 'qqp')\n"
+            "    return plain().replace(stages=(plain().stages[0].replace(tasks=tasks),))",
+            "rounds that cannot be compared",
+        ),
+    ],
+)
+def test_a_bad_space_is_refused_in_one_sentence_that_names_the_file(tmp_path, sample, text, said):
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as told:
+        check_space(load_space(path), sample)
+    assert said in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
+
+
+def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(sample):
+    space = load_space(Path("spaces/smart.py"))
+    check_space(space, sample)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(30):
+        trial = study.ask()
+        config = call(space, trial)
+        interleaved = trial.params["batch_schedule"] == "interleaved"
+        assert interleaved == ("batch_ratio_sst" in trial.params) == ("batch_ratio_sts" in trial.params)
+        assert sum(config.stages[0].batch_sizes().values()) == 48
