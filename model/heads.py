@@ -7,15 +7,16 @@ import torch
 from torch import Tensor, nn
 
 
-def linear(features: int, outputs: int, dropout: float) -> nn.Module:
-    """Build dropout, then a linear map, [rows, features] -> [rows, outputs]."""
+def linear(features: int, outputs: int, dropout: float, start: float) -> nn.Module:
+    """Build dropout, then a linear map, [rows, features] -> [rows, outputs], whose outputs begin near `start`."""
     layer = nn.Linear(features, outputs)
     nn.init.normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
+    nn.init.constant_(layer.bias, start)
     return nn.Sequential(nn.Dropout(dropout), layer)
 
 
-HEADS: dict[str, Callable[[int, int, float], nn.Module]] = {"linear": linear}
+# (features, outputs, dropout, start) -> head.
+HEADS: dict[str, Callable[[int, int, float, float], nn.Module]] = {"linear": linear}
 
 
 @dataclass(frozen=True)

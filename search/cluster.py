@@ -56,18 +56,16 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
     Yields:
         Where Ray's own page is, "host:port", or "" if there is none.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    scratch = None
-    if address:
-        package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
-        context = ray.init(address, runtime_env=package, **quiet)
-    else:
-        # A short path: those of the sockets below it may not be longer than 107 bytes.
-        scratch = tempfile.mkdtemp(prefix="ray-")
-        context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=scratch, **quiet)
-    catch_signals()  # Ray has put handlers of its own in place
+    # A short path: those of the sockets below it may not be longer than 107 bytes.
+    scratch = None if address else tempfile.mkdtemp(prefix="ray-")
     try:
+        if scratch:
+            context = _init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=scratch)
+        else:
+            package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
+            context = _init(address=address, runtime_env=package)
+        catch_signals()  # Ray has put handlers of its own in place
         yield context.dashboard_url or ""
     finally:
         ray.shutdown()
@@ -124,7 +122,8 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
         raise InputError(
             f"A trial of {cpus:g} CPUs and {gpus:g} GPUs fits on no node; the largest has "
-            f"{largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs. Lower --cpus-per-trial or --gpus-per-trial."
+            f"{largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs. "
+            "Lower --cpus-per-trial or --gpus-per-trial."
         )
     if concurrency and concurrency > room:
         raise InputError(
@@ -132,6 +131,13 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
             "Lower it, or --cpus-per-trial or --gpus-per-trial."
         )
     return Slots(concurrency or room, cpus, gpus)
+
+
+def _init(**settings: Any) -> Any:
+    try:
+        return ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except SystemExit:  # Ray's own answer to a SIGTERM while it starts
+        raise KeyboardInterrupt from None
 
 
 def _room(node: dict[str, float], cpus: float, gpus: float) -> int:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import pydantic
@@ -15,6 +15,8 @@ from model.errors import InputError
 from trainers.config import TrainConfig, describe
 from trainers.data import Corpus
 from trainers.plan import plan_rounds, plan_steps
+
+Suggest = Callable[[optuna.trial.BaseTrial], TrainConfig]
 
 TRIED = 20
 """Random points at which a space is tried before the search starts."""
@@ -26,7 +28,7 @@ class Space:
 
     path: Path
     source: str
-    suggest: Callable[[optuna.trial.BaseTrial], TrainConfig]
+    suggest: Suggest
     start: list[dict[str, Any]]
 
     @property
@@ -69,13 +71,13 @@ def load_space(path: Path) -> Space:
         spec.loader.exec_module(module)
     except Exception as error:
         raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}") from error
-    suggest: Any = getattr(module, "suggest", None)
+    suggest = getattr(module, "suggest", None)
     if not callable(suggest):
         raise InputError(f"{path} does not define suggest(trial) -> TrainConfig.")
     start = getattr(module, "START", [])
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
         raise InputError(f"{path}: START is not a list of parameter dicts.")
-    return Space(path, path.read_text(), suggest, start)
+    return Space(path, path.read_text(), cast(Suggest, suggest), start)
 
 
 def check_space(space: Space, corpus: Corpus, trials: int = TRIED) -> Shape:

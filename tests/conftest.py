@@ -1,5 +1,7 @@
 """What tests share: an encoder that trains in milliseconds, the sample corpus tokenised for it, configs to train it."""
 
+import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -12,21 +14,21 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from model import weights
 from model.bert import Bert, BertConfig
 from model.weights import Pretrained, read_public
 from trainers.checkpoint import WEIGHTS
-from trainers.config import Stage, TrainConfig
+from trainers.config import DURATIONS, Stage, TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
 from trainers.sample import sample_corpus
-from trainers.trial import read_rows, round_name, run_trial
+from trainers.trial import read_rows
 
 ROWS = 48
 """Training rows of each task."""
-DEV_ROWS = 40
 FAST = 100
 """How much larger the learning rate of a small, random encoder is than a pretrained one's."""
 WALL_CLOCK = ("train_seconds", "eval_seconds", "save_seconds", "ended")
@@ -42,8 +44,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     shape = BertConfig(vocabulary=len(words), width=32, layers=2, heads=4, feed_forward=64)
     torch.manual_seed(0)
-    # Larger than BERT's own start, where the first token of an encoder that narrow hardly knows of the others.
-    tensors = {name: 8 * value if value.ndim > 1 else value for name, value in Bert(shape).state_dict().items()}
+    tensors = {name: _strength(name, value) * value for name, value in Bert(shape).state_dict().items()}
     directory = tmp_path_factory.mktemp("tiny")
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
     public = {weights._FIELDS[field]: value for field, value in asdict(shape).items()}
@@ -73,6 +74,50 @@ def corpus(pretrained: Pretrained, user_cache: Path) -> Corpus:
 
 
 def small_stage(**changes: Any) -> Stage:
-    """Return a stage of a few steps on three tasks."""
-    lasting = {} if changes.keys() & {"passes", "epochs", "steps", "examples"} else {"steps": 6}
-    return Stage(learning_rate=FAST * 5e-5, batch_size=8, rounds=2).replace(**lasting, **changes)
+    """Return a stage of a few fast steps, on three tasks unless told."""
+    lasting = {} if changes.keys() & set(DURATIONS) else {"steps": 6}
+    return Stage(**{"learning_rate": FAST * 5e-5, "batch_size": 8, "rounds": 2, **lasting, **changes})
+
+
+def small_config(*stages: Stage, **changes: Any) -> TrainConfig:
+    """Return a config with stages, one small one unless told."""
+    return TrainConfig(stages=stages or (small_stage(),), **changes)
+
+
+@contextmanager
+def interrupted(steps: int) -> Iterator[None]:
+    """Expect an interruption in the middle of whatever comes after so many optimiser steps."""
+    left = itertools.count(steps - 1, -1)
+
+    def interrupt(*step: Any) -> None:
+        if next(left) == 0:
+            raise KeyboardInterrupt
+
+    hook = register_optimizer_step_post_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        hook.remove()
+
+
+def outcome(folder: Folder) -> dict[str, Any]:
+    """Return all that a run is judged by: its rows without times, digests of predictions and of every round's weights."""
+    rows = read_rows(folder)
+    predictions, checkpoints = folder / "predictions", folder / "checkpoints"
+    return {
+        "rows": [{name: value for name, value in row.items() if name not in WALL_CLOCK} for row in rows],
+        "predictions": {name: _digest(predictions.read(name)) for name in predictions.names()},
+        "weights": {name: _digest((checkpoints / name).read(WEIGHTS)) for name in checkpoints.names()},
+    }
+
+
+def _strength(name: str, value: Tensor) -> int:
+    """Return how much stronger than BERT's start a weight is, where the narrow first token hardly knows of others."""
+    if value.ndim == 1:
+        return 1
+    return 8 if name.startswith(("word", "position", "segment")) else 32
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,6 +1,9 @@
 """What a run must remember between two rounds, as files that hold no code."""
 
 import io
+import pickle
+import zipfile
+import zlib
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +17,8 @@ from trainers.files import Folder
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
 BEST = 10
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
+"""What the readers of a damaged archive raise."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -24,7 +29,10 @@ class CheckpointError(Exception):
 
 def write_weights(folder: Folder, weights: dict[str, Tensor]) -> None:
     """Write a model's weights."""
-    folder.write(WEIGHTS, safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
+    # Not synced, and neither is the state: hundreds of MB a round, and after a loss of power the checkpoint before it
+    # gives the same bits.
+    with folder.writing(WEIGHTS, sync=False) as file:
+        file.write(safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
 
 
 def read_weights(folder: Folder) -> dict[str, Tensor]:
@@ -41,7 +49,7 @@ def read_weights(folder: Folder) -> dict[str, Tensor]:
 
 def write_state(folder: Folder, state: dict[str, Any]) -> None:
     """Write what training needs beside the weights: tensors, numbers and containers of them."""
-    with folder.writing(STATE) as file:
+    with folder.writing(STATE, sync=False) as file:
         torch.save(state, file)
 
 
@@ -52,8 +60,11 @@ def read_state(folder: Folder) -> dict[str, Any]:
         CheckpointError: it is absent or damaged.
     """
     try:
-        return torch.load(io.BytesIO(folder.read(STATE)), weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError) as error:
+        content = folder.read(STATE)
+        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums, but does not read them
+            raise zipfile.BadZipFile(f"{damaged} is not what was written")
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except UNREADABLE as error:
         raise CheckpointError(f"{folder}/{STATE}: {error}") from error
 
 

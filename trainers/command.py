@@ -45,5 +45,6 @@ def resume_command(module: str, extra: tuple[str, ...]) -> str:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # a second signal must not break what ends the program in order
+    for later in (signal.SIGINT, signal.SIGTERM):  # a second signal must not break what ends the program in order
+        signal.signal(later, signal.SIG_IGN)
     raise KeyboardInterrupt

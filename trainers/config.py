@@ -1,7 +1,7 @@
 """All that a run depends on, but the data: frozen, checked, and JSON in and out without loss."""
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
@@ -16,12 +16,13 @@ from trainers.surgery import SURGERIES
 from trainers.tasks import TASKS
 
 DURATIONS = ("passes", "epochs", "steps", "examples")
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(Config):
     """AdamW, and the shape of the learning rate over a stage."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = Field(default=0.01, description="On matrices; biases and norms have none.")
     clip_norm: PositiveFloat | None = Field(default=1.0, description="Bound on the gradient's norm; null for none.")
@@ -153,12 +154,12 @@ def describe(error: pydantic.ValidationError) -> str:
 
 def _key(place: Any, name: str, assignment: str) -> Any:
     """Return the key or index of a field in plain data."""
-    if isinstance(place, list) and name.isdigit() and int(name) < len(place):
+    if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
         return int(name)
     if isinstance(place, dict) and name in place:
         return name
-    known_names = place if isinstance(place, dict) else [str(index) for index in range(len(place or []))]
-    raise unknown(f"config field in --set {assignment}:", name, known_names)
+    names = place if isinstance(place, dict) else map(str, range(len(place))) if isinstance(place, list) else []
+    raise unknown(f"config field in --set {assignment}:", name, names)
 
 
 def _value(text: str) -> Any:

@@ -87,8 +87,12 @@ class Folder:
             return file.read()
 
     @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a file that appears, whole, when the block ends; nothing appears if it raises."""
+    def writing(self, name: str, *, sync: bool = True) -> Iterator[IO[bytes]]:
+        """Open a file that appears, whole, when the block ends; nothing appears if it raises.
+
+        Args:
+            sync: wait until the disk has it, so that it survives a loss of power and not only the end of the process.
+        """
         if not self.local:
             # A put is atomic: the object appears when the stream is closed, and an open stream is aborted by no close.
             stream = self.filesystem.open_output_stream(f"{self.path}/{name}")
@@ -101,8 +105,9 @@ class Folder:
         try:
             with open(partial, "wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from model.errors import unknown
 class Config(BaseModel):
     """A frozen record; an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, checked as if it had been made anew.

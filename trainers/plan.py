@@ -78,7 +78,8 @@ def plan_rounds(config: TrainConfig, plan: list[Step]) -> list[Round]:
         start = place[0]
         for number in range(1, stage.rounds + 1):
             goal = before + total * number / stage.rounds
-            stop = 1 + next(at for at in place if at >= start and plan[at].examples >= goal)
+            latest = place[number - 1 - stage.rounds]  # a step is left for each round to come
+            stop = 1 + next(at for at in place if at >= start and (plan[at].examples >= goal or at == latest))
             trained |= {task for step in plan[start:stop] for task in step.rows}
             judged += trained >= set(config.tasks)
             rounds.append(Round(len(rounds) + 1, start, stop, plan[stop - 1].examples, judged or None))

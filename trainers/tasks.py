@@ -29,6 +29,14 @@ class Task:
     submission_header: str
 
     @property
+    def start(self) -> float:
+        """What an untrained head puts out: a logit of 0, or the middle of a value's range.
+
+        From 0, the squared error of values up to 5 would drown the other tasks' gradients for hundreds of steps.
+        """
+        return (self.low + self.high) / 2 if self.kind == "regression" else 0.0
+
+    @property
     def pair(self) -> bool:
         """Whether a row is two sentences."""
         return len(self.text_columns) == 2

@@ -119,6 +119,8 @@ class Training:
         started = time.perf_counter()
         finite = bool(numpy.isfinite(list(losses.values())).all()) and _finite(self.model)
         outputs = evaluate(self.model, self.corpus, "dev", self.rows, self.config.pairs) if finite else {}
+        if not all(numpy.isfinite(values).all() for values in outputs.values()):  # finite weights may still overflow
+            finite, outputs = False, {}
         metrics = measure(self.corpus, "dev", self.rows, outputs)
         own = [value for name, value in losses.items() if name.endswith(".loss")]
         return RoundResult(
@@ -196,7 +198,7 @@ def build(config: TrainConfig, pretrained: Pretrained) -> Multitask:
     for task in config.tasks:
         width = pretrained.config.width * (PAIR_FEATURES[config.pair_features].width if task in separate else 1)
         torch.manual_seed(seed_of(config.seed, "head", task))
-        heads[task] = HEADS[config.head](width, TASKS[task].outputs, config.head_dropout)
+        heads[task] = HEADS[config.head](width, TASKS[task].outputs, config.head_dropout, TASKS[task].start)
     return Multitask(encoder, heads, separate, config.pair_features)
 
 

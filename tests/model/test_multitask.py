@@ -26,7 +26,7 @@ def network(separate: frozenset[str] = frozenset(), pair_features: str = "u_v_di
     torch.manual_seed(0)
     outputs = {"sst": 5, "qqp": 1, "sts": 1}
     widths = {task: 16 * (PAIR_FEATURES[pair_features].width if task in separate else 1) for task in outputs}
-    heads = {task: HEADS["linear"](widths[task], count, 0.0) for task, count in outputs.items()}
+    heads = {task: HEADS["linear"](widths[task], count, 0.0, 0.0) for task, count in outputs.items()}
     return Multitask(Bert(CONFIG, 0.0, 0.0), heads, separate, pair_features)
 
 

@@ -113,7 +113,7 @@ def write_trial(run: Run, trial: ExampleTrial) -> None:
 def example_run(
     place: Path,
     corpus: Path,
-    trials: Sequence[ExampleTrial] = (),
+    trials: Sequence[ExampleTrial] | None = None,
     *,
     tasks: Sequence[str] = TASK_NAMES,
     **changed: object,
@@ -126,7 +126,7 @@ def example_run(
         ExampleTrial(2, TrialState.PRUNED, rounds=1, skill=0.5, reason="stopped early"),
         ExampleTrial(3, TrialState.FAIL, rounds=0, reason="the loss is <not> finite"),
     )
-    for trial in trials or default:
+    for trial in default if trials is None else trials:
         write_trial(run, trial)
     return run
 

@@ -1,0 +1,151 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from wsgiref.simple_server import make_server
+
+import optuna
+import optuna_dashboard
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from model.errors import InputError
+from search.dashboard import HOST, serve
+from search.runs import STUDY
+from tests.search.example_run import example_run
+
+LIMIT = 30
+"""Seconds that anything may take: the dashboard caches what it read for up to 10."""
+POLL = 0.01
+APPEND = """
+import sys, optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+study = optuna.load_study(study_name="example", storage=JournalStorage(JournalFileBackend(sys.argv[1])))
+study.tell(study.ask({"dropout": optuna.distributions.FloatDistribution(0, 1)}), 0.5)
+"""
+
+
+@pytest.fixture
+def run(tmp_path, sample_corpus_directory):
+    run = example_run(tmp_path / "example", sample_corpus_directory)
+    optuna.create_study(storage=journal(run), study_name="example", direction="maximize")
+    return run
+
+
+@pytest.fixture
+def page(run):
+    with serve(run, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(POLL,))
+        thread.start()
+        yield f"http://{HOST}:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def journal(run):
+    return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
+
+
+def answer(url, method="GET"):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=LIMIT) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def wait_for(condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        threading.Event().wait(0.1)
+
+
+def test_the_study_is_shown(page):
+    status, body = answer(f"{page}/dashboard")
+    assert status == 200
+    assert b"<html" in body.lower()
+    status, body = answer(f"{page}/api/studies")
+    assert status == 200
+    assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == ["example"]
+
+
+def test_head_is_answered_as_get_without_a_body(page):
+    assert answer(f"{page}/api/studies", "HEAD") == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "POST", "PUT", "PATCH", "OPTIONS", "delete", "NONSENSE"])
+@pytest.mark.parametrize("path", ["api/studies/0", "api/studies"])
+def test_what_may_change_something_is_refused(run, page, path, method):
+    before = run.folder.read(STUDY)
+    assert answer(f"{page}/{path}", method)[0] == 405
+    assert run.folder.read(STUDY) == before
+    assert [study.study_name for study in optuna.get_all_study_summaries(journal(run))] == ["example"]
+
+
+def test_without_the_refusal_the_study_would_be_gone(run):
+    with make_server(HOST, 0, optuna_dashboard.wsgi(journal(run))) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert answer(f"http://{HOST}:{server.server_port}/api/studies/0", "DELETE")[0] == 204
+        thread.join()
+    assert not optuna.get_all_study_summaries(journal(run))
+
+
+def test_looking_writes_nothing(run, page):
+    before = run.folder.read(STUDY)
+    for path in ("dashboard", "api/studies", "api/studies/0", "api/studies/0/param_importances"):
+        answer(f"{page}/{path}")
+    assert run.folder.read(STUDY) == before
+
+
+def test_trials_that_another_process_appends_are_seen(run, page):
+    def count():
+        return len(json.loads(answer(f"{page}/api/studies/0")[1])["trials"])
+
+    assert count() == 0
+    subprocess.run([sys.executable, "-c", APPEND, str(run.folder.local / STUDY)], check=True, timeout=LIMIT)
+    wait_for(lambda: count() == 1)
+
+
+def test_an_idle_connection_blocks_nobody(page):
+    with socket.create_connection(page.removeprefix("http://").split(":"), timeout=LIMIT):
+        assert answer(f"{page}/api/studies")[0] == 200
+
+
+def test_a_study_that_is_not_there_is_rebuilt_from_the_trials(run):
+    run.folder.delete(STUDY)
+    with serve(run, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(POLL,)).start()
+        trials = json.loads(answer(f"http://{HOST}:{server.server_port}/api/studies/0")[1])["trials"]
+        server.shutdown()
+    assert [trial["state"] for trial in trials] == ["Complete", "Complete", "Pruned", "Fail"]
+    assert not run.folder.exists(STUDY)
+
+
+def test_a_taken_port_is_one_sentence(run, page):
+    port = int(page.rsplit(":", 1)[1])
+    with pytest.raises(InputError, match=f"--port {port}.*Pass another"):
+        serve(run, port)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_quietly(run, kill):
+    command = [sys.executable, "-m", "search.dashboard", str(run.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert answer(line.split()[0] + "api/studies")[0] == 200
+        os.kill(process.pid, kill)
+        _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130
+    assert errors == ""
