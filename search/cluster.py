@@ -61,7 +61,8 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
     scratch = None if address else tempfile.mkdtemp(prefix="ray-")
     try:
         if scratch:
-            context = _init(include_dashboard=dashboard, dashboard_host="127.0.0.1", _temp_dir=scratch)
+            page = {"include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
+            context = _init(address="local", _temp_dir=scratch, **page)
         else:
             package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
             context = _init(address=address, runtime_env=package)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import optuna
 import pandas
 import rich
 import typer
@@ -57,6 +58,7 @@ def main(
     """Search a space, build an ensemble of the best trials, and write a report."""
     label = name or f"{space.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     with command("search.launch", resumable=True, extra=() if name else ("--name", label)):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         seconds = _seconds(time_budget)
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
         location = Folder.at(storage) / label
@@ -93,7 +95,7 @@ def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
     if search["encoder"].startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
-    print(f"{slots.count} at once, each on {slots.cpus:g} CPUs ({slots.threads} threads) and {slots.gpus:g} GPUs.")
+    print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
     print(f"Look at it with: python -m search.dashboard {shlex.quote(str(run.folder))}", flush=True)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,9 @@ def check_space(space: Space, corpus: Corpus, trials: int = TRIED) -> Shape:
             not in the data, or two configs have rounds that cannot be compared.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    points = [optuna.trial.FixedTrial(point) for point in space.start]
-    shapes = [shape_of(call(space, trial), corpus) for trial in [*points, *(study.ask() for _ in range(trials))]]
+    configs = [_start_config(space, point) for point in space.start]
+    configs += [call(space, study.ask()) for _ in range(trials)]
+    shapes = [shape_of(config, corpus) for config in configs]
     for shape in shapes:
         if not shape.matches(shapes[0]):
             raise InputError(
@@ -135,6 +137,17 @@ def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
     before = plan[judged[0].start - 1].examples if judged[0].start else 0
     slack = max(sum(step.rows.values()) for step in plan)
     return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
+
+
+def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
+    """Return the config of a START point, which must lie inside the space and name nothing else."""
+    trial = optuna.trial.FixedTrial(point)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a value out of its range is only warned of, and used
+        config = call(space, trial)
+    for name in point.keys() - trial.params.keys():
+        raise InputError(f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there.")
+    return config
 
 
 def _last_line(error: Exception, path: Path) -> str:

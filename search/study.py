@@ -22,7 +22,6 @@ def open_study(run: Run, url: str | None, scratch: Path) -> optuna.Study:
     Raises:
         InputError: the storage cannot be opened.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         storage = optuna.storages.get_storage(url) if url else _journal((run.folder.local or scratch) / STUDY)
         study = optuna.create_study(

@@ -58,6 +58,8 @@ def run_trial(
         row = rows[result.round] = _record(folder, training, result)
         _prune(folder, rows)
         yield row
+        if not result.finite:
+            return
 
 
 def _newest(folder: Folder, rows: dict[int, Any], config: TrainConfig, *rest: Any) -> Training:

@@ -41,11 +41,11 @@ def test_equal_seeds_start_equal_heads(head: str):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_linear_head_starts_near_0():
+def test_a_linear_heads_outputs_start_near_what_it_was_told():
     torch.manual_seed(0)
     _, layer = HEADS["linear"](400, 50, 0.1, 2.5).children()
     assert isinstance(layer, torch.nn.Linear)
-    assert not layer.bias.any()
+    assert (layer.bias == 2.5).all()
     assert abs(layer.weight.std().item() - 0.02) < 0.001
 
 

@@ -80,6 +80,13 @@ def test_the_best_single_run_is_chosen_over_all_tasks_at_once():
         np.testing.assert_array_equal(pooled[task], found.predictions[1])
 
 
+def test_over_one_task_the_best_single_run_is_the_best_candidate():
+    found = library("regression", candidates=30, rows=60, skill=0.1)
+    pooled = cross_fit_single({"sts": found}, {"sts": 7})["sts"]
+    np.testing.assert_array_equal(pooled, cross_fit(STRATEGIES["single"], found, 7))
+    assert found.metric(pooled) < found.metrics.max()
+
+
 @pytest.mark.parametrize("kind", ["classification", "binary"])
 def test_the_interval_of_an_accuracy_is_that_of_scipy(kind):
     found = library(kind, candidates=1, rows=300)

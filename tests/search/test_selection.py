@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.running import RUNNING
-from search.selection import DRAWS, LOSSES, MEMBERS, START, STRATEGIES, Library, forward_selection
+from search.selection import LOSSES, MEMBERS, START, STRATEGIES, Library, forward_selection
 from tests.search.libraries import library
 from trainers.scores import METRICS
 
@@ -179,6 +179,8 @@ def test_perfect_predictions_lose_nothing_and_wrong_ones_a_finite_amount(kind):
     assert 0 < LOSSES[kind](1 - right, labels) < 100
 
 
-def test_a_thousand_candidates_are_chosen_from_in_seconds():
-    found = library("classification", candidates=400, rows=1000)
-    assert np.count_nonzero(whole(found)) <= START + DRAWS
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_members_are_taken_of_many_candidates(kind):
+    found = library(kind, candidates=40, rows=500)
+    assert np.count_nonzero(whole(found)) <= MEMBERS
+    assert np.count_nonzero(STRATEGIES["caruana"](found, generator()).weights) <= MEMBERS

@@ -72,4 +72,4 @@ def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedul
         config = call(space, trial)
         interleaved = trial.params["batch_schedule"] == "interleaved"
         assert interleaved == ("batch_ratio_sst" in trial.params) == ("batch_ratio_sts" in trial.params)
-        assert sum(config.stages[0].batch_sizes().values()) == 48
+        assert sum(config.stages[0].batch_sizes().values()) == (48 if interleaved else 24)

@@ -1,0 +1,265 @@
+"""Trials in their directories: interrupted anywhere, damaged, resumed, and at the end the same to the bit."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from pyarrow import fs
+
+from tests.conftest import interrupted, outcome, small_config, small_stage
+from trainers.batch_schedules import BATCH_SCHEDULES
+from trainers.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
+from trainers.config import TrainConfig
+from trainers.evaluate import evaluate
+from trainers.files import Folder
+from trainers.plan import plan_rounds, plan_steps
+from trainers.predictions import read_predictions
+from trainers.smart import SmartConfig
+from trainers.surgery import SURGERIES
+from trainers.train import build
+from trainers.trial import ROWS, STATES, read_rows, round_name, run_trial
+
+SMART = SmartConfig(lambda_s=1.0)
+THREE = {"rounds": 3, "steps": 6}
+VARIANTS = {
+    "plain": small_config(small_stage(**THREE)),
+    "dropout": small_config(small_stage(**THREE), dropout=0.5, attention_dropout=0.3, head_dropout=0.5),
+    "separate pairs": small_config(small_stage(**THREE), pairs="separate", smart=SMART),
+    "another norm": small_config(small_stage(**THREE), smart=SMART.replace(norm="linf", ascent_steps=2)),
+    "two stages": small_config(
+        small_stage(tasks=("qqp",)), small_stage(batch_size={"sst": 3, "qqp": 7, "sts": 5}), smart=SMART
+    ),
+    **{
+        f"schedule {name}": small_config(small_stage(batch_schedule=name, surgery="pcgrad", **THREE), smart=SMART)
+        for name in BATCH_SCHEDULES
+    },
+    **{
+        f"surgery {name}": small_config(small_stage(batch_schedule="cycle", surgery=name, **THREE), seed=1)
+        for name in SURGERIES
+    },
+}
+FOUR = small_config(small_stage(batch_schedule="smart", surgery="pcgrad", rounds=4, steps=8), smart=SMART)
+
+
+class Trials:
+    """What most tests run a trial with."""
+
+    def __init__(self, corpus, pretrained):
+        self.corpus, self.pretrained = corpus, pretrained
+
+    def rows(self, folder: Folder, config: TrainConfig = FOUR) -> Iterator[dict[str, Any]]:
+        return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=12)
+
+    def run(self, folder: Folder, config: TrainConfig = FOUR) -> dict[str, Any]:
+        """Train to the end; return what came of it."""
+        assert list(self.rows(folder, config))[-1]["last"]
+        return outcome(folder)
+
+    def stops(self, config: TrainConfig) -> list[int]:
+        """How many steps to take, time after time, to end in the middle of the next round."""
+        rounds = plan_rounds(config, plan_steps(config, self.corpus.train_sizes(config.tasks)))
+        starts = [0, *(round.start for round in rounds[1:])]
+        return [later - start + 1 for start, later in pairwise(starts)]
+
+
+@pytest.fixture(scope="module")
+def trials(corpus, pretrained) -> Trials:
+    return Trials(corpus, pretrained)
+
+
+@pytest.fixture(scope="module")
+def whole(trials, tmp_path_factory) -> Path:
+    """A finished trial of four rounds."""
+    path = tmp_path_factory.mktemp("whole")
+    trials.run(Folder.at(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def stopped(trials, tmp_path_factory) -> Path:
+    """The same trial, interrupted in the middle of the fourth round."""
+    path = tmp_path_factory.mktemp("stopped")
+    with interrupted(7):
+        list(trials.rows(Folder.at(path)))
+    assert [row["round"] for row in read_rows(Folder.at(path))] == [1, 2, 3]
+    return path
+
+
+@pytest.fixture
+def copy(stopped, tmp_path) -> Path:
+    return Path(shutil.copytree(stopped, tmp_path / "copy"))
+
+
+def lines(path: Path) -> list[str]:
+    return (path / ROWS).read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_trial_interrupted_in_every_round_ends_with_the_same_bits(name, trials, tmp_path):
+    config, folder = VARIANTS[name], Folder.at(tmp_path / "interrupted")
+    for steps in trials.stops(config):
+        with interrupted(steps):
+            list(trials.rows(folder, config))
+    assert trials.run(folder, config) == trials.run(Folder.at(tmp_path / "whole"), config)
+    assert len(lines(tmp_path / "interrupted")) == len(read_rows(folder)) > 2, "no round was trained again"
+
+
+def test_a_trial_on_a_store_that_cannot_append_ends_with_the_same_bits(trials, whole, tmp_path):
+    store = Folder(fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), str(tmp_path))
+    for steps in trials.stops(FOUR):
+        with interrupted(steps):
+            list(trials.rows(store))
+    assert trials.run(store) == outcome(Folder.at(whole))
+
+
+def test_a_trial_interrupted_between_rounds_ends_with_the_same_bits(trials, whole, tmp_path):
+    folder = Folder.at(tmp_path)
+    next(trials.rows(folder))
+    for number in (1, 2, 3):
+        rows = trials.rows(folder)
+        assert [next(rows)["round"], next(rows)["round"]] == [number, number + 1]
+    assert trials.run(folder) == outcome(Folder.at(whole))
+
+
+def spoil(*places: tuple[int, str], damage: Callable[[bytes], bytes] | None = None) -> Callable[[Path], None]:
+    """Damage the files of rounds, or delete them."""
+
+    def apply(path: Path) -> None:
+        for number, name in places:
+            file = path / "checkpoints" / round_name(number) / name
+            content = file.read_bytes()
+            file.unlink()
+            if damage:
+                file.write_bytes(damage(content))
+
+    return apply
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def hole(content: bytes) -> bytes:
+    """Leave what a loss of power leaves of a file that was renamed, but whose last pages were not written."""
+    return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
+def forget_last_row(path: Path) -> None:
+    (path / ROWS).write_text("".join(line + "\n" for line in lines(path)[:-1]))
+
+
+def tear_last_row(path: Path) -> None:
+    (path / ROWS).write_text((path / ROWS).read_text()[:-40])
+
+
+def spoil_a_round_without_a_row(path: Path) -> None:
+    forget_last_row(path)
+    for name in (STATE, WEIGHTS):
+        spoil((3, name), damage=lambda content: b"no checkpoint")(path)
+
+
+DAMAGE = {
+    "newest state absent": (spoil((3, STATE)), 3),
+    "newest state cut": (spoil((3, STATE), damage=cut), 3),
+    "newest state empty": (spoil((3, STATE), damage=lambda content: b""), 3),
+    "newest state of zeros": (spoil((3, STATE), damage=lambda content: bytes(len(content))), 3),
+    "newest state with a hole": (spoil((3, STATE), damage=hole), 3),
+    "newest weights absent": (spoil((3, WEIGHTS)), 3),
+    "newest weights cut": (spoil((3, WEIGHTS), damage=cut), 3),
+    "newest weights of zeros": (spoil((3, WEIGHTS), damage=lambda content: bytes(len(content))), 3),
+    "newest weights with a hole": (spoil((3, WEIGHTS), damage=hole), 3),
+    "both states cut": (spoil((2, STATE), (3, STATE), damage=cut), 3),
+    "all checkpoints gone": (lambda path: shutil.rmtree(path / "checkpoints"), 3),
+    "checkpoint without a row": (forget_last_row, 2),
+    "last row torn": (tear_last_row, 2),
+    "checkpoint without a row, damaged": (spoil_a_round_without_a_row, 2),
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGE.values(), ids=DAMAGE)
+def test_a_trial_with_damaged_files_goes_on_from_what_is_whole_and_ends_with_the_same_bits(
+    damage, told, trials, copy, whole
+):
+    damage(copy)
+    rows = list(trials.rows(Folder.at(copy)))
+    assert rows[0] == read_rows(Folder.at(copy))[told - 1] or rows[0]["round"] == told
+    assert rows[-1]["last"]
+    assert outcome(Folder.at(copy)) == outcome(Folder.at(whole))
+
+
+def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
+    before = read_rows(Folder.at(copy))
+    rows = trials.rows(Folder.at(copy))
+    assert next(rows) == before[-1]
+    assert read_rows(Folder.at(copy)) == before
+    assert next(rows)["round"] == 4
+
+
+def test_a_finished_trial_tells_its_last_row_and_does_nothing_else(trials, whole):
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    assert list(trials.rows(Folder.at(whole))) == [read_rows(Folder.at(whole))[-1]]
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_of_a_round_that_was_trained_twice_the_later_row_counts(tmp_path):
+    folder = Folder.at(tmp_path)
+    assert read_rows(folder) == []
+    for row in ({"round": 2, "score": 1}, {"round": 1, "score": 2}, {"round": 2, "score": 3}):
+        folder.append_json(ROWS, row)
+    assert read_rows(folder) == [{"round": 1, "score": 2}, {"round": 2, "score": 3}]
+
+
+def test_the_weights_of_a_round_give_its_predictions(trials, whole):
+    folder, model = Folder.at(whole), build(FOUR, trials.pretrained)
+    for row in read_rows(folder):
+        name = round_name(row["round"])
+        model.load_state_dict(read_weights(folder / "checkpoints" / name))
+        for task in FOUR.tasks:
+            ids, outputs = read_predictions(folder / "predictions", f"{name}-{task}.parquet")
+            every = trials.corpus.splits[task]["dev"].ids
+            chosen = np.array([every.index(identifier) for identifier in ids])
+            assert len(ids) == 12
+            found = evaluate(model, trials.corpus, "dev", {task: chosen}, FOUR.pairs)[task]
+            assert np.array_equal(outputs, found)
+
+
+def test_a_living_trial_keeps_two_states_and_the_weights_an_ensemble_may_want(trials, tmp_path):
+    stage = small_stage(tasks=("sst", "sts"), batch_size=4, rounds=26, steps=26, learning_rate=1e-3)
+    seen: dict[int, dict[str, Any]] = {}
+    dropped = 0
+    for row in trials.rows(Folder.at(tmp_path), small_config(stage)):
+        seen[row["round"]] = row
+        files = {path.parent.name: path.name for path in (tmp_path / "checkpoints").glob(f"*/{STATE}")}
+        assert sorted(files) == [round_name(number) for number in sorted(seen)[-STATES:]]
+        weights = {int(path.parent.name) for path in (tmp_path / "checkpoints").glob(f"*/{WEIGHTS}")}
+        assert weights == best_rounds(seen) | set(sorted(seen)[-STATES:])
+        assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {round_name(one) for one in weights}
+        dropped = len(seen) - len(weights)
+    assert dropped > 0, "all were kept: this proves nothing"
+    assert len(list((tmp_path / "predictions").iterdir())) == 2 * 26, "predictions are never dropped"
+
+
+@pytest.fixture
+def blown_up(trials, tmp_path) -> Path:
+    stage = small_stage(learning_rate=1e30, rounds=3, steps=6)
+    list(trials.rows(Folder.at(tmp_path), small_config(stage, optimizer={"warmup": 0.0})))
+    return tmp_path
+
+
+def test_a_trial_that_is_not_finite_says_so_in_one_row_of_json_and_ends(trials, blown_up):
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    (line,) = lines(blown_up)
+    row = json.loads(line, parse_constant=refuse)
+    assert (row["finite"], row["score"], row["metrics"], row["loss"]) == (False, None, {}, None)
+    assert not (blown_up / "predictions").exists() and not (blown_up / "checkpoints").exists()
+    assert all(value is None or math.isfinite(value) for value in row["losses"].values())
+    assert list(trials.rows(Folder.at(blown_up))) == [row], "asked again, it does not train on"
