@@ -17,6 +17,8 @@ from search.runs import STUDY, Run, rebuild_study
 from trainers.command import command
 
 HOST = "127.0.0.1"
+HIDDEN = "***"
+"""Stands for a password in a URL that was written down."""
 READING = ("GET", "HEAD")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -53,8 +55,9 @@ def serve(run: Run, port: int) -> WSGIServer:
 
 def study_storage(run: Run) -> BaseStorage:
     """Open the study for reading beside the search that writes it; without one it is rebuilt from the trials' files."""
-    if run.search.get("study"):
-        return optuna.storages.get_storage(run.search["study"])
+    url = run.search["study"]
+    if url and HIDDEN not in url:
+        return optuna.storages.get_storage(url)
     if run.folder.local and run.folder.exists(STUDY):
         return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
     storage = InMemoryStorage()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from model.errors import InputError, unknown
 from search.candidates import Candidate, Candidates, collect
 from search.estimates import FOLDS, Figures, cross_fit, cross_fit_single, figures_of, interval, mean_figures
 from search.members import FOLDER, Ensemble, Member, write_ensemble
-from search.predict import predict_members
+from search.predict import Each, predict_members
 from search.runs import Run
 from search.selection import STRATEGIES, Library, Selection
 from trainers.command import command
@@ -112,14 +113,26 @@ def main(
     """Choose the members of the first RUN's ensemble again, from the trials of all RUNs; nothing is trained."""
     with command("search.ensemble"):
         opened = [Run.open(name, storage) for name in runs]
-        chosen = choose(opened, strategy, opened[0].search["seed"])
-        write(opened[0], chosen)
-        for note in chosen.notes:
-            print(note)
-        rich.print(table(chosen.metrics))
-        metrics = predict_members(opened[0], chosen.ensemble)
-        print("Ensemble on all dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-        print(f"Predictions: {opened[0].folder / FOLDER / 'predictions'}")
+        build(opened, strategy)
+
+
+def build(runs: list[Run], strategy: str = DEFAULT, each: Each = starmap) -> None:
+    """Choose the first run's ensemble, have it predict, and print what it is worth.
+
+    Args:
+        each: how the members are called, here or on many machines.
+
+    Raises:
+        InputError: the strategy is unknown, or there is nothing to choose from.
+    """
+    chosen = choose(runs, strategy, runs[0].search["seed"])
+    write(runs[0], chosen)
+    for note in chosen.notes:
+        print(note)
+    rich.print(table(chosen.metrics))
+    metrics = predict_members(runs[0], chosen.ensemble, each)
+    print("Ensemble on all dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
 
 
 def _pick(strategy: str, library: Library, seed: int) -> Picked:

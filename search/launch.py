@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,16 +12,14 @@ from typing import Annotated, Any
 
 import optuna
 import pandas
-import rich
 import typer
 
 from model.errors import InputError
 from search import ensemble, report
 from search.lock import locked
-from search.predict import Each, predict_members
 from search.prepare import Prepared, prepare_run
-from search.runs import TABLE, Run, write_table
-from search.study import enqueue, open_study
+from search.runs import Run, write_table
+from search.study import checked_url, enqueue, opened_study
 from trainers.command import command
 from trainers.files import Folder
 
@@ -60,7 +57,14 @@ def main(
     with command("search.launch", resumable=True, extra=() if name else ("--name", label)):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         seconds = _seconds(time_budget)
-        asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
+        asked = {
+            "data": data,
+            "rows": rows,
+            "encoder": encoder,
+            "seed": seed,
+            "dev_rows": dev_rows,
+            "study": checked_url(study),
+        }
         location = Folder.at(storage) / label
         if not address:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
@@ -70,16 +74,20 @@ def main(
         here = None if address else cluster.choose_slots(cluster.machine(), *wanted)
         prepared = prepare_run(location, space, asked, resume, here.count if here else 0)
         run = prepared.run
-        with locked(run.folder), tempfile.TemporaryDirectory() as scratch:
-            opened = open_study(run, study, Path(scratch))
+        with locked(run.folder), opened_study(run, study) as opened:
             enqueue(opened, prepared.space.start)
             with cluster.started_ray(address, dashboard) as ray_page, _dashboard(run, ray_page, shown=dashboard):
                 slots = here or cluster.choose_slots(cluster.nodes(), *wanted)
                 _introduce(prepared, slots, trials)
                 driver.search(run, opened, prepared.space, prepared.shape, slots, trials=trials, seconds=seconds)
                 write_table(run)
-                _ensemble(run, cluster.starmap(slots))
+                judged = bool(run.kept())
+                if judged:
+                    ensemble.build([run], each=cluster.starmap(slots))
         print(report.write(run))
+        if not judged:
+            print("No trial finished a round; the report says why.", file=sys.stderr)
+            raise SystemExit(1)
 
 
 def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
@@ -97,19 +105,6 @@ def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
     print(*prepared.notes, sep="\n")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
     print(f"Look at it with: python -m search.dashboard {shlex.quote(str(run.folder))}", flush=True)
-
-
-def _ensemble(run: Run, each: Each) -> None:
-    """Choose the ensemble, have it predict, and show what it is worth."""
-    if not run.kept():
-        raise InputError(f"No trial of run {run.folder.name!r} finished a round; {TABLE} says why.")
-    chosen = ensemble.choose([run], ensemble.DEFAULT, run.search["seed"])
-    ensemble.write(run, chosen)
-    print(*chosen.notes, sep="\n", end="\n" if chosen.notes else "")
-    rich.print(ensemble.table(chosen.metrics))
-    metrics = predict_members(run, chosen.ensemble, each)
-    print("Ensemble on all dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    print(f"Predictions: {run.folder / ensemble.FOLDER / 'predictions'}")
 
 
 @contextmanager

@@ -3,33 +3,71 @@
 import fcntl
 import os
 import platform
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from model.errors import InputError
 from trainers.files import Folder
 
 LOCK = "lock"
+RENEWED = 20.0
+"""Seconds between two renewals of a lock on an object store, which knows nothing of processes."""
+STALE = 60.0
+"""Seconds after which such a lock has been left behind."""
 
 
 @contextmanager
 def locked(folder: Folder) -> Iterator[None]:
-    """Hold a run's lock; the kernel lets go of it when the process ends, however it ends.
+    """Hold a run's lock.
 
     Raises:
         InputError: another driver holds it; says which process.
     """
-    if not folder.local:
+    holder = f"process {os.getpid()} on {platform.node()}"
+    with _file_lock(folder.local, holder) if folder.local else _object_lock(folder, holder):
         yield
-        return
-    path = folder.local / LOCK
-    with open(path, "a+") as file:
+
+
+@contextmanager
+def _file_lock(directory: Path, holder: str) -> Iterator[None]:
+    """Lock a file: the kernel lets go of it when the process ends, however it ends."""
+    with open(directory / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = path.read_text().strip()
-            raise InputError(f"Run {folder.name!r} is being driven by {holder}. Wait for it or end it.") from None
+            raise _held(directory.name, (directory / LOCK).read_text().strip()) from None
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.write(holder)
         file.flush()
         yield
+
+
+@contextmanager
+def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
+    """Keep an object young as long as the driver lives."""
+    if folder.exists(LOCK):
+        found = folder.read_json(LOCK)
+        if found["holder"] != holder and time.time() - found["renewed"] < STALE:
+            raise _held(folder.name, found["holder"])
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEWED):
+            folder.write_json(LOCK, {"holder": holder, "renewed": time.time()})
+
+    folder.write_json(LOCK, {"holder": holder, "renewed": time.time()})
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        folder.delete(LOCK)
+
+
+def _held(run: str, holder: str) -> InputError:
+    return InputError(f"Run {run!r} is being driven by {holder}. Wait for it or end it.")

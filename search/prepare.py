@@ -19,7 +19,14 @@ from trainers.files import Folder, publish
 from trainers.train import DEV_ROWS
 from trainers.trial import STATES
 
-DEFAULTS: dict[str, Any] = {"data": "sample", "rows": None, "encoder": "minilm", "seed": 0, "dev_rows": DEV_ROWS}
+DEFAULTS: dict[str, Any] = {
+    "data": "sample",
+    "rows": None,
+    "encoder": "minilm",
+    "seed": 0,
+    "dev_rows": DEV_ROWS,
+    "study": None,
+}
 """What a search is made of, beside its space. A resumed one takes them from its `search.json`."""
 
 FLOATS = 3

@@ -1,37 +1,60 @@
 """The Optuna study of a run: opened, mended, and filled with the points to try first."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 
 from model.errors import InputError
 from search.runs import STUDY, Run, rebuild_study
 from trainers.files import mend_last_line
 
 
-def open_study(run: Run, url: str | None, scratch: Path) -> optuna.Study:
+def checked_url(url: str | None) -> str | None:
+    """Open an Optuna storage once; return its URL as it may be written down, without a password.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    if url is None:
+        return None
+    try:
+        optuna.storages.get_storage(url)
+        return make_url(url).render_as_string(hide_password=True)
+    except Exception as error:  # each database driver raises errors of its own
+        raise InputError(f"--study {url}: {error}. Give an Optuna storage URL that can be written.") from error
+
+
+@contextmanager
+def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
     """Open the run's study for writing, under the run's lock; one that was lost is rebuilt from the trials' files.
+
+    An object store cannot append: there the journal is kept on this machine and put into the run when it is closed.
 
     Args:
         url: an Optuna storage URL; None for a journal file in the run directory.
-        scratch: where the journal is kept while the run directory is an object store, which cannot append.
-
-    Raises:
-        InputError: the storage cannot be opened.
     """
-    try:
-        storage = optuna.storages.get_storage(url) if url else _journal((run.folder.local or scratch) / STUDY)
+    with tempfile.TemporaryDirectory() as scratch:
+        journal = (run.folder.local or Path(scratch)) / STUDY
         study = optuna.create_study(
-            storage=storage, study_name=run.search["name"], direction="maximize", load_if_exists=True
+            storage=optuna.storages.get_storage(url) if url else _journal(journal),
+            study_name=run.search["name"],
+            direction="maximize",
+            load_if_exists=True,
         )
-    except Exception as error:
-        raise InputError(f"--study {url}: {error}. Give an Optuna storage URL that can be written.") from error
-    if not study.get_trials(deepcopy=False):
-        rebuild_study(run, study)
-    return study
+        if not study.get_trials(deepcopy=False):
+            rebuild_study(run, study)
+        try:
+            yield study
+        finally:
+            if not url and not run.folder.local:
+                run.folder.write(STUDY, journal.read_bytes())
 
 
 def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:

@@ -19,7 +19,13 @@ SPACES_ALSO = {"optuna", *sys.stdlib_module_names}
 WITH_RAY = {f"search.{name}" for name in ("cluster", "driver", "progress", "searcher", "trainable")}
 ABOVE = {"search.launch", "search.reproduce"}
 DRIVE = WITH_RAY | ABOVE
-READ = {f"search.{name}" for name in ("dashboard", "ensemble", "predict", "report", "selection")}
+READ = {
+    f"search.{name}"
+    for name in (
+        *("candidates", "combiners", "dashboard", "ensemble", "estimates", "figures"),
+        *("members", "predict", "report", "running", "selection"),
+    )
+}
 PURE = {"search.selection"}  # the searcher may call the pure functions of the ensemble
 
 

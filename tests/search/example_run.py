@@ -82,6 +82,7 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
         "encoder": "minilm",
         "seed": 0,
         "dev_rows": 1200,
+        "study": None,
         "tasks": list(tasks),
         "rounds": 3,
         "fingerprint": Corpus.open(corpus).fingerprint,

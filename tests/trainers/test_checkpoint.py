@@ -73,7 +73,11 @@ def test_weights_are_read_to_the_bit(folder):
 
 
 def test_a_state_is_read_to_the_bit(folder):
-    state = {"step": 3, "taken": {"sst": 8}, "optimizer": {"state": {0: TENSORS}, "param_groups": [{"betas": (0.9, 1)}]}}
+    state = {
+        "step": 3,
+        "taken": {"sst": 8},
+        "optimizer": {"state": {0: TENSORS}, "param_groups": [{"betas": (0.9, 1)}]},
+    }
     write_state(folder, state)
     found = read_state(folder)
     assert same(found["optimizer"]["state"].pop(0), state["optimizer"]["state"].pop(0))

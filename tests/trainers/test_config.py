@@ -13,7 +13,16 @@ from model.errors import InputError
 from model.heads import HEADS, PAIR_FEATURES
 from tests.conftest import small_config, small_stage
 from trainers.batch_schedules import BATCH_SCHEDULES
-from trainers.config import DURATIONS, SECTIONS, OptimizerConfig, Stage, TrainConfig, describe, parse_config, with_values
+from trainers.config import (
+    DURATIONS,
+    SECTIONS,
+    OptimizerConfig,
+    Stage,
+    TrainConfig,
+    describe,
+    parse_config,
+    with_values,
+)
 from trainers.frozen import Config
 from trainers.objectives import OBJECTIVES
 from trainers.smart import NORMS, SmartConfig
@@ -33,7 +42,9 @@ FLOATS = [
     if "'type': 'number'" in str(kind.model_json_schema()["properties"][field])
 ]
 
-every_field = pytest.mark.parametrize(("kind", "prefix", "field"), FIELDS, ids=[prefix + field for _, prefix, field in FIELDS])
+every_field = pytest.mark.parametrize(
+    ("kind", "prefix", "field"), FIELDS, ids=[prefix + field for _, prefix, field in FIELDS]
+)
 
 
 @st.composite

@@ -54,7 +54,9 @@ def test_a_recipe_is_the_same_after_json(name):
 
 
 def test_recipes_are_different_systems(corpus, pretrained):
-    rounds = {name: next(iter(Training(small(name, steps=3, rounds=1), corpus, pretrained, dev_limit=12))) for name in RECIPES}
+    rounds = {
+        name: next(iter(Training(small(name, steps=3, rounds=1), corpus, pretrained, dev_limit=12))) for name in RECIPES
+    }
     assert len({result.predictions["sst"].tobytes() for result in rounds.values()}) == len(RECIPES)
 
 
