@@ -13,12 +13,10 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search.runs import STUDY, Run, rebuild_study
+from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.command import command
 
 HOST = "127.0.0.1"
-HIDDEN = "***"
-"""Stands for a password in a URL that was written down."""
 READING = ("GET", "HEAD")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

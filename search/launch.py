@@ -19,7 +19,7 @@ from search import ensemble, report
 from search.lock import locked
 from search.prepare import Prepared, prepare_run
 from search.runs import Run, write_table
-from search.study import checked_url, enqueue, opened_study
+from search.study import checked_url, enqueue, opened_study, url_of
 from trainers.command import command
 from trainers.files import Folder
 
@@ -74,7 +74,7 @@ def main(
         here = None if address else cluster.choose_slots(cluster.machine(), *wanted)
         prepared = prepare_run(location, space, asked, resume, here.count if here else 0)
         run = prepared.run
-        with locked(run.folder), opened_study(run, study) as opened:
+        with locked(run.folder), opened_study(run, url_of(run, study)) as opened:
             enqueue(opened, prepared.space.start)
             with cluster.started_ray(address, dashboard) as ray_page, _dashboard(run, ray_page, shown=dashboard):
                 slots = here or cluster.choose_slots(cluster.nodes(), *wanted)

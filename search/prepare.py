@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """What a search is made of, beside its space. A resumed one takes them from its `search.json`."""
 
+PACKAGES = ("torch", "ray", "optuna")
 FLOATS = 3
 """Numbers that a full state holds per parameter: the weight and AdamW's two moments."""
 
@@ -72,21 +73,25 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
         "tasks": list(shape.tasks),
         "rounds": shape.rounds,
         "fingerprint": corpus.fingerprint,
-        "versions": {name: version(name) for name in ("torch", "ray", "optuna")}
-        | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    _write(location, search, directory, pretrained)
+    return Prepared(Run(location), space, shape, notes)
+
+
+def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained) -> None:
+    """Write what workers read, and last what was asked: a run exists when that file does."""
     try:
-        publish(directory, location / "corpus")
+        publish(corpus, location / "corpus")
         with tempfile.TemporaryDirectory() as scratch:
             save_encoder(Path(scratch), pretrained)
             publish(Path(scratch), location / "encoder")
-        location.write_json(SEARCH, search)  # last: a run exists when this file does
+        location.write_json(SEARCH, search)
     except OSError as error:
         raise InputError(
             f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written."
         ) from error
-    return Prepared(Run(location), space, shape, notes)
 
 
 def _existing(run: Run, space: Space, asked: Mapping[str, Any], resume: bool) -> Prepared:

@@ -19,6 +19,8 @@ from trainers.trial import read_rows, round_name
 SEARCH = "search.json"
 TABLE = "trials.parquet"
 STUDY = "study.journal"
+HIDDEN = "***"
+"""Stands for a password in a URL that was written down."""
 RUNNING = TrialState.RUNNING.name
 
 

@@ -70,7 +70,7 @@ def load_space(path: Path) -> Space:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # the user's code: whatever it raises is bad input
         raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}") from error
     suggest = getattr(module, "suggest", None)
     if not callable(suggest):
@@ -119,7 +119,7 @@ def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
         raise
-    except Exception as error:
+    except Exception as error:  # the user's code: whatever it raises is bad input
         raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}") from error
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig.")

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 
 from model.errors import InputError
-from search.runs import STUDY, Run, rebuild_study
+from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.files import mend_last_line
 
 
@@ -29,6 +29,18 @@ def checked_url(url: str | None) -> str | None:
         return make_url(url).render_as_string(hide_password=True)
     except Exception as error:  # each database driver raises errors of its own
         raise InputError(f"--study {url}: {error}. Give an Optuna storage URL that can be written.") from error
+
+
+def url_of(run: Run, given: str | None) -> str | None:
+    """Return the URL of a run's study: the one given now, or the one it was made with.
+
+    Raises:
+        InputError: it was made with one whose password was not written down, and none is given.
+    """
+    url = given or run.search["study"]
+    if url and HIDDEN in url:
+        raise InputError(f"Run {run.folder.name!r} has its study at {url}. Pass --study again, with the password.")
+    return url
 
 
 @contextmanager

@@ -7,16 +7,16 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model.weights import Pretrained
 from tests.conftest import ROWS, outcome
 from trainers.config import TrainConfig
-from trainers.data import Corpus
 from trainers.files import Folder
+from trainers.trial import ROWS as ROWS_FILE
 from trainers.trial import read_rows, run_trial
 
 ROOT = Path(__file__).parents[2]
@@ -30,18 +30,24 @@ runpy.run_module("trainers.fit", run_name="__main__")
 """
 FORKING = """
 import json, os, sys
+from model.weights import read_public
 from trainers.fit import app
+read_public(sys.argv[1])  # once, and not in every process: it makes torch import much
 codes = []
 for number, arguments in enumerate(json.load(sys.stdin)):
     if not (child := os.fork()):
         sys.argv[1:] = arguments
         for stream, name in ((1, "printed"), (2, "told")):
             os.dup2(os.open(f"{name}-{number}", os.O_CREAT | os.O_WRONLY), stream)
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(end.code)  # without taking torch down first
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print(json.dumps(codes))
 """
-SETTINGS = ["stages.0.passes=null", "stages.0.steps=12", "stages.0.rounds=4", "stages.0.learning_rate=0.005"]
+SETTINGS = ["passes=null", "steps=12", "rounds=4", "learning_rate=0.005", "surgery=pcgrad"]
 STEPS = 3
 """Of each round."""
 
@@ -59,7 +65,7 @@ class Fit:
         }
 
     def arguments(self, *more: str, recipe: str = "smart") -> list[str]:
-        settings = [part for setting in (*SETTINGS, "stages.0.surgery=pcgrad") for part in ("--set", setting)]
+        settings = [part for setting in SETTINGS for part in ("--set", f"stages.0.{setting}")]
         return [recipe, "--rows", str(ROWS), "--encoder", str(self.encoder), *settings, *more]
 
     def run(self, *arguments: str, program: tuple[str, ...] = ("-m", "trainers.fit"), given: str = "") -> Any:
@@ -85,60 +91,70 @@ class Fit:
         return process.returncode, told
 
 
-@pytest.fixture
-def fit(tiny_encoder, user_cache, corpus, tmp_path) -> Fit:
-    return Fit(tiny_encoder, user_cache, tmp_path)
+@dataclass(frozen=True)
+class Stop:
+    """How a run was stopped in the middle of a round."""
+
+    sent: signal.Signals
+    code: int
+    told: str
+    rounds: list[int]
+    """Rounds that were finished."""
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run that was stopped by every signal, and finished by its last process."""
+
+    folder: Folder
+    stops: list[Stop]
+    printed: list[str]
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_encoder, user_cache, corpus, tmp_path_factory) -> tuple[Path, Any]:
-    """A run that nothing interrupted: where it was made, and its process."""
-    fit = Fit(tiny_encoder, user_cache, tmp_path_factory.mktemp("finished"))
-    done = fit.run(*fit.arguments("--out", "run"))
-    assert done.returncode == 0, done.stderr
-    return fit.place, done
-
-
-def test_a_run_prints_its_rounds_and_leaves_the_directory_of_a_trial(
-    finished: tuple[Path, Any], corpus: Corpus, pretrained: Pretrained, tmp_path: Path
-):
-    place, done = finished
-    folder = Folder.at(place / "run")
-    printed = done.stdout.splitlines()
-    assert printed[0].startswith("Recipe smart on ") and printed[-1] == str(place / "run")
-    assert [row["round"] for row in read_rows(folder)] == [1, 2, 3, 4]
-    for row in read_rows(folder):
-        assert any(line.startswith(f"round {row['round']}: score {row['score']:.4f} sst ") for line in printed)
-    config = TrainConfig.model_validate(folder.read_json("config.json"))
-    assert config.stages[0].surgery == "pcgrad" and config.smart.lambda_s == 1
-    list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
-    assert outcome(Folder.at(tmp_path)) == outcome(folder), "a run is a function of config and corpus"
-
-
-def test_a_run_killed_in_the_middle_of_a_round_goes_on_to_the_same_bits(fit, finished):
-    arguments = fit.arguments("--out", "run")
-    code, told = fit.stop(arguments, STEPS + 2, signal.SIGKILL)
-    folder = Folder.at(fit.place / "run")
-    assert code == -signal.SIGKILL and told == ""
-    assert [row["round"] for row in read_rows(folder)] == [1]
-    done = fit.run(*arguments, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert outcome(folder) == outcome(Folder.at(finished[0] / "run"))
-
-
-def test_a_run_that_was_told_to_stop_prints_the_command_that_goes_on_to_the_same_bits(fit, finished):
-    arguments = fit.arguments()
-    for sent, steps in ((signal.SIGINT, STEPS + 2), (signal.SIGTERM, STEPS + 2)):
-        code, told = fit.stop(arguments, steps, sent)
-        assert code == 130 and "Traceback" not in told
-        (command,) = re.findall(r"^Go on with: python -m trainers.fit (.*)$", told, re.MULTILINE)
-        arguments = shlex.split(command)
-    (place,) = (fit.place / "runs" / "fit").iterdir()
-    assert [row["round"] for row in read_rows(Folder.at(place))] == [1, 2]
-    assert not list(place.rglob("*.partial"))
+def story(tiny_encoder, user_cache, corpus, tmp_path_factory) -> Story:
+    fit = Fit(tiny_encoder, user_cache, tmp_path_factory.mktemp("story"))
+    arguments, stops = fit.arguments(), []
+    # A process that goes on trains the open round again: it is in the middle of the next one after as many steps.
+    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        code, told = fit.stop(arguments, STEPS + 2, sent)
+        (place,) = (fit.place / "runs" / "fit").iterdir()
+        rounds = [row["round"] for row in read_rows(Folder.at(place))]
+        stops.append(Stop(sent, code, told, rounds, [path.name for path in place.rglob("*")]))
+        if sent != signal.SIGKILL:
+            arguments = shlex.split(re.findall(r"^Go on with: python -m trainers.fit (.*)$", told, re.MULTILINE)[-1])
     done = fit.run(*arguments)
     assert done.returncode == 0, done.stderr
-    assert outcome(Folder.at(place)) == outcome(Folder.at(finished[0] / "run"))
+    return Story(Folder.at(place), stops, done.stdout.splitlines())
+
+
+def test_a_run_that_is_told_to_stop_ends_in_order_between_rounds(story):
+    assert [(stop.sent.name, stop.code) for stop in story.stops] == [("SIGINT", 130), ("SIGTERM", 130), ("SIGKILL", -9)]
+    assert [stop.rounds for stop in story.stops] == [[1], [1, 2], [1, 2, 3]]
+    for stop in story.stops[:2]:
+        assert "Traceback" not in stop.told
+        assert stop.told.splitlines()[-1].endswith(f"--out runs/fit/{story.folder.name} --resume")
+        assert not [name for name in stop.files if name.endswith(".partial")]
+
+
+def test_a_run_stopped_by_every_signal_ends_with_the_bits_of_one_that_nothing_stopped(
+    story, corpus, pretrained, tmp_path
+):
+    config = TrainConfig.model_validate(story.folder.read_json("config.json"))
+    assert (config.stages[0].surgery, config.smart.lambda_s) == ("pcgrad", 1.0)
+    list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
+    assert outcome(story.folder) == outcome(Folder.at(tmp_path))
+    assert len(story.folder.read_lines(ROWS_FILE)) == 4, "no round was recorded twice"
+
+
+def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
+    assert story.printed[0].startswith("Recipe smart on ")
+    rows = read_rows(story.folder)[2:]
+    rounds = [line for line in story.printed if line.startswith("round ")]
+    expected = [f"round {row['round']}: score {row['score']:.4f} sst {row['metrics']['sst']:.4f} " for row in rows]
+    assert [line.startswith(start) for line, start in zip(rounds, expected, strict=True)] == [True, True]
+    assert story.printed[-1] == str(story.folder)
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
@@ -156,29 +172,42 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came of a command line."""
+
+    code: int
+    printed: str
+    told: str
+
+
 @pytest.fixture(scope="module")
-def refused(finished, tiny_encoder, user_cache, tmp_path_factory) -> dict[str, tuple[int, str, str]]:
-    """Each command line's exit code, what it printed and what it told: a process each, which imports once for all."""
+def refused(story, tiny_encoder, user_cache, tmp_path_factory) -> tuple[Path, dict[str, Answer]]:
+    """Where the command lines were typed, and what came of each: a process each, forked after the imports."""
     fit = Fit(tiny_encoder, user_cache, tmp_path_factory.mktemp("refused"))
-    same = fit.arguments("--out", str(finished[0] / "run"))
+    same = fit.arguments("--out", str(story.folder))
     given = [
         [part for word in words for part in {"SAME": same, "TINY": [str(tiny_encoder)]}.get(word, [word])]
         for words, _ in REFUSED.values()
     ]
-    before = outcome(Folder.at(finished[0] / "run"))
-    done = fit.run(program=("-c", FORKING), given=json.dumps(given))
+    before = outcome(story.folder)
+    done = fit.run(str(tiny_encoder), program=("-c", FORKING), given=json.dumps(given))
     assert done.returncode == 0, done.stderr
-    assert outcome(Folder.at(finished[0] / "run")) == before
-    assert not (fit.place / "none").exists()
-    return {
-        name: (code, *((fit.place / f"{stream}-{number}").read_text() for stream in ("printed", "told")))
-        for number, (name, code) in enumerate(zip(REFUSED, json.loads(done.stdout), strict=True))
-    }
+    assert outcome(story.folder) == before
+    answers = [
+        Answer(code, *((fit.place / f"{stream}-{number}").read_text() for stream in ("printed", "told")))
+        for number, code in enumerate(json.loads(done.stdout))
+    ]
+    return fit.place, dict(zip(REFUSED, answers, strict=True))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_bad_input_is_one_line_and_exit_code_2_before_training(refused, name):
-    code, printed, told = refused[name]
-    assert (code, printed) == (2, ""), told
-    assert told.startswith("Error: ") and told.count("\n") == 1
-    assert REFUSED[name][1] in told
+    answer = refused[1][name]
+    assert (answer.code, answer.printed) == (2, ""), answer.told
+    assert answer.told.startswith("Error: ") and answer.told.count("\n") == 1
+    assert REFUSED[name][1] in answer.told
+
+
+def test_what_is_refused_leaves_no_run_behind(refused):
+    assert {path.name.split("-")[0] for path in refused[0].iterdir()} == {"printed", "told"}
