@@ -24,6 +24,14 @@ def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
     return TrialState.COMPLETE if result["last"] else TrialState.PRUNED
 
 
+def value_of(trial: Trial, state: TrialState) -> float | None:
+    """Return the value of an ended trial: its best score if it finished, its last one if it was stopped."""
+    scores = list(trial.judged.values())
+    if state == TrialState.FAIL or not scores:
+        return None
+    return max(scores) if state == TrialState.COMPLETE else scores[-1]
+
+
 def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     """Return the Optuna sampler of one trial.
 
@@ -57,7 +65,7 @@ class StudySearcher(Searcher):
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before it told the study
                 trial = ended[frozen.number]
-                study.tell(frozen.number, trial.value, TrialState[trial.state])
+                self._tell(frozen.number, TrialState[trial.state], trial.value)
         self.unfinished = [optuna.Trial(study, frozen._trial_id) for frozen in self._frozen(TrialState.RUNNING)]
 
     def suggest(self, trial_id: str) -> Any:
@@ -72,10 +80,10 @@ class StudySearcher(Searcher):
         try:
             text = self._started_config(trial)
         except optuna.TrialPruned:
-            self._end(trial, TrialState.PRUNED, None, "infeasible by the space")
+            self._end(trial, TrialState.PRUNED, "infeasible by the space")
             return None  # Tune asks again
         except InputError as error:
-            self._end(trial, TrialState.FAIL, None, str(error))
+            self._end(trial, TrialState.FAIL, str(error))
             return None
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
@@ -98,13 +106,12 @@ class StudySearcher(Searcher):
             self.unfinished.append(trial)
             return
         record = self._record(trial)
-        value = max(record.judged.values()) if state == TrialState.COMPLETE else None
-        self._end(trial, state, value, self._reason(state, record, error))
+        self._end(trial, state, self._reason(state, record, error))
 
     def close(self) -> None:
         """End what a budget has left open, so that nothing is RUNNING when the search has ended."""
         for frozen in self._frozen(TrialState.RUNNING):
-            self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, None, "budget used up")
+            self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, "budget used up")
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
@@ -156,15 +163,20 @@ class StudySearcher(Searcher):
         if row["score"] is not None and row["judged"] not in self._told(trial).intermediate_values:
             trial.report(row["score"], row["judged"])
 
-    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, reason: str) -> None:
+    def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
         folder = self.run.trial_folder(trial.number)
         if not folder.exists("trial.json"):
             start_trial(folder, self._told(trial), "")
+        value = value_of(self._record(trial), state)
         end_trial(folder, state, value, reason)
-        self.study.tell(trial, value, state)
+        self._tell(trial.number, state, value)
         self.weights |= {(trial.number, row["round"]): row for row in read_rows(folder)}
         self._prune()
+
+    def _tell(self, number: int, state: TrialState, value: float | None) -> None:
+        # Of a pruned trial Optuna takes the last reported score itself, and refuses to be told.
+        self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
 
     def _prune(self) -> None:
         """Delete the weights of ended trials' rounds that are not among the run's best."""

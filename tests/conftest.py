@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import settings
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -34,6 +35,8 @@ FAST = 100
 WALL_CLOCK = ("train_seconds", "eval_seconds", "save_seconds", "ended")
 
 torch.set_num_threads(1)
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +105,7 @@ def interrupted(steps: int) -> Iterator[None]:
 
 
 def outcome(folder: Folder) -> dict[str, Any]:
-    """Return all that a run is judged by: its rows without times, digests of predictions and of every round's weights."""
+    """Return all that a run is judged by: rows without times, digests of predictions and of every round's weights."""
     rows = read_rows(folder)
     predictions, checkpoints = folder / "predictions", folder / "checkpoints"
     return {

@@ -13,6 +13,7 @@ from trainers.command import command
 from trainers.config import with_values
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
+from trainers.plan import plan_rounds, plan_steps
 from trainers.recipes import RECIPES, recipe
 from trainers.trial import run_trial
 
@@ -40,6 +41,7 @@ def main(
         pretrained = read_public(encoder)
         directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=seed)
         corpus = Corpus.open(directory)
+        plan_rounds(config, plan_steps(config, corpus.train_sizes(config.tasks)))  # refused before a directory is taken
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _claim(folder, {"fingerprint": corpus.fingerprint, "config": config.model_dump(mode="json")}, resume)
         print(f"Recipe {name} on {device}, encoder {encoder}, data {data}.", *notes, sep="\n")

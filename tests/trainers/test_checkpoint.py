@@ -100,7 +100,7 @@ def test_a_damaged_state_is_an_error_and_nothing_else(folder, damage):
         read_state(folder)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_anywhere_is_an_error(folder, share):
     write_weights(folder, TENSORS)
@@ -147,7 +147,7 @@ def rows_of(trials: list[list[dict[str, Any]]]) -> Rows:
     return {(trial, number): row for trial, rounds in enumerate(trials) for number, row in enumerate(rounds)}
 
 
-def figures(rows: Rows, name: str) -> Rows:
+def figures(rows: Rows, name: str) -> dict[tuple[int, int], float]:
     values = {key: row["score"] if name == "score" else row["metrics"].get(name) for key, row in rows.items()}
     return {key: value for key, value in values.items() if value is not None and rows[key]["finite"]}
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import pydantic
 import pytest
@@ -32,10 +32,11 @@ from trainers.tasks import TASKS
 POSITIVE = st.floats(0, 1e300, exclude_min=True)
 SHARES = st.floats(0, 1, exclude_max=True)
 COUNTS = st.integers(1, 10**12)
-SECTION_OF = {"TrainConfig": (TrainConfig, ""), "Stage": (Stage, "stages.0."), **{
-    kind.__name__: (kind, f"{name}.") for name, kind in SECTIONS.items() if name != "stages"
-}}  # fmt: skip
-FIELDS = [(kind, prefix, field) for kind, prefix in SECTION_OF.values() for field in kind.model_fields]
+PREFIXES: dict[type[Config], str] = {TrainConfig: ""} | {
+    kind: "stages.0." if name == "stages" else f"{name}." for name, kind in SECTIONS.items()
+}
+"""Kind of config -> how a user's path to one of its fields begins."""
+FIELDS = [(kind, prefix, field) for kind, prefix in PREFIXES.items() for field in kind.model_fields]
 FLOATS = [
     prefix + field
     for kind, prefix, field in FIELDS
@@ -50,8 +51,9 @@ every_field = pytest.mark.parametrize(
 @st.composite
 def stages(draw: st.DrawFn) -> Stage:
     tasks = draw(st.lists(st.sampled_from(list(TASKS)), min_size=1, unique=True))
-    sizes = st.fixed_dictionaries({task: COUNTS for task in tasks})
+    sizes = st.fixed_dictionaries(dict.fromkeys(tasks, COUNTS))
     duration = draw(st.sampled_from(DURATIONS))
+    lasts: Any = draw(COUNTS if duration in ("steps", "examples") else POSITIVE)
     return Stage(
         objective=draw(st.sampled_from(list(OBJECTIVES))),
         tasks=tuple(tasks),
@@ -60,7 +62,7 @@ def stages(draw: st.DrawFn) -> Stage:
         surgery=draw(st.sampled_from(list(SURGERIES))) if len(tasks) > 1 else "sum",
         learning_rate=draw(POSITIVE),
         rounds=draw(COUNTS),
-        **{duration: draw(COUNTS if duration in ("steps", "examples") else POSITIVE)},
+        **{duration: lasts},
     )
 
 
@@ -108,7 +110,7 @@ def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(value, f"{path}.{name}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_json_loses_nothing(config):
     text = config.model_dump_json()
@@ -117,7 +119,7 @@ def test_json_loses_nothing(config):
     assert parse_config(json.loads(json.dumps(config.model_dump(mode="json"), allow_nan=False))) == config
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CONFIGS)
 def test_setting_every_field_to_what_it_is_changes_nothing(config):
     assignments = [f"{path}={json.dumps(value)}" for path, value in leaves(config.model_dump(mode="json"))]
@@ -174,7 +176,8 @@ def test_a_section_made_alone_names_the_nearest_field_too(kind, prefix, field):
 
 
 def required(kind: type[Config]) -> dict[str, Any]:
-    return {"Stage": {"steps": 1}, "TrainConfig": {"stages": [{"steps": 1}]}}.get(kind.__name__, {})
+    needed: dict[type[Config], dict[str, Any]] = {Stage: {"steps": 1}, TrainConfig: {"stages": [{"steps": 1}]}}
+    return needed.get(kind, {})
 
 
 @pytest.mark.parametrize("path", FLOATS)

@@ -71,7 +71,8 @@ class Fit:
     def run(self, *arguments: str, program: tuple[str, ...] = ("-m", "trainers.fit"), given: str = "") -> Any:
         return subprocess.run(
             [sys.executable, *program, *arguments],
-            cwd=self.place, env=self.environment, input=given, capture_output=True, text=True, timeout=SECONDS, check=False,
+            cwd=self.place, env=self.environment, input=given, capture_output=True,
+            text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
 
     def stop(self, arguments: list[str], steps: int, sent: signal.Signals) -> tuple[int, str]:
@@ -163,7 +164,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "a value not allowed": (["plain", "--set", "dropout=2"], "Config field dropout:"),
     "an unknown encoder": (["plain", "--encoder", "no/such/encoder"], "Encoder 'no/such/encoder' is no directory."),
     "unknown data": (["plain", "--data", "nowhere", "--encoder", "TINY"], "nowhere"),
-    "rounds without steps": (["plain", "--encoder", "TINY", "--set", "stages.0.rounds=9999"], "fewer than its 9999 rounds"),
+    "rounds without steps": (["plain", "--encoder", "TINY", "--set", "stages.0.rounds=9999"], "its 9999 rounds"),
     "no run to resume": (["plain", "--encoder", "TINY", "--out", "none", "--resume"], "no run at"),
     "a directory in use": (["SAME"], "holds a run already. Pass --resume to go on, or another --out."),
     "another config": (["SAME", "--set", "dropout=0.2", "--resume"], "another config or other data"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -69,7 +69,6 @@ def test_a_loss_is_a_mean_over_rows(kind):
     torch.testing.assert_close(one_by_one.mean(), twice)
 
 
-@settings(deadline=None)
 @given(LOGITS)
 def test_one_logit_is_the_second_of_two_classes_whose_other_logit_is_0(logits):
     z = torch.tensor(logits, dtype=torch.float64)[:, None]

@@ -57,7 +57,7 @@ def examples(steps: list[Step]) -> int:
     return sum(sum(step.rows.values()) for step in steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_steps_count_themselves_and_their_examples(config):
     plan = plan_steps(config, SIZES)
@@ -70,7 +70,7 @@ def test_steps_count_themselves_and_their_examples(config):
         assert all(0 < rows <= stage.batch_sizes()[task] for step in steps for task, rows in step.rows.items())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_streams_go_on_across_stages_and_repeat_no_row_before_a_pass_ends(config):
     taken: Counter[str] = Counter()
@@ -88,7 +88,7 @@ def test_streams_go_on_across_stages_and_repeat_no_row_before_a_pass_ends(config
         assert len(set(passes[whole])) == len(passes[whole])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(CONFIGS, stages())
 def test_what_comes_later_changes_nothing_before_it(config, later):
     longer = config.replace(stages=(*config.stages, later))
@@ -97,14 +97,14 @@ def test_what_comes_later_changes_nothing_before_it(config, later):
 
 
 @every_schedule
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(count=st.integers(1, 60))
 def test_a_stage_of_steps_has_that_many(schedule, count):
     assert len(one_stage(steps=count, batch_schedule=schedule)) == count
 
 
 @every_schedule
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(count=st.integers(1, 400))
 def test_a_stage_of_examples_ends_with_the_step_that_completes_them(schedule, count):
     plan = one_stage(examples=count, batch_schedule=schedule)
@@ -131,7 +131,7 @@ def test_a_stage_of_epochs_is_as_long_as_its_batch_schedule_says(schedule, epoch
         assert seen == {task: 2 * SIZES[task] for task in tasks}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_rounds_tile_the_stages(config):
     plan = plan_steps(config, SIZES)
@@ -146,7 +146,7 @@ def test_rounds_tile_the_stages(config):
     assert stages == [{index} for index, stage in enumerate(config.stages) for _ in range(stage.rounds)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stages())
 def test_rounds_of_a_stage_have_equally_many_examples_up_to_a_step(stage):
     config = small_config(stage)
@@ -160,7 +160,7 @@ def test_rounds_of_a_stage_have_equally_many_examples_up_to_a_step(stage):
     assert all(abs(end - start - share) < largest for start, end in pairwise(ends))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_a_round_is_judged_once_every_task_has_been_trained(config):
     plan = plan_steps(config, SIZES)
@@ -196,7 +196,7 @@ def test_as_many_rounds_as_steps_are_a_round_a_step(schedule):
         assert [(round.start, round.stop) for round in rounds] == list(pairwise(range(steps + 1)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONFIGS)
 def test_the_learning_rate_ends_near_0_with_the_last_step_of_every_stage(config):
     for index in range(len(config.stages)):

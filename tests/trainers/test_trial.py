@@ -194,6 +194,16 @@ def test_a_trial_with_damaged_files_goes_on_from_what_is_whole_and_ends_with_the
     assert outcome(Folder.at(copy)) == outcome(Folder.at(whole))
 
 
+@pytest.mark.parametrize("name", ["predictions", "checkpoints"])
+def test_a_round_whose_files_cannot_be_written_does_not_exist(name, trials, whole, tmp_path):
+    (tmp_path / name).write_text("no directory")
+    with pytest.raises(OSError):
+        list(trials.rows(Folder.at(tmp_path)))
+    assert read_rows(Folder.at(tmp_path)) == []
+    (tmp_path / name).unlink()
+    assert trials.run(Folder.at(tmp_path)) == outcome(Folder.at(whole))
+
+
 def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
     before = read_rows(Folder.at(copy))
     rows = trials.rows(Folder.at(copy))
