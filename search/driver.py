@@ -1,7 +1,10 @@
 """A prepared run -> a finished search: Tune with our searcher, early stopping and budget."""
 
+import signal
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -105,6 +108,39 @@ class Forgive(tune.Callback):
             trial.run_metadata.num_failures = 0
 
 
+class Interruption(tune.Callback):
+    """Leave Tune between two of its steps, of which it makes about ten a second.
+
+    An exception that a signal throws into the middle of one may be swallowed, or be told as somebody's bug.
+    """
+
+    def __init__(self) -> None:
+        """Start without a signal."""
+        self.asked = False
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Leave, if a signal has come."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note SIGINT and SIGTERM, in place of what they would do."""
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+
 def search(
     run: Run, study: optuna.Study, space: Space, shape: Shape, slots: Slots, *, trials: int, seconds: float | None
 ) -> None:
@@ -126,10 +162,11 @@ def search(
         {"cpu": slots.cpus, "gpu": slots.gpus},
     )
     searcher = StudySearcher(study, run, space, shape, trials=trials, spent=budget.spent)
+    interruption = Interruption()
     budget.start()
     try:
         # Tune's own files are scratch: nothing is read from them, and they go when the search ends.
-        with tempfile.TemporaryDirectory(prefix="tune-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="tune-") as scratch, interruption.listening():
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -144,11 +181,12 @@ def search(
                     storage_path=scratch,
                     verbose=0,
                     stop=budget,
-                    callbacks=[Forgive(), progress],
+                    callbacks=[interruption, Forgive(), progress],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
                 ),
             ).fit()
+        interruption.leave()
         searcher.close()
     finally:
         progress.close()

@@ -90,6 +90,15 @@ def test_a_file_is_not_seen_before_it_is_whole(folder):
     assert folder.read("weights") == b"half"
 
 
+def test_who_reads_a_file_while_it_is_written_anew_reads_the_old_one_whole(tmp_path):
+    folder = Folder.at(tmp_path)
+    folder.write("weights", b"before")
+    with open(tmp_path / "weights", "rb") as reader:
+        folder.write("weights", b"after")
+        assert reader.read() == b"before"
+    assert folder.read("weights") == b"after"
+
+
 def test_a_process_killed_while_it_writes_leaves_the_file_as_it_was(tmp_path):
     folder = Folder.at(tmp_path)
     folder.write("weights", b"before")

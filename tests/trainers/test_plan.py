@@ -131,6 +131,12 @@ def test_a_stage_of_epochs_is_as_long_as_its_batch_schedule_says(schedule, epoch
         assert seen == {task: 2 * SIZES[task] for task in tasks}
 
 
+@pytest.mark.parametrize("schedule", ["shuffle", "smart"])
+def test_every_epoch_is_drawn_anew(schedule):
+    tasks = [tuple(step.rows) for step in one_stage(epochs=2, batch_schedule=schedule)]
+    assert tasks[: len(tasks) // 2] != tasks[len(tasks) // 2 :]
+
+
 @settings(max_examples=60)
 @given(CONFIGS)
 def test_rounds_tile_the_stages(config):

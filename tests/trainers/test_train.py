@@ -94,7 +94,8 @@ def test_the_encoder_gets_what_the_surgery_makes_of_the_tasks_gradients(trainer,
     names = [name for name in gradients(training) if name.startswith("encoder.")]
     cut = 0
     for at in range(len(training.plan)):
-        alone = [[gradients(training, (task,), at)[name] for name in names] for task in TASKS]
+        of_tasks = [gradients(training, (task,), at) for task in TASKS]
+        alone = [[found[name] for name in names] for found in of_tasks]
         weights = SURGERIES[surgery](gramian(alone), generator(training.config.seed, at, "surgery"))
         together = gradients(training, at=at)
         for name, expected in zip(names, weighted_sum(alone, weights), strict=True):

@@ -24,7 +24,7 @@ from trainers.predictions import read_predictions
 from trainers.smart import SmartConfig
 from trainers.surgery import SURGERIES
 from trainers.train import build
-from trainers.trial import ROWS, STATES, read_rows, round_name, run_trial
+from trainers.trial import ROWS, read_rows, round_name, run_trial
 
 SMART = SmartConfig(lambda_s=1.0)
 THREE = {"rounds": 3, "steps": 6}
@@ -247,9 +247,9 @@ def test_a_living_trial_keeps_two_states_and_the_weights_an_ensemble_may_want(tr
     for row in trials.rows(Folder.at(tmp_path), small_config(stage)):
         seen[row["round"]] = row
         files = {path.parent.name: path.name for path in (tmp_path / "checkpoints").glob(f"*/{STATE}")}
-        assert sorted(files) == [round_name(number) for number in sorted(seen)[-STATES:]]
+        assert sorted(files) == [round_name(number) for number in sorted(seen)[-2:]]
         weights = {int(path.parent.name) for path in (tmp_path / "checkpoints").glob(f"*/{WEIGHTS}")}
-        assert weights == best_rounds(seen) | set(sorted(seen)[-STATES:])
+        assert weights == best_rounds(seen) | set(sorted(seen)[-2:])
         assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {round_name(one) for one in weights}
         dropped = len(seen) - len(weights)
     assert dropped > 0, "all were kept: this proves nothing"

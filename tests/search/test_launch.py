@@ -1,0 +1,260 @@
+"""The command line of a search: every kind of bad input, durations, names, and an example that works as printed."""
+
+import re
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model.errors import InputError
+from search.launch import _seconds, app
+from search.prepare import DEFAULTS, prepare_run
+from tests.conftest import ROWS
+from tests.search.searching import SPACE, finish, start, wait_for
+from trainers.files import Folder
+
+NAME = "run"
+SST = "id\tsentence\tsentiment\na\tA fine film .\t3\nb\tDull .\t1\n"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search would find and leave its files."""
+
+    space: Path
+    encoder: Path
+    storage: Path
+
+    def options(self, **changed: object) -> list[str]:
+        """Return a command line, some of its options changed; of an option that is named twice the later one counts."""
+        options = {"name": NAME, "storage": self.storage, "encoder": self.encoder, "rows": ROWS}
+        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in (options | changed).items()]
+        return [str(self.space), *(word for pair in pairs for word in pair)]
+
+    def data(self, train: str | bytes, dev: str = SST.replace("\na", "\nc").replace("\nb", "\nd")) -> list[str]:
+        """Write SST's files; return the command line that reads them."""
+        directory = self.storage.parent / "data"
+        directory.mkdir()
+        (directory / "ids-sst-train.csv").write_bytes(train if isinstance(train, bytes) else train.encode())
+        (directory / "ids-sst-dev.csv").write_text(dev)
+        return self.options(data=directory)
+
+    def prepared(self, **changed: object) -> Folder:
+        """Write a run that no driver has touched yet."""
+        asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder), "rows": ROWS} | changed
+        return prepare_run(Folder.at(self.storage) / NAME, self.space, asked, False, 1).run.folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_encoder: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; this takes it back
+    (tmp_path / "space.py").write_text(SPACE)
+    return Place(tmp_path / "space.py", tiny_encoder, tmp_path / "runs")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def launch(arguments: list[str]) -> Result:
+    """Call the command in this process, where Ray finds no place for its files: a search cannot start by mistake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/nonexistent")
+        return CliRunner().invoke(app, arguments)
+
+
+def with_space(text: str) -> Callable[[Place], list[str]]:
+    def arguments(place: Place) -> list[str]:
+        place.space.write_text(text)
+        return place.options()
+
+    return arguments
+
+
+def with_data(train: str | bytes) -> Callable[[Place], list[str]]:
+    return lambda place: place.data(train)
+
+
+def with_options(**changed: object) -> Callable[[Place], list[str]]:
+    return lambda place: place.options(**changed)
+
+
+def empty_data(place: Place) -> list[str]:
+    (place.storage.parent / "data").mkdir()
+    return place.options(data=place.storage.parent / "data")
+
+
+def missing_space(place: Place) -> list[str]:
+    place.space.unlink()
+    return place.options()
+
+
+def weights_that_do_not_fit(place: Place) -> list[str]:
+    other = place.storage.parent / "encoder"
+    other.mkdir()
+    for path in place.encoder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    config = other / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 32', '"hidden_size": 64'))
+    return place.options(encoder=other)
+
+
+def storage_that_is_a_file(place: Place) -> list[str]:
+    place.storage.write_text("")
+    return place.options()
+
+
+FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
+    "missing data": (with_options(data="/nonexistent"), "Data directory /nonexistent does not exist. Pass"),
+    "empty data": (empty_data, "data is empty. Put"),
+    "missing column": (with_data("id\ttext\tsentiment\na\tA\t3\n"), "train.csv, line 1: column 'sentence' is not"),
+    "label out of range": (with_data(SST + "x\tOne .\t5\n"), "train.csv, line 4: label '5' of task sst is outside 0 to"),
+    "label in words": (with_data(SST + "x\tOne .\tgood\n"), "train.csv, line 4: label 'good' of task sst is not a num"),
+    "no rows": (with_data("id\tsentence\tsentiment\n"), "train.csv has a header and no rows. Add"),
+    "not UTF-8": (with_data(SST.encode() + b"x\tcaf\xe9\t1\n"), "train.csv, line 4: byte 0xe9 is not UTF-8. Save"),
+    "too few fields": (with_data(SST + "x\tOne .\n"), "train.csv, line 4: 2 fields, the header has 3. Separate"),
+    "too many fields": (with_data(SST + "x\tOne\t.\t1\n"), "train.csv, line 4: 4 fields, the header has 3. Separate"),
+    "id twice": (with_data(SST + "a\tOne .\t1\n"), "train.csv, line 4: id 'a' occurs twice, first in line 2. Make"),
+    "task not in the data": (with_data(SST), "qqp"),
+    "missing space": (missing_space, "space.py. Pass one such as spaces/smart.py"),
+    "space without suggest": (with_space("START = []"), "space.py does not define suggest(trial)"),
+    "space that cannot be loaded": (with_space("1 / 0"), "space.py cannot be loaded: ZeroDivisionError"),
+    "space that raises": (with_space("def suggest(trial):\n    1 / 0"), "suggest raised ZeroDivisionError"),
+    "unknown field": (with_space(SPACE.replace("batch_size=", "batchsize=")), "did you mean 'batch_size'?"),
+    "unknown encoder": (with_options(encoder="no such encoder"), "'no such encoder' is no directory. Give minilm"),
+    "weights that do not fit": (weights_that_do_not_fit, "is [1"),
+    "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
+    "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
+    "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
+    "storage that is a file": (storage_that_is_a_file, "Give a folder or URI that can be written"),
+    "storage of no known kind": (with_options(storage="nowhere://runs"), "Cannot open nowhere://runs"),
+    "study of no known kind": (with_options(study="nowhere://study"), "--study nowhere://study"),
+    "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
+    "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), FAULTS.values(), ids=FAULTS)
+def test_bad_input_is_one_sentence_with_a_remedy_and_leaves_no_run_behind(place, arguments, said):
+    ended = launch(arguments(place))
+    assert ended.exit_code == 2, ended.output
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("Error: ") and ended.stderr.endswith(".\n") and ended.stderr.count("\n") == 1
+    assert said in ended.stderr
+    assert not (place.storage / NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--trials", "0"), ("--trials", "-3"), ("--trials", "two"), ("--trials", "1.5"), ("--rows", "0")]
+    + [("--concurrency", "0"), ("--dev-rows", "none"), ("--seed", "-1"), ("--cpus-per-trial", "0")]
+    + [("--cpus-per-trial", "nan"), ("--gpus-per-trial", "-1")],
+)
+def test_a_number_that_cannot_be_is_refused_by_its_option(place, option, value):
+    ended = launch([*place.options(), option, value])
+    assert ended.exit_code == 2 and ended.stdout == ""
+    assert re.search(f"^Error: Invalid value for '{option}': .*$", ended.stderr, re.MULTILINE)
+    assert not place.storage.exists()
+
+
+def another_space(place: Place) -> list[str]:
+    place.space.write_text(SPACE.replace("1e-6", "1e-5"))
+    return []
+
+
+def other_rows_in_the_same_files(place: Place) -> list[str]:
+    train = place.storage.parent / "data" / "ids-sst-train.csv"
+    train.write_text(train.read_text().replace("Dull", "Dark"))
+    return []
+
+
+RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
+    "without --resume": (lambda place: [], False, f"Run {NAME!r} exists with 0 ended trials. Pass --resume"),
+    "another space": (another_space, True, f"Run {NAME!r} was made with another space"),
+    "other data": (lambda place: ["--data", "sample"], True, "not sample. Leave --data out"),
+    "data that changed": (other_rows_in_the_same_files, True, "are not those that run 'run' was made with. Restore"),
+    "other rows": (lambda place: ["--rows", "1"], True, "was made with --rows 48, not 1. Leave --rows out"),
+    "another encoder": (lambda place: ["--encoder", "minilm"], True, "not minilm. Leave --encoder out"),
+    "another seed": (lambda place: ["--seed", "1"], True, "was made with --seed 0, not 1. Leave --seed out"),
+}
+
+
+@pytest.mark.parametrize(("change", "resume", "said"), RESUMES.values(), ids=RESUMES)
+def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(place, change, resume, said):
+    place.space.write_text(SPACE.replace("plain()", "plain().replace(stages=(plain().stages[0].replace(tasks=('sst',)),))"))
+    arguments = place.data(SST)
+    run = place.prepared(data=arguments[-1]).local
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    arguments += [*change(place), *(["--resume"] if resume else [])]
+    ended = launch(arguments)
+    assert ended.exit_code == 2, ended.output
+    assert ended.stdout == "" and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert said in ended.stderr
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [with_options(gpus_per_trial=99), with_data(SST + "x\tOne .\t5\n"), with_space(SPACE.replace("plain()", "plan()"))],
+)
+def test_the_command_itself_says_one_line_and_nothing_of_what_it_is_built_on(place, arguments):
+    ended = finish([sys.executable, "-m", "search.launch", *arguments(place)])
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert not place.storage.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
+)
+def test_a_budget_is_a_duration_with_units(text, seconds):
+    assert _seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
+        _seconds(text)
+
+
+def test_a_run_without_a_name_is_called_by_its_space_and_the_time(place):
+    ended = launch([str(place.space), "--storage", str(place.storage), "--resume"])
+    assert re.search(r"There is no run 'space-\d{8}-\d{6}' at ", ended.stderr), ended.stderr
+
+
+def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
+    arguments = [sys.executable, "-m", "search.launch", *place.options()[:1], *place.options()[3:]]
+    log = place.storage.parent / "log"
+    process = start(arguments, log)
+    wait_for(lambda: list(place.storage.glob("*/study.journal")))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130, log.read_text()
+    (run,) = place.storage.iterdir()
+    (told,) = [line for line in log.read_text().splitlines() if "Go on with: " in line]
+    again = shlex.split(told.partition(": ")[2])
+    assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
+    refused = launch([*again[3:], "--seed", "1"])
+    assert f"Run {run.name!r} was made with --seed 0" in refused.stderr
+
+
+def test_the_example_in_the_help_works_as_printed(place):
+    help = finish([sys.executable, "-m", "search.launch", "--help"]).stdout
+    (example,) = [line.partition(": ")[2] for line in help.splitlines() if line.strip().startswith("Example: ")]
+    python, *arguments = shlex.split(example)
+    assert python == "python"
+    small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "8", "--dev-rows", "16"]
+    done = finish([sys.executable, *arguments, *small, "--trials", "1"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")
