@@ -55,6 +55,9 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
 
     Yields:
         Where Ray's own page is, "host:port", or "" if there is none.
+
+    Raises:
+        InputError: no cluster answers at the address.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     # A short path: those of the sockets below it may not be longer than 107 bytes.
@@ -65,7 +68,10 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
             context = _init(address="local", _temp_dir=scratch, **page)
         else:
             package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
-            context = _init(address=address, runtime_env=package)
+            try:
+                context = _init(address=address, runtime_env=package)
+            except ConnectionError as error:
+                raise InputError(f"--address {address}: no Ray cluster answers there. Start one first.") from error
         catch_signals()  # Ray has put handlers of its own in place
         yield context.dashboard_url or ""
     finally:

@@ -28,7 +28,10 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     storage: Annotated[str, typer.Option(help="The folder, or URI, under which runs lie.")] = "runs",
 ) -> None:
-    """Serve a live view of RUN until Ctrl-C, while it is searched or after."""
+    """Serve a view of RUN until Ctrl-C, live while it is searched.
+
+    A run on an object store, or whose study's URL has a password, is shown as it was when the command was started.
+    """
     with command("search.dashboard"):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with serve(Run.open(run, storage), port) as server:

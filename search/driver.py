@@ -16,12 +16,9 @@ from search.cluster import Slots
 from search.halving import goes_on, rungs
 from search.progress import Progress
 from search.runs import Run
-from search.searcher import StudySearcher
+from search.searcher import FAILURES, StudySearcher
 from search.space import Shape, Space
 from search.trainable import SearchTrial
-
-FAILURES = 3
-"""A trial is given up after so many failures without a finished round between them."""
 
 
 class Budget(Stopper):

@@ -126,11 +126,11 @@ def build(runs: list[Run], strategy: str = DEFAULT, each: Each = starmap) -> Non
         InputError: the strategy is unknown, or there is nothing to choose from.
     """
     chosen = choose(runs, strategy, runs[0].search["seed"])
-    write(runs[0], chosen)
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.metrics))
     metrics = predict_members(runs[0], chosen.ensemble, each)
+    write(runs[0], chosen)  # after the predictions: an ensemble that is written has predicted
     print("Ensemble on all dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
 

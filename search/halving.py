@@ -6,12 +6,12 @@ from collections.abc import Sequence
 ETA = 3
 
 
-def rungs(rounds: int, eta: int = ETA, grace: int = 1) -> tuple[int, ...]:
-    """Return the judged rounds after which a trial may be stopped: grace, grace * eta, ... below the last.
+def rungs(rounds: int, eta: int = ETA) -> tuple[int, ...]:
+    """Return the judged rounds after which a trial may be stopped: 1, eta, eta ** 2 ... below the last.
 
     Source: Li et al. 2020 (A System for Massively Parallel Hyperparameter Tuning), ASHA with stopping.
     """
-    found, rung = [], grace
+    found, rung = [], 1
     while rung < rounds:
         found.append(rung)
         rung *= eta

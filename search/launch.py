@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import optuna
 import pandas
@@ -18,10 +18,13 @@ from model.errors import InputError
 from search import ensemble, report
 from search.lock import locked
 from search.prepare import Prepared, prepare_run
-from search.runs import Run, write_table
+from search.runs import SEARCH, Run, write_table
 from search.study import checked_url, enqueue, opened_study, url_of
 from trainers.command import command
 from trainers.files import Folder
+
+if TYPE_CHECKING:
+    from search.cluster import Slots
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -54,8 +57,13 @@ def main(
 ) -> None:
     """Search a space, build an ensemble of the best trials, and write a report."""
     label = name or f"{space.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    with command("search.launch", resumable=True, extra=() if name else ("--name", label)):
+
+    def begun() -> bool:
+        return (Folder.at(storage) / label).exists(SEARCH)
+
+    with command("search.launch", resumable=begun, extra=() if name else ("--name", label)):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        location = Folder.at(storage) / label
         seconds = _seconds(time_budget)
         asked = {
             "data": data,
@@ -65,32 +73,49 @@ def main(
             "dev_rows": dev_rows,
             "study": checked_url(study),
         }
-        location = Folder.at(storage) / label
         if not address:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
-        from search import cluster, driver  # here, because Ray reads its environment when it is imported
+        from search import cluster  # here, because Ray reads its environment when it is imported
 
         wanted = (concurrency, cpus_per_trial, gpus_per_trial)
-        here = None if address else cluster.choose_slots(cluster.machine(), *wanted)
-        prepared = prepare_run(location, space, asked, resume, here.count if here else 0)
-        run = prepared.run
-        with locked(run.folder), opened_study(run, url_of(run, study)) as opened:
-            enqueue(opened, prepared.space.start)
-            with cluster.started_ray(address, dashboard) as ray_page, _dashboard(run, ray_page, shown=dashboard):
-                slots = here or cluster.choose_slots(cluster.nodes(), *wanted)
-                _introduce(prepared, slots, trials)
-                driver.search(run, opened, prepared.space, prepared.shape, slots, trials=trials, seconds=seconds)
-                write_table(run)
-                judged = bool(run.kept())
-                if judged:
-                    ensemble.build([run], each=cluster.starmap(slots))
+        if address:  # what fits is known once the cluster has been joined, else before Ray has been started
+            with cluster.started_ray(address, dashboard) as ray_page:
+                slots = cluster.choose_slots(cluster.nodes(), *wanted)
+                prepared = prepare_run(location, space, asked, resume, slots.count)
+                _search(prepared, slots, ray_page if dashboard else "", study, trials, seconds)
+        else:
+            slots = cluster.choose_slots(cluster.machine(), *wanted)
+            prepared = prepare_run(location, space, asked, resume, slots.count)
+            with cluster.started_ray(None, dashboard) as ray_page:
+                _search(prepared, slots, ray_page if dashboard else "", study, trials, seconds)
+
+
+def _search(
+    prepared: Prepared, slots: "Slots", ray_page: str, study: str | None, trials: int, seconds: float | None
+) -> None:
+    """Search a prepared run, then build its ensemble and write its report.
+
+    Args:
+        ray_page: where Ray's own page is, if the live views are to be shown.
+    """
+    from search import cluster, driver  # here, because Ray reads its environment when it is imported
+
+    run = prepared.run
+    with locked(run.folder), opened_study(run, url_of(run, study)) as opened, _dashboard(run, ray_page):
+        enqueue(opened, prepared.space.start)
+        _introduce(prepared, slots, trials)
+        driver.search(run, opened, prepared.space, prepared.shape, slots, trials=trials, seconds=seconds)
+        write_table(run)
+        any_kept = bool(run.kept())
+        if any_kept:
+            ensemble.build([run], each=cluster.starmap(slots))
         print(report.write(run))
-        if not judged:
-            print("No trial finished a round; the report says why.", file=sys.stderr)
-            raise SystemExit(1)
+    if not any_kept:
+        print("No trial finished a round; the report says why.", file=sys.stderr)
+        raise SystemExit(1)
 
 
-def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
+def _introduce(prepared: Prepared, slots: "Slots", trials: int) -> None:
     """Say what is searched, on what, and how to look at it."""
     run, search = prepared.run, prepared.run.search
     print(
@@ -108,9 +133,9 @@ def _introduce(prepared: Prepared, slots: Any, trials: int) -> None:
 
 
 @contextmanager
-def _dashboard(run: Run, ray_page: str, *, shown: bool) -> Iterator[None]:
-    """Serve the study's live view from a process of its own while the search goes on."""
-    if not shown:
+def _dashboard(run: Run, ray_page: str) -> Iterator[None]:
+    """Serve the study's live view from a process of its own while the search goes on, if there is a page of Ray's."""
+    if not ray_page:
         yield
         return
     print(f"Ray's own page: http://{ray_page}", flush=True)
@@ -130,7 +155,7 @@ def _seconds(text: str | None) -> float | None:
         seconds = pandas.Timedelta(text).total_seconds()
     except ValueError:
         seconds = 0.0
-    if seconds <= 0 or text.strip().isdigit():
+    if not seconds >= 1:  # also what is not a number; without a unit it would be nanoseconds
         raise InputError(f"--time-budget {text!r} is not a duration. Write it with a unit, such as 2h, 90m or 1h30m.")
     return seconds
 

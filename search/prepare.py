@@ -10,8 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from model.errors import InputError
 from model.weights import Pretrained, load_encoder, read_public, save_encoder
+from search.estimates import FOLDS
+from search.lock import locked
 from search.runs import SEARCH, Run
 from search.space import Shape, Space, check_space, load_space
 from trainers.data import Corpus, prepare
@@ -32,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
 PACKAGES = ("torch", "ray", "optuna")
 FLOATS = 3
 """Numbers that a full state holds per parameter: the weight and AdamW's two moments."""
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
         slots: trials at once, for which there must be room on the disk.
 
     Raises:
-        InputError: anything of it is wrong; nothing has been written then.
+        InputError: anything of it is wrong; unless the storage cannot be written, nothing has been written then.
     """
     space = load_space(space_path)
     if location.exists(SEARCH):
@@ -64,7 +69,8 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
     pretrained = read_public(settings["encoder"])
     directory, notes = prepare(settings["data"], pretrained.tokenizer, rows=settings["rows"], seed=settings["seed"])
     corpus = Corpus.open(directory)
-    shape = check_space(space, corpus)
+    shape = check_space(space, corpus, settings["seed"])
+    _check_dev(corpus, shape, settings["dev_rows"])
     _check_disk(location, pretrained, slots)
     search = settings | {
         "name": location.name,
@@ -73,7 +79,7 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
         "tasks": list(shape.tasks),
         "rounds": shape.rounds,
         "fingerprint": corpus.fingerprint,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": _versions(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _write(location, search, directory, pretrained)
@@ -83,11 +89,13 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
 def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained) -> None:
     """Write what workers read, and last what was asked: a run exists when that file does."""
     try:
-        publish(corpus, location / "corpus")
-        with tempfile.TemporaryDirectory() as scratch:
+        with locked(location), tempfile.TemporaryDirectory() as scratch:
+            if location.exists(SEARCH):
+                raise InputError(f"Run {location.name!r} was begun a moment ago. Pass --resume, or another --name.")
+            publish(corpus, location / "corpus")
             save_encoder(Path(scratch), pretrained)
             publish(Path(scratch), location / "encoder")
-        location.write_json(SEARCH, search)
+            location.write_json(SEARCH, search)
     except OSError as error:
         raise InputError(
             f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written."
@@ -98,8 +106,9 @@ def _existing(run: Run, space: Space, asked: Mapping[str, Any], resume: bool) ->
     """Check that a run is what is asked for."""
     name = run.folder.name
     if not resume:
-        ended = sum(trial.state != "RUNNING" for trial in run.trials())
-        raise InputError(f"Run {name!r} exists with {ended} ended trials. Pass --resume to go on, or another --name.")
+        raise InputError(
+            f"Run {name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
+        )
     if space.source != run.search["space_source"]:
         raise InputError(
             f"Run {name!r} was made with another space: {run.search['space']} has changed, or {space.path} is not it. "
@@ -114,9 +123,25 @@ def _existing(run: Run, space: Space, asked: Mapping[str, Any], resume: bool) ->
             )
     if asked["data"] is not None:
         _check_same_data(run, load_encoder(run.local("encoder")))
-    corpus = run.corpus()
-    ended = sum(trial.state != "RUNNING" for trial in run.trials())
-    return Prepared(run, space, check_space(space, corpus), [f"Resuming {name!r}: {ended} trials have ended."])
+    notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
+    if run.search["versions"] != _versions():
+        notes.append(f"It was begun with {run.search['versions']}, which are not those of now: bits may differ.")
+    return Prepared(run, space, check_space(space, run.corpus(), run.search["seed"]), notes)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+
+
+def _check_dev(corpus: Corpus, shape: Shape, dev_rows: int) -> None:
+    """Refuse data of which no ensemble could be chosen."""
+    for task in shape.tasks:
+        rows = min(dev_rows, int(numpy.isfinite(corpus.splits[task]["dev"].labels).sum()))
+        if rows < FOLDS:
+            raise InputError(
+                f"Rounds would be scored on {rows} labelled dev rows of {task}; the ensemble needs {FOLDS}. "
+                "Add dev rows, or raise --dev-rows."
+            )
 
 
 def _check_same_data(run: Run, pretrained: Pretrained) -> None:
@@ -134,7 +159,7 @@ def _check_disk(location: Folder, pretrained: Pretrained, slots: int) -> None:
     if not location.local:
         return
     weights = sum(tensor.numel() for tensor in pretrained.weights.values())
-    needed = slots * (STATES + 1) * FLOATS * 4 * weights
+    needed = slots * (STATES + 1) * FLOATS * FLOAT_BYTES * weights
     place = location.local
     while not place.exists():
         place = place.parent

@@ -107,7 +107,9 @@ class Progress(tune.Callback):
     def _left(self) -> str:
         """Estimate the time left from the pace so far, as if no more trials were stopped."""
         seconds = time.monotonic() - self.started
-        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row["round"] for row in self.rows.values())
+        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(
+            row["judged"] or 0 for row in self.rows.values()
+        )
         guess = seconds / self.trained * open_rounds if self.trained else None
         known = [value for value in (guess, self.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
@@ -120,7 +122,7 @@ class Progress(tune.Callback):
         for number, row in sorted(self.rows.items()):
             cells = [_figure(row["metrics"].get(task)) for task in tasks]
             table.add_row(
-                str(number), f"{row['round']}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"])
+                str(number), f"{row['judged'] or 0}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"])
             )
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
 

@@ -12,12 +12,14 @@ from optuna.distributions import json_to_distribution
 from optuna.trial import TrialState
 
 from model.errors import InputError
+from trainers.checkpoint import STATE
 from trainers.data import Corpus
 from trainers.files import Folder, fetch
-from trainers.trial import read_rows, round_name
+from trainers.trial import CHECKPOINTS, CONFIG, read_rows, round_name
 
 SEARCH = "search.json"
 TABLE = "trials.parquet"
+TRIAL = "trial.json"
 STUDY = "study.journal"
 HIDDEN = "***"
 """Stands for a password in a URL that was written down."""
@@ -75,18 +77,18 @@ class Run:
 
     def trial_folder(self, number: int) -> Folder:
         """Return the folder of a trial; it may not exist yet."""
-        return self.folder / "trials" / f"{number:05d}"
+        return self.folder / "trials" / round_name(number)
 
     def trials(self) -> list[Trial]:
         """Read all trials, by number; files of trials that go on may have grown at the next call."""
         folders = [self.folder / "trials" / name for name in (self.folder / "trials").names()]
-        return [_read_trial(folder) for folder in folders if folder.exists("trial.json")]
+        return [_read_trial(folder) for folder in folders if folder.exists(TRIAL)]
 
     def kept(self) -> list[tuple[Trial, int]]:
         """List (trial, round) of every finished round whose weights are on disk."""
         found = []
         for trial in self.trials():
-            saved = set((trial.folder / "checkpoints").names())
+            saved = set((trial.folder / CHECKPOINTS).names())
             found += [
                 (trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved
             ]
@@ -96,17 +98,30 @@ class Run:
         """Open the tokenised data of the run."""
         return Corpus.open(self.local("corpus"))
 
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.state != RUNNING for trial in self.trials())
+
     def local(self, name: str) -> Path:
         """Return a folder of the run as a path on this machine's disk: itself, or a copy in the user's cache."""
         return fetch(self.folder / name)
 
     def table(self) -> pandas.DataFrame:
         """Return all rounds of all trials, a row each; a trial without a finished round has one row without `round`."""
-        return pandas.DataFrame([row for trial in self.trials() for row in _table_rows(trial)])
+        table = pandas.DataFrame([row for trial in self.trials() for row in _table_rows(trial)])
+        for name in table.columns:
+            if name.startswith("params.") and len({type(value) for value in table[name].dropna()}) > 1:
+                table[name] = table[name].map(str, na_action="ignore")  # a column of a file has one type
+        return table
 
 
-def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str) -> None:
-    """Write what a trial is, before any worker starts on it."""
+def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | None) -> None:
+    """Write what a trial is, before any worker starts on it; a trial exists when its `trial.json` does.
+
+    Args:
+        config: its TrainConfig as JSON; None if the space gave none.
+    """
     record = {
         "number": trial.number,
         "params": trial.params,
@@ -118,17 +133,16 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str) ->
         "value": None,
         "reason": None,
     }
-    folder.write_json("trial.json", record)
-    folder.write("config.json", config)
+    if config:
+        folder.write(CONFIG, config)
+    folder.write_json(TRIAL, record)
 
 
 def end_trial(folder: Folder, state: TrialState, value: float | None, reason: str) -> None:
     """Write how a trial ended; its full states go, because nothing will resume it."""
-    folder.write_json(
-        "trial.json", folder.read_json("trial.json") | {"state": state.name, "value": value, "reason": reason}
-    )
-    for name in (folder / "checkpoints").names():
-        (folder / "checkpoints" / name).delete("state.pt")
+    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "value": value, "reason": reason})
+    for name in (folder / CHECKPOINTS).names():
+        (folder / CHECKPOINTS / name).delete(STATE)
 
 
 def write_table(run: Run) -> None:
@@ -139,9 +153,11 @@ def write_table(run: Run) -> None:
 
 
 def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
-    """Fill a study, a new one in memory by default, with the trials that the run's files tell of."""
+    """Add to a study, a new one in memory by default, the trials that the run's files tell of and it lacks."""
     study = study or optuna.create_study(direction="maximize")
     for trial in run.trials():
+        if trial.number < len(study.get_trials(deepcopy=False)):
+            continue
         while len(study.get_trials(deepcopy=False)) < trial.number:
             # A number that was given to a waiting point, of which no file tells: the next `ask` takes it.
             study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
@@ -158,7 +174,7 @@ def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
 
 
 def _read_trial(folder: Folder) -> Trial:
-    record = folder.read_json("trial.json")
+    record = folder.read_json(TRIAL)
     return Trial(
         folder,
         record["number"],

@@ -1,6 +1,7 @@
 """An Optuna study as Tune's searcher, and the one place where a trial ends."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -8,11 +9,14 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from model.errors import InputError
-from search.runs import RUNNING, Run, Trial, end_trial, start_trial
+from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, start_trial
 from search.space import Shape, Space, call, shape_of
 from trainers.checkpoint import best_rounds
 from trainers.seeds import seed_of
-from trainers.trial import read_rows, round_name
+from trainers.trial import CHECKPOINTS, CONFIG, ERROR, read_rows, round_name
+
+FAILURES = 3
+"""A trial is given up after so many failures without a finished round between them."""
 
 
 def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
@@ -32,7 +36,7 @@ def value_of(trial: Trial, state: TrialState) -> float | None:
     return max(scores) if state == TrialState.COMPLETE else scores[-1]
 
 
-def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+def optuna_sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     """Return the Optuna sampler of one trial.
 
     One seed for all would repeat itself: a resumed search would draw its first points again.
@@ -46,7 +50,9 @@ def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
 class StudySearcher(Searcher):
     """Ask a study for configs, and tell it the truth about them. All that it knows can be rebuilt from the run."""
 
-    def __init__(self, study: optuna.Study, run: Run, space: Space, shape: Shape, *, trials: int, spent: Any):
+    def __init__(
+        self, study: optuna.Study, run: Run, space: Space, shape: Shape, *, trials: int, spent: Callable[[], bool]
+    ):
         """Take over a study whose trials are those of the run.
 
         Args:
@@ -63,10 +69,11 @@ class StudySearcher(Searcher):
         self.weights = {(trial.number, row["round"]): row for trial in ended.values() for row in trial.rows}
         self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
-            if frozen.number in ended:  # its end was written, but the driver died before it told the study
+            if frozen.number in ended:  # its end was written, but the driver died before all knew
                 trial = ended[frozen.number]
+                end_trial(trial.folder, TrialState[trial.state], trial.value, str(trial.reason))
                 self._tell(frozen.number, TrialState[trial.state], trial.value)
-        self.unfinished = [optuna.Trial(study, frozen._trial_id) for frozen in self._frozen(TrialState.RUNNING)]
+        self.unfinished = self._frozen(TrialState.RUNNING)
 
     def suggest(self, trial_id: str) -> Any:
         """Hand out a trial: first those that were interrupted, under their own numbers, then new ones.
@@ -76,7 +83,7 @@ class StudySearcher(Searcher):
         """
         if self.spent() or (not self.unfinished and self._started() >= self.count):
             return Searcher.FINISHED
-        trial = self.unfinished.pop(0) if self.unfinished else self._ask()
+        trial = self._take_up(self.unfinished.pop(0)) if self.unfinished else self._ask()
         try:
             text = self._started_config(trial)
         except optuna.TrialPruned:
@@ -101,17 +108,20 @@ class StudySearcher(Searcher):
             return
         if result:
             self.on_trial_result(trial_id, result)
-        trial, state = self.live.pop(trial_id), ending(result, error)
+        trial, state = self.live[trial_id], ending(result, error)
         if state == TrialState.RUNNING:
-            self.unfinished.append(trial)
-            return
-        record = self._record(trial)
-        self._end(trial, state, self._reason(state, record, error))
+            self.unfinished.append(self._told(trial))
+        else:
+            self._end(trial, state, self._reason(state, self._record(trial), error))
+        del self.live[trial_id]  # last: if the end cannot be written, Tune asks again
 
     def close(self) -> None:
         """End what a budget has left open, so that nothing is RUNNING when the search has ended."""
         for frozen in self._frozen(TrialState.RUNNING):
-            self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, "budget used up")
+            trial = optuna.Trial(self.study, frozen._trial_id)
+            rows = read_rows(self.run.trial_folder(trial.number))
+            state = ending(rows[-1], error=False) if rows else TrialState.PRUNED
+            self._end(trial, state, self._reason(state, self._record(trial), error=False))
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
@@ -129,17 +139,22 @@ class StudySearcher(Searcher):
     def _started(self) -> int:
         return sum(frozen.state != TrialState.WAITING for frozen in self.study.get_trials(deepcopy=False))
 
+    def _take_up(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
+        """Go on with a trial; what it had not drawn yet is drawn as it would have been."""
+        self.study.sampler = optuna_sampler(self.run.search["seed"], frozen.number)
+        return optuna.Trial(self.study, frozen._trial_id)
+
     def _ask(self) -> optuna.Trial:
         waiting = self._frozen(TrialState.WAITING)
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = sampler(self.run.search["seed"], number)
+        self.study.sampler = optuna_sampler(self.run.search["seed"], number)
         return self.study.ask()
 
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
         folder = self.run.trial_folder(trial.number)
-        if folder.exists("trial.json"):
-            return folder.read("config.json").decode()
+        if folder.exists(TRIAL) and folder.exists(CONFIG):
+            return folder.read(CONFIG).decode()
         search = self.run.search
         config = call(self.space, trial).replace(encoder=search["encoder"], seed=search["seed"])
         shape = shape_of(config, self.corpus)
@@ -166,8 +181,10 @@ class StudySearcher(Searcher):
     def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
         folder = self.run.trial_folder(trial.number)
-        if not folder.exists("trial.json"):
-            start_trial(folder, self._told(trial), "")
+        for row in read_rows(folder):
+            self._report(trial, row)
+        if not folder.exists(TRIAL):
+            start_trial(folder, self._told(trial), None)
         value = value_of(self._record(trial), state)
         end_trial(folder, state, value, reason)
         self._tell(trial.number, state, value)
@@ -176,21 +193,24 @@ class StudySearcher(Searcher):
 
     def _tell(self, number: int, state: TrialState, value: float | None) -> None:
         # Of a pruned trial Optuna takes the last reported score itself, and refuses to be told.
-        self.study.tell(number, value if state == TrialState.COMPLETE else None, state)
+        self.study.tell(number, value if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
 
     def _prune(self) -> None:
         """Delete the weights of ended trials' rounds that are not among the run's best."""
         keep = best_rounds(self.weights)
         for number, round in self.weights.keys() - keep:
-            (self.run.trial_folder(number) / "checkpoints").delete(round_name(round))
+            (self.run.trial_folder(number) / CHECKPOINTS).delete(round_name(round))
             del self.weights[number, round]
 
     def _reason(self, state: TrialState, record: Trial, error: bool) -> str:
         if error:
-            text = record.folder.read("error.txt").decode() if record.folder.exists("error.txt") else ""
-            return text.strip().splitlines()[-1] if text else "its worker was lost three times without a finished round"
+            text = record.folder.read(ERROR).decode() if record.folder.exists(ERROR) else ""
+            lost = f"its worker was lost {FAILURES} times without a finished round"
+            return text.strip().splitlines()[-1] if text else lost
         if state == TrialState.FAIL:
             return f"loss or weights were not finite in round {record.rows[-1]['round']}"
         if state == TrialState.COMPLETE:
             return "finished"
-        return "budget used up" if self.spent() else f"stopped early after round {record.rows[-1]['round']}"
+        if self.spent() or not record.rows:
+            return "budget used up"
+        return f"stopped early after round {record.rows[-1]['round']}"

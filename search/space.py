@@ -1,6 +1,6 @@
 """A space file -> the function that suggests configs, checked before any worker starts."""
 
-import hashlib
+import contextlib
 import importlib.util
 import traceback
 import warnings
@@ -31,11 +31,6 @@ class Space:
     source: str
     suggest: Suggest
     start: list[dict[str, Any]]
-
-    @property
-    def digest(self) -> str:
-        """Tells one space from another by its text."""
-        return hashlib.sha256(self.source.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -71,18 +66,21 @@ def load_space(path: Path) -> Space:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's code: whatever it raises is bad input
-        raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}") from error
+        raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}. Correct it.") from error
     suggest = getattr(module, "suggest", None)
     if not callable(suggest):
-        raise InputError(f"{path} does not define suggest(trial) -> TrainConfig.")
+        raise InputError(f"{path} does not define suggest(trial). Define it; it returns a TrainConfig.")
     start = getattr(module, "START", [])
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
-        raise InputError(f"{path}: START is not a list of parameter dicts.")
+        raise InputError(f"{path}: START is not a list of parameter dicts. Write START = [{...}].")
     return Space(path, path.read_text(), cast(Suggest, suggest), start)
 
 
-def check_space(space: Space, corpus: Corpus, trials: int = TRIED) -> Shape:
+def check_space(space: Space, corpus: Corpus, seed: int, trials: int = TRIED) -> Shape:
     """Try a space at its START points and at random ones.
+
+    Args:
+        seed: of the configs, on which the batches depend.
 
     Returns:
         What all its configs share.
@@ -93,8 +91,12 @@ def check_space(space: Space, corpus: Corpus, trials: int = TRIED) -> Shape:
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [_start_config(space, point) for point in space.start]
-    configs += [call(space, study.ask()) for _ in range(trials)]
-    shapes = [shape_of(config, corpus) for config in configs]
+    for _ in range(trials):
+        with contextlib.suppress(optuna.TrialPruned):
+            configs.append(call(space, study.ask()))
+    if not configs:
+        raise InputError(f"{space.path}: all of {trials} random points are infeasible. Widen the space.")
+    shapes = [shape_of(config.replace(seed=seed), corpus) for config in configs]
     for shape in shapes:
         if not shape.matches(shapes[0]):
             raise InputError(
@@ -120,9 +122,9 @@ def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     except (InputError, optuna.TrialPruned):
         raise
     except Exception as error:  # the user's code: whatever it raises is bad input
-        raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}") from error
+        raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}. Correct it.") from error
     if not isinstance(config, TrainConfig):
-        raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig.")
+        raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
     return config
 
 
@@ -130,10 +132,12 @@ def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
     """Return what the rounds of a config look like.
 
     Raises:
-        InputError: it trains a task that the corpus lacks.
+        InputError: it trains a task that the corpus lacks, or no round in which every task has been trained.
     """
     plan = plan_steps(config, corpus.train_sizes(config.tasks))
     judged = [round for round in plan_rounds(config, plan) if round.judged]
+    if not judged:
+        raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or cut fewer rounds.")
     before = plan[judged[0].start - 1].examples if judged[0].start else 0
     slack = max(sum(step.rows.values()) for step in plan)
     return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
@@ -146,7 +150,9 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
         warnings.simplefilter("error")  # a value out of its range is only warned of, and used
         config = call(space, trial)
     for name in point.keys() - trial.params.keys():
-        raise InputError(f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there.")
+        raise InputError(
+            f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there. Leave it out."
+        )
     return config
 
 

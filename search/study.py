@@ -10,10 +10,14 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from model.errors import InputError
 from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.files import mend_last_line
+
+STARTED = "started"
+"""Tells a run's study from another of the same name."""
 
 
 def checked_url(url: str | None) -> str | None:
@@ -25,10 +29,15 @@ def checked_url(url: str | None) -> str | None:
     if url is None:
         return None
     try:
+        shown = make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        raise InputError(f"--study {url!r} is no URL. Write it like sqlite:///study.db.") from None
+    try:
         optuna.storages.get_storage(url)
-        return make_url(url).render_as_string(hide_password=True)
     except Exception as error:  # each database driver raises errors of its own
-        raise InputError(f"--study {url}: {error}. Give an Optuna storage URL that can be written.") from error
+        fault = str(error).splitlines()[0]
+        raise InputError(f"--study {shown}: {fault}. Give an Optuna storage URL that can be written.") from error
+    return shown
 
 
 def url_of(run: Run, given: str | None) -> str | None:
@@ -45,28 +54,27 @@ def url_of(run: Run, given: str | None) -> str | None:
 
 @contextmanager
 def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
-    """Open the run's study for writing, under the run's lock; one that was lost is rebuilt from the trials' files.
-
-    An object store cannot append: there the journal is kept on this machine and put into the run when it is closed.
+    """Open the run's study for writing, under the run's lock; what it has lost is rebuilt from the trials' files.
 
     Args:
-        url: an Optuna storage URL; None for a journal file in the run directory.
+        url: an Optuna storage URL; None for a journal file, in the run directory or, where that is an object store,
+            which cannot append, on this machine as long as the search lasts.
+
+    Raises:
+        InputError: the URL holds another run's study of this name.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        journal = (run.folder.local or Path(scratch)) / STUDY
         study = optuna.create_study(
-            storage=optuna.storages.get_storage(url) if url else _journal(journal),
+            storage=optuna.storages.get_storage(url) if url else _journal((run.folder.local or Path(scratch)) / STUDY),
             study_name=run.search["name"],
             direction="maximize",
             load_if_exists=True,
         )
-        if not study.get_trials(deepcopy=False):
-            rebuild_study(run, study)
-        try:
-            yield study
-        finally:
-            if not url and not run.folder.local:
-                run.folder.write(STUDY, journal.read_bytes())
+        if study.user_attrs.get(STARTED, run.search["started"]) != run.search["started"]:
+            raise InputError(f"--study holds another run's study {run.search['name']!r}. Pass another --name.")
+        study.set_user_attr(STARTED, run.search["started"])
+        rebuild_study(run, study)
+        yield study
 
 
 def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:

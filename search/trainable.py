@@ -10,13 +10,15 @@ from model.weights import load_encoder
 from trainers.config import TrainConfig
 from trainers.data import Corpus
 from trainers.files import Folder, fetch
-from trainers.trial import run_trial
+from trainers.trial import ERROR, run_trial
 
 
 class SearchTrial(tune.Trainable):
     """Drive trials one after another in one process, which has mapped the corpus and loaded the encoder once."""
 
-    def setup(self, config: dict[str, Any], run: str = "", threads: int = 1, device: str = "cpu", dev_rows: int = 0):
+    def setup(  # pyright: ignore[reportIncompatibleMethodOverride]  `tune.with_parameters` hands over the rest
+        self, config: dict[str, Any], *, run: str, threads: int, device: str, dev_rows: int
+    ) -> None:
         """Open what all trials of this process share.
 
         Args:
@@ -47,7 +49,8 @@ class SearchTrial(tune.Trainable):
         """Train one round."""
         try:
             row = next(self.rows)
-        except Exception:
-            self.folder.write("error.txt", traceback.format_exc())
+        except Exception:  # for the driver, which may hear of a lost worker only
+            self.folder.write(ERROR, traceback.format_exc())
             raise
+        self.folder.delete(ERROR)
         return {**row, "done": row["last"] or not row["finite"]}

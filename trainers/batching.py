@@ -24,7 +24,7 @@ def stream(size: int, seed: int, task: str, taken: int, count: int) -> np.ndarra
     return _permutation(size, seed, task, done)[start : start + count]
 
 
-def inputs(corpus: Corpus, split: str, rows: dict[str, np.ndarray], pairs: str, limit: int = 512) -> Inputs:
+def inputs(corpus: Corpus, split: str, rows: dict[str, np.ndarray], pairs: str, limit: int) -> Inputs:
     """Lay rows of one or several tasks out for the encoder.
 
     Args:

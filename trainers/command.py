@@ -1,22 +1,25 @@
 """What every command line shares: how bad input and interruptions are told."""
 
 import contextlib
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from model.errors import InputError
 
 
 @contextlib.contextmanager
-def command(module: str, *, resumable: bool = False, extra: tuple[str, ...] = ()) -> Iterator[None]:
+def command(
+    module: str, *, resumable: Callable[[], bool] = lambda: False, extra: tuple[str, ...] = ()
+) -> Iterator[None]:
     """Run the body of a command: bad input is one sentence and exit code 2, an interruption exit code 130.
 
     Args:
         module: as in `python -m MODULE`.
-        resumable: whether the same command with --resume goes on after an interruption; then it is printed.
+        resumable: () -> whether the same command with --resume would go on after an interruption; then it is printed.
         extra: options whose values were chosen at the start, such as a run's name; the printed command needs them.
     """
     catch_signals()
@@ -26,9 +29,11 @@ def command(module: str, *, resumable: bool = False, extra: tuple[str, ...] = ()
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("\nInterrupted; all finished rounds are kept." if resumable else "\nInterrupted.", file=sys.stderr)
-        if resumable:
+        if resumable():
+            print("\nInterrupted; all finished rounds are kept.", file=sys.stderr)
             print(f"Go on with: {resume_command(module, extra)}", file=sys.stderr)
+        else:
+            print("\nInterrupted.", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -39,8 +44,9 @@ def catch_signals() -> None:
 
 
 def resume_command(module: str, extra: tuple[str, ...]) -> str:
-    """Return the command line that was typed, with `extra` options and --resume."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    """Return the command line that was typed, with `extra` options and --resume, and without passwords in URLs."""
+    typed = [re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", argument) for argument in sys.argv[1:]]
+    arguments = [argument for argument in typed if argument != "--resume"]
     return shlex.join(["python", "-m", module, *arguments, *extra, "--resume"])
 
 

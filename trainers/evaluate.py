@@ -30,7 +30,7 @@ def evaluate(
     model.eval()
     found: dict[str, list[numpy.ndarray]] = {task: [] for task in rows}
     for task, chunk in _chunks(rows):
-        batch = inputs(corpus, split, {task: chunk}, pairs).to(device)
+        batch = inputs(corpus, split, {task: chunk}, pairs, model.encoder.config.positions).to(device)
         found[task].append(model(model.embed(batch.tokens), batch)[task].float().cpu().numpy())
     model.train(training)
     return {task: numpy.concatenate(parts) for task, parts in found.items()}

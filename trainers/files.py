@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from model.errors import InputError
 class Folder:
     """A directory that this process reads and writes; `Folder.at(folder.uri)` is the same one in another process."""
 
-    def __init__(self, filesystem: fs.FileSystem, path: str):
-        self.filesystem, self.path = filesystem, path.rstrip("/")
+    def __init__(self, filesystem: fs.FileSystem, path: str, uri: str):
+        self.filesystem, self.path, self.uri = filesystem, path.rstrip("/"), uri
 
     @classmethod
     def at(cls, location: str | Path) -> "Folder":
@@ -29,9 +30,11 @@ class Folder:
             InputError: the URI names no known file system.
         """
         if "://" not in str(location):
-            return cls(fs.LocalFileSystem(), str(Path(location).absolute()))
+            path = str(Path(location).absolute())
+            return cls(fs.LocalFileSystem(), path, path)
         try:
-            return cls(*fs.FileSystem.from_uri(str(location)))
+            filesystem, path = fs.FileSystem.from_uri(str(location))
+            return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else str(location))
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise InputError(
                 f"Cannot open {location}: {error}. Give a path, or a URI such as s3://bucket/runs."
@@ -43,17 +46,13 @@ class Folder:
         return Path(self.path) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
     @property
-    def uri(self) -> str:
-        """What `Folder.at` opens again, on any node that reaches the same storage."""
-        return self.path if self.local else f"{self.filesystem.type_name}://{self.path}"
-
-    @property
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rsplit("/", 1)[-1]
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(self.filesystem, f"{self.path}/{name}")
+        place, mark, options = self.uri.partition("?")  # "s3://bucket/runs?region=..." keeps its options
+        return Folder(self.filesystem, f"{self.path}/{name}", f"{place.rstrip('/')}/{name}{mark}{options}")
 
     def __str__(self) -> str:
         return self.uri
@@ -94,10 +93,11 @@ class Folder:
             sync: wait until the disk has it, so that it survives a loss of power and not only the end of the process.
         """
         if not self.local:
-            # A put is atomic: the object appears when the stream is closed, and an open stream is aborted by no close.
-            stream = self.filesystem.open_output_stream(f"{self.path}/{name}")
-            yield stream  # pyright: ignore[reportReturnType]
-            stream.close()
+            # Put only when the block has ended: a stream that is dropped half-way would leave its half.
+            content = io.BytesIO()
+            yield content
+            with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
+                stream.write(content.getbuffer())
             return
         target = self.local / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,12 @@ import typer
 from model.errors import InputError
 from model.weights import read_public
 from trainers.command import command
-from trainers.config import with_values
+from trainers.config import TrainConfig, with_values
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
 from trainers.plan import plan_rounds, plan_steps
 from trainers.recipes import RECIPES, recipe
-from trainers.trial import run_trial
+from trainers.trial import CONFIG, run_trial
 
 ABOUT = "fit.json"
 
@@ -35,16 +35,18 @@ def main(
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
     place = str(out or f"runs/fit/{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    with command("trainers.fit", resumable=True, extra=() if out else ("--out", place)):
-        config = with_values(recipe(name), values).replace(encoder=encoder, seed=seed)
+    with command(
+        "trainers.fit", resumable=lambda: Folder.at(place).exists(ABOUT), extra=() if out else ("--out", place)
+    ):
+        config = with_values(recipe(name).replace(encoder=encoder, seed=seed), values)
         folder = Folder.at(place)
-        pretrained = read_public(encoder)
-        directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=seed)
+        pretrained = read_public(config.encoder)
+        directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed)
         corpus = Corpus.open(directory)
         plan_rounds(config, plan_steps(config, corpus.train_sizes(config.tasks)))  # refused before a directory is taken
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        _claim(folder, {"fingerprint": corpus.fingerprint, "config": config.model_dump(mode="json")}, resume)
-        print(f"Recipe {name} on {device}, encoder {encoder}, data {data}.", *notes, sep="\n")
+        _claim(folder, config, corpus.fingerprint, resume)
+        print(f"Recipe {name} on {device}, encoder {config.encoder}, data {data}.", *notes, sep="\n")
         for row in run_trial(folder, config, corpus, pretrained, device=device):
             metrics = " ".join(f"{task} {value:.4f}" for task, value in row["metrics"].items())
             score = (
@@ -58,7 +60,7 @@ def main(
         print(folder)
 
 
-def _claim(folder: Folder, about: dict[str, object], resume: bool) -> None:
+def _claim(folder: Folder, config: TrainConfig, fingerprint: str, resume: bool) -> None:
     """Write what a directory is for, or check that it is for the same.
 
     Raises:
@@ -67,14 +69,14 @@ def _claim(folder: Folder, about: dict[str, object], resume: bool) -> None:
     if not folder.exists(ABOUT):
         if resume:
             raise InputError(f"There is no run at {folder} to resume. Leave --resume out to start it.")
-        folder.write_json(ABOUT, about)
-        folder.write_json("config.json", about["config"])
-    elif not resume:
+        folder.write(CONFIG, config.model_dump_json(indent=2))
+        folder.write_json(ABOUT, {"fingerprint": fingerprint})
+        return
+    if not resume:
         raise InputError(f"{folder} holds a run already. Pass --resume to go on, or another --out.")
-    elif folder.read_json(ABOUT) != about:
-        raise InputError(
-            f"{folder} was made with another config or other data. Repeat its command, or pass another --out."
-        )
+    same = TrainConfig.model_validate_json(folder.read(CONFIG)) == config
+    if not same or folder.read_json(ABOUT) != {"fingerprint": fingerprint}:
+        raise InputError(f"{folder} was made with another config or data. Repeat its command, or pass another --out.")
 
 
 if __name__ == "__main__":

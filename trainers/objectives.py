@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from model.multitask import Inputs, Multitask
 from trainers.divergences import DIVERGENCES
-from trainers.seeds import seed_of
+from trainers.seeds import generator, seed_of
 from trainers.smart import SmartConfig, smoothness
 from trainers.tasks import TASKS
 
@@ -78,7 +78,7 @@ def supervised(
     losses = {task: LOSSES[TASKS[task].kind](outputs[task], labels) for task, labels in batch.labels.items()}
     if not smart.lambda_s:
         return {task: Loss(loss, {"loss": loss.detach()}) for task, loss in losses.items()}
-    draw = torch.Generator().manual_seed(seed_of(seed, *place, "noise"))
+    draw = generator(seed, *place, "noise")
     noise = smart.noise_scale * torch.randn(embedded.shape, generator=draw).to(embedded.device)
     roughness = smoothness(
         predict,

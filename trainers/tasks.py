@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from model.errors import unknown
-
 Kind = Literal["classification", "binary", "regression"]
 
 
@@ -52,14 +50,3 @@ _ALL = (
     Task("cfimdb", "binary", 1, 0, 1, ("sentence",), "sentiment", "ids-cfimdb", "cfimdb", "Predicted_Sentiment"),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
-
-
-def task(name: str) -> Task:
-    """Look a task up.
-
-    Raises:
-        InputError: there is none of that name; says which is nearest.
-    """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return TASKS[name]

@@ -181,7 +181,7 @@ class Training:
         sizes = self.corpus.train_sizes(tasks)
         rows = {task: stream(sizes[task], self.config.seed, task, self.taken[task], step.rows[task]) for task in tasks}
         batch = Batch(
-            inputs(self.corpus, "train", rows, self.config.pairs).to(self.device),
+            inputs(self.corpus, "train", rows, self.config.pairs, self.model.encoder.config.positions).to(self.device),
             {task: values.to(self.device) for task, values in labels(self.corpus, "train", rows).items()},
         )
         self.tokens += len(batch.inputs.tokens)

@@ -2,9 +2,10 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,14 +18,19 @@ from trainers.files import Folder
 from trainers.predictions import write_predictions
 from trainers.train import DEV_ROWS, RoundResult, Training
 
-ROWS = "rounds.jsonl"
+CONFIG = "config.json"
+ROUNDS = "rounds.jsonl"
+CHECKPOINTS = "checkpoints"
+PREDICTIONS = "predictions"
+ERROR = "error.txt"
+"""The traceback of a failure after which no round has been finished yet."""
 STATES = 2
 """How many full states a living trial keeps: if the newest is damaged, the one before serves."""
 
 
 def read_rows(folder: Folder) -> list[dict[str, Any]]:
     """Read the rows of a trial's finished rounds, in order; of a round that was trained twice the later row counts."""
-    rows = {row["round"]: row for row in folder.read_lines(ROWS)}
+    rows = {row["round"]: row for row in folder.read_lines(ROUNDS)}
     return [rows[number] for number in sorted(rows)]
 
 
@@ -53,7 +59,7 @@ def run_trial(
         yield told
         if told["last"] or not told["finite"]:
             return
-    training = _newest(folder, rows, config, corpus, pretrained, device, dev_limit)
+    training = _newest(folder, rows, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
     for result in training:
         row = rows[result.round] = _record(folder, training, result)
         _prune(folder, rows)
@@ -62,16 +68,16 @@ def run_trial(
             return
 
 
-def _newest(folder: Folder, rows: dict[int, Any], config: TrainConfig, *rest: Any) -> Training:
-    corpus, pretrained, device, dev_limit = rest
+def _newest(folder: Folder, rows: dict[int, Any], start: Callable[..., Training]) -> Training:
+    """Go on from the newest full state that has a row and can be read, or start."""
     for number in sorted(rows, reverse=True):
-        place = folder / "checkpoints" / round_name(number)
+        place = folder / CHECKPOINTS / round_name(number)
         if place.exists(STATE):
             try:
-                return Training(config, corpus, pretrained, resume=place, device=device, dev_limit=dev_limit)
+                return start(resume=place)
             except CheckpointError:
                 continue  # the state before it, or the start, gives the same bits a little later
-    return Training(config, corpus, pretrained, device=device, dev_limit=dev_limit)
+    return start()
 
 
 def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str, Any]:
@@ -81,9 +87,9 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str
     for task, outputs in result.predictions.items():
         ids = training.corpus.splits[task]["dev"].ids
         chosen = [ids[row] for row in training.rows[task]]
-        write_predictions(folder / "predictions", f"{name}-{task}.parquet", chosen, outputs)
+        write_predictions(folder / PREDICTIONS, f"{name}-{task}.parquet", chosen, outputs)
     if result.finite:
-        training.save(folder / "checkpoints" / name)
+        training.save(folder / CHECKPOINTS / name)
     row = asdict(result)
     del row["predictions"]
     row |= {
@@ -92,7 +98,7 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str
         "node": platform.node(),
         "threads": torch.get_num_threads(),
     }
-    folder.append_json(ROWS, row)
+    folder.append_json(ROUNDS, row)
     return row
 
 
@@ -101,8 +107,8 @@ def _prune(folder: Folder, rows: dict[int, dict[str, Any]]) -> None:
     newest = sorted(rows)[-STATES:]
     keep = best_rounds(rows) | set(newest)
     for number in rows:
-        place = folder / "checkpoints" / round_name(number)
+        place = folder / CHECKPOINTS / round_name(number)
         if number not in keep:
-            (folder / "checkpoints").delete(place.name)
+            (folder / CHECKPOINTS).delete(place.name)
         elif number not in newest:
             place.delete(STATE)

@@ -22,7 +22,7 @@ from trainers.predictions import write_predictions
 from trainers.sample import sample_corpus
 from trainers.scores import METRICS, predictions, score
 from trainers.tasks import TASKS
-from trainers.trial import ROWS, round_name, run_trial
+from trainers.trial import ROUNDS, round_name, run_trial
 
 TASK_NAMES = ("sst", "qqp", "sts")
 PARAMETERS = {
@@ -179,5 +179,5 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
     row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
     row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
     row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
-    folder.append_json(ROWS, row | {"threads": 1})
+    folder.append_json(ROUNDS, row | {"threads": 1})
     return row["score"]

@@ -11,7 +11,7 @@ def test_rungs_lie_below_the_last_round_and_grow_by_eta():
     assert rungs(9) == (1, 3)
     assert rungs(10) == (1, 3, 9)
     assert rungs(1) == ()
-    assert rungs(16, eta=2, grace=2) == (2, 4, 8)
+    assert rungs(16, eta=2) == (1, 2, 4, 8)
 
 
 @given(SCORES)

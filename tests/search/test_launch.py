@@ -4,7 +4,6 @@ import re
 import shlex
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +68,8 @@ def signals_as_before():
 
 
 def launch(arguments: list[str]) -> Result:
-    """Call the command in this process, where Ray finds no place for its files: a search cannot start by mistake."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", "/nonexistent")
-        return CliRunner().invoke(app, arguments)
+    """Call the command in this process. It writes the run directory before it starts Ray: without one, no worker was."""
+    return CliRunner().invoke(app, arguments)
 
 
 def with_space(text: str) -> Callable[[Place], list[str]]:
@@ -117,10 +114,13 @@ def storage_that_is_a_file(place: Place) -> list[str]:
 
 
 FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
-    "missing data": (with_options(data="/nonexistent"), "Data directory /nonexistent does not exist. Pass"),
+    "missing data": (with_options(data="/no/such/data"), "Data directory /no/such/data does not exist. Pass"),
     "empty data": (empty_data, "data is empty. Put"),
     "missing column": (with_data("id\ttext\tsentiment\na\tA\t3\n"), "train.csv, line 1: column 'sentence' is not"),
-    "label out of range": (with_data(SST + "x\tOne .\t5\n"), "train.csv, line 4: label '5' of task sst is outside 0 to"),
+    "label out of range": (
+        with_data(SST + "x\tOne .\t5\n"),
+        "train.csv, line 4: label '5' of task sst is outside 0 to",
+    ),
     "label in words": (with_data(SST + "x\tOne .\tgood\n"), "train.csv, line 4: label 'good' of task sst is not a num"),
     "no rows": (with_data("id\tsentence\tsentiment\n"), "train.csv has a header and no rows. Add"),
     "not UTF-8": (with_data(SST.encode() + b"x\tcaf\xe9\t1\n"), "train.csv, line 4: byte 0xe9 is not UTF-8. Save"),
@@ -193,7 +193,9 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
 
 @pytest.mark.parametrize(("change", "resume", "said"), RESUMES.values(), ids=RESUMES)
 def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(place, change, resume, said):
-    place.space.write_text(SPACE.replace("plain()", "plain().replace(stages=(plain().stages[0].replace(tasks=('sst',)),))"))
+    place.space.write_text(
+        SPACE.replace("plain()", "plain().replace(stages=(plain().stages[0].replace(tasks=('sst',)),))")
+    )
     arguments = place.data(SST)
     run = place.prepared(data=arguments[-1]).local
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

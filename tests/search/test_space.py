@@ -22,7 +22,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, corpus):
     space = load_space(written(tmp_path, GOOD))
-    shape = check_space(space, corpus)
+    shape = check_space(space, corpus, 0)
     assert (shape.tasks, shape.rounds) == (("sst", "qqp", "sts"), 6)
     assert call(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
 
@@ -59,13 +59,13 @@ def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, 
 def test_a_bad_space_is_refused_in_one_sentence_that_names_the_file(tmp_path, corpus, text, said):
     path = written(tmp_path, text)
     with pytest.raises(InputError) as told:
-        check_space(load_space(path), corpus)
+        check_space(load_space(path), corpus, 0)
     assert said in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
 
 
 def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(corpus):
     space = load_space(Path("spaces/smart.py"))
-    check_space(space, corpus)
+    check_space(space, corpus, 0)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(30):
         trial = study.ask()

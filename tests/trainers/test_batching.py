@@ -62,7 +62,7 @@ def test_a_flat_batch_holds_the_same_rows_in_the_same_order(lengths: list[int], 
         "qqp": np.array(draw.choices(range(len(pairs)), k=5)),
         "sst": np.array(draw.choices(range(len(lengths)), k=3)),
     }
-    found = inputs(corpus, "train", rows, "concatenated")
+    found = inputs(corpus, "train", rows, "concatenated", 512)
     first, second = corpus.splits["qqp"]["train"].texts
     (single,) = corpus.splits["sst"]["train"].texts
     expected = [[1, *first[row], 2, *second[row], 2] for row in rows["qqp"]]
@@ -76,7 +76,7 @@ def test_a_flat_batch_holds_the_same_rows_in_the_same_order(lengths: list[int], 
 def test_separate_pairs_are_all_first_sides_then_all_second_ones(lengths: list[int], pairs: list):
     corpus = corpus_of(lengths, pairs)
     rows = {"qqp": np.arange(len(pairs)), "sst": np.arange(len(lengths))}
-    found = inputs(corpus, "train", rows, "separate")
+    found = inputs(corpus, "train", rows, "separate", 512)
     sides = (*corpus.splits["qqp"]["train"].texts, *corpus.splits["sst"]["train"].texts)
     assert sequences_of(found) == [[1, *side[row], 2] for side in sides for row in range(len(side))]
     assert found.sequences == {"qqp": 2 * len(pairs), "sst": len(lengths)}

@@ -21,7 +21,9 @@ PLACES: dict[str, Callable[[Path], Folder]] = {
     "disk": lambda path: Folder.at(path / "run"),
     "uri of a disk": lambda path: Folder.at(f"file://{path}/run"),
     # Objects without directories, no appending and no renaming: the same calls as for s3.
-    "store": lambda path: Folder(fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), f"{path}/run"),
+    "store": lambda path: Folder(
+        fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), f"{path}/run", f"memory://{path}/run"
+    ),
 }
 WRITES = """
 import sys
@@ -167,7 +169,8 @@ def test_a_uri_opens_the_same_folder_elsewhere(tmp_path, monkeypatch):
 
 
 def test_a_store_keeps_its_kind_in_its_uri():
-    assert Folder.at("s3://bucket/runs?region=eu-north-1").uri == "s3://bucket/runs"
+    folder = Folder.at("s3://bucket/runs?region=eu-north-1") / "one"
+    assert folder.uri == "s3://bucket/runs/one?region=eu-north-1" and folder.path == "bucket/runs/one"
     assert Folder.at("s3://bucket/runs?region=eu-north-1").local is None
 
 
@@ -202,7 +205,7 @@ def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, sto
 def test_a_content_as_long_as_the_one_before_is_another(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "far").mkdir()
-    folder = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "far")
+    folder = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "far", "far")
     folder.write("a", b"one")
     first = fetch(folder)
     folder.write("a", b"two")

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROWS, outcome
 from trainers.config import TrainConfig
 from trainers.files import Folder
-from trainers.trial import ROWS as ROWS_FILE
+from trainers.trial import ROUNDS as ROWS_FILE
 from trainers.trial import read_rows, run_trial
 
 ROOT = Path(__file__).parents[2]

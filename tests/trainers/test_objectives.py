@@ -40,7 +40,7 @@ class Case:
 
     def batch(self, *tasks: str, count: int = 5, pairs: str = "concatenated") -> Batch:
         rows = {task: torch.arange(count).numpy() for task in tasks}
-        return Batch(inputs(self.corpus, "train", rows, pairs), labels(self.corpus, "train", rows))
+        return Batch(inputs(self.corpus, "train", rows, pairs, 512), labels(self.corpus, "train", rows))
 
 
 @pytest.fixture

@@ -88,8 +88,14 @@ def test_surgery_leaves_every_head_the_gradient_of_its_own_task(trainer, surgery
         assert heads and all(torch.equal(together[name], alone[name]) for name in heads)  # pyright: ignore[reportArgumentType]
 
 
-@every_surgery
-def test_the_encoder_gets_what_the_surgery_makes_of_the_tasks_gradients(trainer, surgery):
+def drawn(gramian: Tensor, draw: torch.Generator) -> Tensor:
+    """A surgery whose every weight is a draw."""
+    return torch.rand(len(gramian), dtype=torch.float64, generator=draw)
+
+
+@pytest.mark.parametrize("surgery", [*SURGERIES, "drawn"])
+def test_the_encoder_gets_what_the_surgery_makes_of_the_tasks_gradients(trainer, surgery, monkeypatch):
+    monkeypatch.setitem(SURGERIES, "drawn", drawn)
     training = trainer(small_config(small_stage(surgery=surgery, batch_schedule="cycle"), **STILL))
     names = [name for name in gradients(training) if name.startswith("encoder.")]
     cut = 0

@@ -24,7 +24,7 @@ from trainers.predictions import read_predictions
 from trainers.smart import SmartConfig
 from trainers.surgery import SURGERIES
 from trainers.train import build
-from trainers.trial import ROWS, read_rows, round_name, run_trial
+from trainers.trial import ROUNDS, read_rows, round_name, run_trial
 
 SMART = SmartConfig(lambda_s=1.0)
 THREE = {"rounds": 3, "steps": 6}
@@ -98,7 +98,7 @@ def copy(stopped, tmp_path) -> Path:
 
 
 def lines(path: Path) -> list[str]:
-    return (path / ROWS).read_text().splitlines()
+    return (path / ROUNDS).read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -112,7 +112,9 @@ def test_a_trial_interrupted_in_every_round_ends_with_the_same_bits(name, trials
 
 
 def test_a_trial_on_a_store_that_cannot_append_ends_with_the_same_bits(trials, whole, tmp_path):
-    store = Folder(fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), str(tmp_path))
+    store = Folder(
+        fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), str(tmp_path), f"memory://{tmp_path}"
+    )
     for steps in trials.stops(FOUR):
         with interrupted(steps):
             list(trials.rows(store))
@@ -152,11 +154,11 @@ def hole(content: bytes) -> bytes:
 
 
 def forget_last_row(path: Path) -> None:
-    (path / ROWS).write_text("".join(line + "\n" for line in lines(path)[:-1]))
+    (path / ROUNDS).write_text("".join(line + "\n" for line in lines(path)[:-1]))
 
 
 def tear_last_row(path: Path) -> None:
-    (path / ROWS).write_text((path / ROWS).read_text()[:-40])
+    (path / ROUNDS).write_text((path / ROUNDS).read_text()[:-40])
 
 
 def spoil_a_round_without_a_row(path: Path) -> None:
@@ -222,7 +224,7 @@ def test_of_a_round_that_was_trained_twice_the_later_row_counts(tmp_path):
     folder = Folder.at(tmp_path)
     assert read_rows(folder) == []
     for row in ({"round": 2, "score": 1}, {"round": 1, "score": 2}, {"round": 2, "score": 3}):
-        folder.append_json(ROWS, row)
+        folder.append_json(ROUNDS, row)
     assert read_rows(folder) == [{"round": 1, "score": 2}, {"round": 2, "score": 3}]
 
 
