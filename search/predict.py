@@ -14,7 +14,7 @@ from trainers.checkpoint import read_weights
 from trainers.config import TrainConfig
 from trainers.evaluate import evaluate, overall
 from trainers.predictions import submission
-from trainers.scores import METRICS, predictions
+from trainers.scores import METRICS, plain_mean, predictions
 from trainers.tasks import TASKS
 from trainers.train import build
 from trainers.trial import round_name
@@ -57,7 +57,8 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
         each: how the members are called; each is one model to load.
 
     Returns:
-        What the ensemble scores on all labelled dev rows: task -> metric, and the score.
+        What the ensemble scores on all labelled dev rows: task -> metric, the score, and the plain mean, which takes r
+        itself: the reports' tables mix both.
     """
     jobs = _jobs(ensemble)
     outputs = dict(zip(jobs, each(predict_member, [(*member, tasks) for member, tasks in jobs.items()]), strict=True))
@@ -73,7 +74,7 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
             if split == "dev":
                 labelled = numpy.isfinite(rows.labels)
                 metrics[task] = float(METRICS[kind](combined[labelled], rows.labels[labelled]))
-    metrics["score"] = overall(metrics)
+    metrics |= {"score": overall(metrics), "plain mean": float(plain_mean(metrics))}
     folder.write_json(ALL_DEV, metrics)
     return metrics
 

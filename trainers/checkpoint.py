@@ -1,6 +1,7 @@
 """What a run must remember between two rounds, as files that hold no code."""
 
 import io
+import json
 import pickle
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from trainers.files import Folder
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
+CHECKSUM = "crc32"
 BEST = 10
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
 """What the readers of a damaged archive raise."""
@@ -28,11 +30,12 @@ class CheckpointError(Exception):
 
 
 def write_weights(folder: Folder, weights: dict[str, Tensor]) -> None:
-    """Write a model's weights."""
-    # Not synced, and neither is the state: hundreds of MB a round, and after a loss of power the checkpoint before it
-    # gives the same bits.
+    """Write a model's weights, with a checksum."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    # Not synced, and neither is the state: hundreds of MB a round. A loss of power may leave holes in them; they are
+    # noticed, and the checkpoint before gives the same bits.
     with folder.writing(WEIGHTS, sync=False) as file:
-        file.write(safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}))
+        file.write(safetensors.torch.save(weights, {CHECKSUM: _checksum(weights)}))
 
 
 def read_weights(folder: Folder) -> dict[str, Tensor]:
@@ -42,9 +45,14 @@ def read_weights(folder: Folder) -> dict[str, Tensor]:
         CheckpointError: they are absent or damaged.
     """
     try:
-        return safetensors.torch.load(folder.read(WEIGHTS))
+        content = folder.read(WEIGHTS)
+        weights = safetensors.torch.load(content)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}/{WEIGHTS}: {error}") from error
+    length = int.from_bytes(content[:8], "little")  # of the header, which starts every safetensors file
+    if json.loads(content[8 : 8 + length])["__metadata__"][CHECKSUM] != _checksum(weights):
+        raise CheckpointError(f"{folder}/{WEIGHTS}: the weights are not those that were written")
+    return weights
 
 
 def write_state(folder: Folder, state: dict[str, Any]) -> None:
@@ -82,3 +90,10 @@ def best_rounds(rows: Mapping[Key, dict[str, Any]], count: int = BEST) -> set[Ke
         if row["score"] is not None:
             figures.setdefault("score", {})[key] = row["score"]
     return {key for values in figures.values() for key in sorted(values, key=values.__getitem__, reverse=True)[:count]}
+
+
+def _checksum(weights: dict[str, Tensor]) -> str:
+    total = 0
+    for name in sorted(weights):
+        total = zlib.crc32(weights[name].reshape(-1).view(torch.uint8).numpy().data, total)
+    return str(total)

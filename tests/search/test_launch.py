@@ -15,12 +15,19 @@ from typer.testing import CliRunner
 from model.errors import InputError
 from search.launch import _seconds, app
 from search.prepare import DEFAULTS, prepare_run
-from tests.conftest import ROWS
 from tests.search.searching import SPACE, finish, start, wait_for
 from trainers.files import Folder
 
 NAME = "run"
-SST = "id\tsentence\tsentiment\na\tA fine film .\t3\nb\tDull .\t1\n"
+HEADER = "id\tsentence\tsentiment\n"
+SST = HEADER + "".join(f"{row}\tFilm {row} is fine .\t{row % 5}\n" for row in range(8))
+SST_SPACE = """
+from trainers.config import Stage, TrainConfig
+
+def suggest(trial):
+    dropout = trial.suggest_float("dropout", 0, 0.5)
+    return TrainConfig(dropout=dropout, stages=(Stage(tasks=("sst",), steps=2),))
+"""
 
 
 @dataclass(frozen=True)
@@ -33,21 +40,21 @@ class Place:
 
     def options(self, **changed: object) -> list[str]:
         """Return a command line, some of its options changed; of an option that is named twice the later one counts."""
-        options = {"name": NAME, "storage": self.storage, "encoder": self.encoder, "rows": ROWS}
+        options = {"name": NAME, "storage": self.storage, "encoder": self.encoder}
         pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in (options | changed).items()]
         return [str(self.space), *(word for pair in pairs for word in pair)]
 
-    def data(self, train: str | bytes, dev: str = SST.replace("\na", "\nc").replace("\nb", "\nd")) -> list[str]:
+    def data(self, train: bytes) -> list[str]:
         """Write SST's files; return the command line that reads them."""
         directory = self.storage.parent / "data"
         directory.mkdir()
-        (directory / "ids-sst-train.csv").write_bytes(train if isinstance(train, bytes) else train.encode())
-        (directory / "ids-sst-dev.csv").write_text(dev)
+        (directory / "ids-sst-train.csv").write_bytes(train)
+        (directory / "ids-sst-dev.csv").write_text(SST.replace("\tFilm", "d\tFilm"))
         return self.options(data=directory)
 
     def prepared(self, **changed: object) -> Folder:
         """Write a run that no driver has touched yet."""
-        asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder), "rows": ROWS} | changed
+        asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder)} | changed
         return prepare_run(Folder.at(self.storage) / NAME, self.space, asked, False, 1).run.folder
 
 
@@ -68,7 +75,7 @@ def signals_as_before():
 
 
 def launch(arguments: list[str]) -> Result:
-    """Call the command in this process. It writes the run directory before it starts Ray: without one, no worker was."""
+    """Call the command in this process. It writes the run's directory before it starts Ray."""
     return CliRunner().invoke(app, arguments)
 
 
@@ -80,8 +87,8 @@ def with_space(text: str) -> Callable[[Place], list[str]]:
     return arguments
 
 
-def with_data(train: str | bytes) -> Callable[[Place], list[str]]:
-    return lambda place: place.data(train)
+def with_data(train: str, encoding: str = "utf-8") -> Callable[[Place], list[str]]:
+    return lambda place: place.data(train.encode(encoding))
 
 
 def with_options(**changed: object) -> Callable[[Place], list[str]]:
@@ -119,14 +126,17 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "missing column": (with_data("id\ttext\tsentiment\na\tA\t3\n"), "train.csv, line 1: column 'sentence' is not"),
     "label out of range": (
         with_data(SST + "x\tOne .\t5\n"),
-        "train.csv, line 4: label '5' of task sst is outside 0 to",
+        "train.csv, line 10: label '5' of task sst is outside 0 to",
     ),
-    "label in words": (with_data(SST + "x\tOne .\tgood\n"), "train.csv, line 4: label 'good' of task sst is not a num"),
-    "no rows": (with_data("id\tsentence\tsentiment\n"), "train.csv has a header and no rows. Add"),
-    "not UTF-8": (with_data(SST.encode() + b"x\tcaf\xe9\t1\n"), "train.csv, line 4: byte 0xe9 is not UTF-8. Save"),
-    "too few fields": (with_data(SST + "x\tOne .\n"), "train.csv, line 4: 2 fields, the header has 3. Separate"),
-    "too many fields": (with_data(SST + "x\tOne\t.\t1\n"), "train.csv, line 4: 4 fields, the header has 3. Separate"),
-    "id twice": (with_data(SST + "a\tOne .\t1\n"), "train.csv, line 4: id 'a' occurs twice, first in line 2. Make"),
+    "label in words": (
+        with_data(SST + "x\tOne .\tgood\n"),
+        "train.csv, line 10: label 'good' of task sst is not",
+    ),
+    "no rows": (with_data(HEADER), "train.csv has a header and no rows. Add"),
+    "not UTF-8": (with_data(SST + "x\tcaf\xe9\t1\n", "latin-1"), "train.csv, line 10: byte 0xe9 is not UTF-8. Save"),
+    "too few fields": (with_data(SST + "x\tOne .\n"), "train.csv, line 10: 2 fields, the header has 3. Separate"),
+    "too many fields": (with_data(SST + "x\tOne\t.\t1\n"), "train.csv, line 10: 4 fields, the header has 3. Separate"),
+    "id twice": (with_data(SST + "0\tOne .\t1\n"), "train.csv, line 10: id '0' occurs twice, first in line 2. Make"),
     "task not in the data": (with_data(SST), "qqp"),
     "missing space": (missing_space, "space.py. Pass one such as spaces/smart.py"),
     "space without suggest": (with_space("START = []"), "space.py does not define suggest(trial)"),
@@ -134,7 +144,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "space that raises": (with_space("def suggest(trial):\n    1 / 0"), "suggest raised ZeroDivisionError"),
     "unknown field": (with_space(SPACE.replace("batch_size=", "batchsize=")), "did you mean 'batch_size'?"),
     "unknown encoder": (with_options(encoder="no such encoder"), "'no such encoder' is no directory. Give minilm"),
-    "weights that do not fit": (weights_that_do_not_fit, "is [1"),
+    "weights that do not fit": (weights_that_do_not_fit, ", 32], but its config.json says ["),
     "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
     "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
     "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
@@ -156,12 +166,18 @@ def test_bad_input_is_one_sentence_with_a_remedy_and_leaves_no_run_behind(place,
     assert not (place.storage / NAME).exists()
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("--trials", "0"), ("--trials", "-3"), ("--trials", "two"), ("--trials", "1.5"), ("--rows", "0")]
-    + [("--concurrency", "0"), ("--dev-rows", "none"), ("--seed", "-1"), ("--cpus-per-trial", "0")]
-    + [("--cpus-per-trial", "nan"), ("--gpus-per-trial", "-1")],
-)
+NUMBERS = {
+    "--trials": ("0", "-3", "two", "1.5"),
+    "--rows": ("0",),
+    "--concurrency": ("0", "many"),
+    "--dev-rows": ("0",),
+    "--seed": ("-1",),
+    "--cpus-per-trial": ("0", "nan"),
+    "--gpus-per-trial": ("-1", "one"),
+}
+
+
+@pytest.mark.parametrize(("option", "value"), [(option, value) for option in NUMBERS for value in NUMBERS[option]])
 def test_a_number_that_cannot_be_is_refused_by_its_option(place, option, value):
     ended = launch([*place.options(), option, value])
     assert ended.exit_code == 2 and ended.stdout == ""
@@ -170,13 +186,13 @@ def test_a_number_that_cannot_be_is_refused_by_its_option(place, option, value):
 
 
 def another_space(place: Place) -> list[str]:
-    place.space.write_text(SPACE.replace("1e-6", "1e-5"))
+    place.space.write_text(SST_SPACE.replace("0.5", "0.4"))
     return []
 
 
 def other_rows_in_the_same_files(place: Place) -> list[str]:
     train = place.storage.parent / "data" / "ids-sst-train.csv"
-    train.write_text(train.read_text().replace("Dull", "Dark"))
+    train.write_text(train.read_text().replace("fine", "dull"))
     return []
 
 
@@ -185,7 +201,7 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
     "another space": (another_space, True, f"Run {NAME!r} was made with another space"),
     "other data": (lambda place: ["--data", "sample"], True, "not sample. Leave --data out"),
     "data that changed": (other_rows_in_the_same_files, True, "are not those that run 'run' was made with. Restore"),
-    "other rows": (lambda place: ["--rows", "1"], True, "was made with --rows 48, not 1. Leave --rows out"),
+    "other rows": (lambda place: ["--rows", "1"], True, "was made with --rows None, not 1. Leave --rows out"),
     "another encoder": (lambda place: ["--encoder", "minilm"], True, "not minilm. Leave --encoder out"),
     "another seed": (lambda place: ["--seed", "1"], True, "was made with --seed 0, not 1. Leave --seed out"),
 }
@@ -193,10 +209,8 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
 
 @pytest.mark.parametrize(("change", "resume", "said"), RESUMES.values(), ids=RESUMES)
 def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(place, change, resume, said):
-    place.space.write_text(
-        SPACE.replace("plain()", "plain().replace(stages=(plain().stages[0].replace(tasks=('sst',)),))")
-    )
-    arguments = place.data(SST)
+    place.space.write_text(SST_SPACE)
+    arguments = place.data(SST.encode())
     run = place.prepared(data=arguments[-1]).local
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     arguments += [*change(place), *(["--resume"] if resume else [])]
@@ -256,7 +270,7 @@ def test_the_example_in_the_help_works_as_printed(place):
     (example,) = [line.partition(": ")[2] for line in help.splitlines() if line.strip().startswith("Example: ")]
     python, *arguments = shlex.split(example)
     assert python == "python"
-    small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "8", "--dev-rows", "16"]
+    small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "64"]
     done = finish([sys.executable, *arguments, *small, "--trials", "1"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")

@@ -68,7 +68,15 @@ def test_a_signal_ends_a_command_in_order_and_a_second_one_does_not_break_that(s
     assert "Traceback" not in told
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+def test_the_printed_command_shows_no_password(monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["launch.py", "--study", "postgresql://me:secret@host:5432/db", "--storage=s3://b"]
+    )
+    printed = shlex.split(resume_command("search.launch", ()))
+    assert printed[3:] == ["--study", "postgresql://me:***@host:5432/db", "--storage=s3://b", "--resume"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0@"))))
 def test_the_printed_command_is_the_one_that_was_typed_and_goes_on(typed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fit.py", *typed])

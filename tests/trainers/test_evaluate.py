@@ -59,7 +59,7 @@ def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(c
 def test_without_dropout_a_model_in_training_gives_what_it_is_evaluated_on(corpus, pretrained, pairs):
     model = model_of(pretrained, pairs, dropout=0, attention_dropout=0, head_dropout=0)
     rows = {"sts": np.arange(12)}
-    batch = inputs(corpus, "train", rows, pairs, 512)
+    batch = inputs(corpus, "train", rows, pairs, pretrained.config.positions)
     trained = model(model.embed(batch.tokens), batch)["sts"].detach().numpy()
     np.testing.assert_allclose(evaluate(model, corpus, "train", rows, pairs)["sts"], trained, atol=CLOSE)
 

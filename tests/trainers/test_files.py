@@ -168,7 +168,7 @@ def test_a_uri_opens_the_same_folder_elsewhere(tmp_path, monkeypatch):
     assert (folder.name, str(folder)) == ("one", str(tmp_path / "runs" / "one"))
 
 
-def test_a_store_keeps_its_kind_in_its_uri():
+def test_a_uri_of_a_store_keeps_its_options():
     folder = Folder.at("s3://bucket/runs?region=eu-north-1") / "one"
     assert folder.uri == "s3://bucket/runs/one?region=eu-north-1" and folder.path == "bucket/runs/one"
     assert Folder.at("s3://bucket/runs?region=eu-north-1").local is None

@@ -16,8 +16,7 @@ import pytest
 from tests.conftest import ROWS, outcome
 from trainers.config import TrainConfig
 from trainers.files import Folder
-from trainers.trial import ROUNDS as ROWS_FILE
-from trainers.trial import read_rows, run_trial
+from trainers.trial import CONFIG, ROUNDS, read_rows, run_trial
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
@@ -142,11 +141,11 @@ def test_a_run_that_is_told_to_stop_ends_in_order_between_rounds(story):
 def test_a_run_stopped_by_every_signal_ends_with_the_bits_of_one_that_nothing_stopped(
     story, corpus, pretrained, tmp_path
 ):
-    config = TrainConfig.model_validate(story.folder.read_json("config.json"))
+    config = TrainConfig.model_validate(story.folder.read_json(CONFIG))
     assert (config.stages[0].surgery, config.smart.lambda_s) == ("pcgrad", 1.0)
     list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
     assert outcome(story.folder) == outcome(Folder.at(tmp_path))
-    assert len(story.folder.read_lines(ROWS_FILE)) == 4, "no round was recorded twice"
+    assert len(story.folder.read_lines(ROUNDS)) == 4, "no round was recorded twice"
 
 
 def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
@@ -167,9 +166,10 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "rounds without steps": (["plain", "--encoder", "TINY", "--set", "stages.0.rounds=9999"], "its 9999 rounds"),
     "no run to resume": (["plain", "--encoder", "TINY", "--out", "none", "--resume"], "no run at"),
     "a directory in use": (["SAME"], "holds a run already. Pass --resume to go on, or another --out."),
-    "another config": (["SAME", "--set", "dropout=0.2", "--resume"], "another config or other data"),
-    "another seed": (["SAME", "--seed", "1", "--resume"], "another config or other data"),
-    "other data": (["SAME", "--rows", "9", "--resume"], "another config or other data"),
+    "another config": (["SAME", "--set", "dropout=0.2", "--resume"], "another config or data"),
+    "another seed": (["SAME", "--seed", "1", "--resume"], "another config or data"),
+    "another seed, set": (["SAME", "--set", "seed=1", "--resume"], "another config or data"),
+    "other data": (["SAME", "--rows", "9", "--resume"], "another config or data"),
 }  # fmt: skip
 
 
