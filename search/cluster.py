@@ -20,6 +20,8 @@ os.environ |= {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # By default workers are niced by 15: beside other work they get a thirtieth of a core, or fail to start in time.
+    "RAY_worker_niceness": "0",
 }
 
 import ray

@@ -61,7 +61,7 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
         InputError: anything of it is wrong; unless the storage cannot be written, nothing has been written then.
     """
     space = load_space(space_path)
-    if location.exists(SEARCH):
+    if _exists(location):
         return _existing(Run(location), space, asked, resume)
     if resume:
         raise InputError(f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it.")
@@ -84,6 +84,16 @@ def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], re
     }
     _write(location, search, directory, pretrained)
     return Prepared(Run(location), space, shape, notes)
+
+
+def _exists(location: Folder) -> bool:
+    """Whether there is a run; the first look at the storage."""
+    try:
+        return location.exists(SEARCH)
+    except OSError as error:
+        raise InputError(
+            f"--storage: cannot look at {location}: {error}. Check the URI and its credentials."
+        ) from error
 
 
 def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained) -> None:

@@ -85,11 +85,14 @@ def surroundings() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def address(surroundings: dict[str, str]) -> Iterator[str]:
     """Start a Ray of two nodes of one CPU each, told apart by nothing but their raylets."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([sys.executable, "-c", CLUSTER], text=True, env=surroundings, **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], text=True, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
             assert process.stdout
-            yield process.stdout.readline().strip()
+            found = process.stdout.readline().strip()
+            assert found, "the cluster did not start"
+            yield found
         finally:
             process.communicate(timeout=60)
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from model.errors import InputError
 from search.launch import _seconds, app
@@ -52,10 +51,11 @@ class Place:
         (directory / "ids-sst-dev.csv").write_text(SST.replace("\tFilm", "d\tFilm"))
         return self.options(data=directory)
 
-    def prepared(self, **changed: object) -> Folder:
+    def prepared(self, **changed: object) -> Path:
         """Write a run that no driver has touched yet."""
         asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder)} | changed
-        return prepare_run(Folder.at(self.storage) / NAME, self.space, asked, False, 1).run.folder
+        prepare_run(Folder.at(self.storage) / NAME, self.space, asked, False, 1)
+        return self.storage / NAME
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
 def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(place, change, resume, said):
     place.space.write_text(SST_SPACE)
     arguments = place.data(SST.encode())
-    run = place.prepared(data=arguments[-1]).local
+    run = place.prepared(data=arguments[-1])
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     arguments += [*change(place), *(["--resume"] if resume else [])]
     ended = launch(arguments)

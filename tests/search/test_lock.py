@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import fsspec
@@ -78,12 +79,12 @@ def test_on_a_store_a_driver_whose_lock_was_taken_is_interrupted_and_leaves_the_
     store: Folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lock, "RENEWED", 0.01)
+    other = {"holder": "another", "token": "another's", "renewed": time.time()}
+
+    def stolen() -> bool:
+        store.write_json(LOCK, other)  # again and again: a renewal may just have been under way
+        return False
+
     with pytest.raises(KeyboardInterrupt), locked(store):
-        other = store.read_json(LOCK) | {"token": "another's"}
-
-        def stolen() -> bool:
-            store.write_json(LOCK, other)
-            return False
-
         wait_for(stolen, 10)
     assert store.read_json(LOCK) == other

@@ -102,6 +102,7 @@ ENDINGS = {
     "finished": Ending("COMPLETE", 0.75, "finished", {"last": True}),
     "finished worse than before": Ending("COMPLETE", 0.5, "finished", {"last": True, "score": 0.1}),
     "stopped": Ending("PRUNED", 0.75, "stopped early after round 3"),
+    "stopped when worse than before": Ending("PRUNED", 0.1, "stopped early after round 3", {"score": 0.1}),
     "not finite": Ending("FAIL", None, "loss or weights were not finite in round 3", {"finite": False, "score": None}),
     "not finite at last": Ending(
         "FAIL", None, "loss or weights were not finite in round 3", {"finite": False, "score": None, "last": True}

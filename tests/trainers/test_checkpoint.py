@@ -113,6 +113,21 @@ def test_a_file_cut_anywhere_is_an_error(folder, share):
         read_state(folder)
 
 
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.floats(0, 1, exclude_max=True), length=st.integers(1, 300))
+def test_a_hole_anywhere_in_the_weights_is_noticed(folder, start, length):
+    write_weights(folder, TENSORS)
+    content = folder.read(WEIGHTS)
+    begin = int(start * len(content))
+    end = min(len(content), begin + length)
+    folder.write(WEIGHTS, content[:begin] + bytes(end - begin) + content[end:])
+    try:
+        found = read_weights(folder)
+    except CheckpointError:
+        return
+    assert same(found, TENSORS), "the hole was not where zeros were before"
+
+
 class Trap:
     """An object that touches a file when it is unpickled."""
 
