@@ -13,7 +13,7 @@ SCHEDULES = ["smart", "cycle", "shuffle", "simultaneous", "interleaved"]
 
 # The best (lambda_s, dropout) of report 002. Its learning rate, 1e-5, is BERT-base's; ours is that of the recipe.
 START: list[dict[str, Any]] = [
-    {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 1e-4, "batch_schedule": "smart"}
+    {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 2e-4, "batch_schedule": "smart"}
     for lambda_s, dropout in [(5.0, 0.1), (5.0, 0.4), (1.0, 0.2)]
 ]
 
