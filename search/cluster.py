@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ os.environ |= {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # By default workers are niced by 15: beside other work they get a thirtieth of a core, or fail to start in time.
+    # By default workers are niced by 15, and beside any other work a trial would get a thirtieth of a core.
     "RAY_worker_niceness": "0",
 }
 
@@ -30,6 +31,9 @@ import yaml
 
 from model.errors import InputError
 from trainers.command import catch_signals
+
+
+KNOCK_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         else:
             package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
             try:
+                _knock(str(address))
                 context = _init(address=address, runtime_env=package)
-            except ConnectionError as error:
-                raise InputError(f"--address {address}: no Ray cluster answers there. Start one first.") from error
+            except (OSError, ValueError) as error:
+                raise InputError(f"--address {address}: {error}. Give auto, or HOST:PORT of a running head.") from error
         catch_signals()  # Ray has put handlers of its own in place
         yield context.dashboard_url or ""
     finally:
@@ -140,6 +145,13 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
             "Lower it, or --cpus-per-trial or --gpus-per-trial."
         )
     return Slots(concurrency or room, cpus, gpus)
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT once: where nobody listens, Ray would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _init(**settings: Any) -> Any:

@@ -150,6 +150,8 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
     "storage that is a file": (storage_that_is_a_file, "Give a folder or URI that can be written"),
     "storage of no known kind": (with_options(storage="nowhere://runs"), "Cannot open nowhere://runs"),
+    "address where nobody listens": (with_options(address="127.0.0.1:1"), "--address 127.0.0.1:1:"),
+    "address of no known form": (with_options(address="nowhere"), "--address nowhere: Invalid address"),
     "study of no known kind": (with_options(study="nowhere://study"), "--study nowhere://study"),
     "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
     "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
@@ -223,7 +225,7 @@ def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(pla
 
 @pytest.mark.parametrize(
     "arguments",
-    [with_options(gpus_per_trial=99), with_data(SST + "x\tOne .\t5\n"), with_space(SPACE.replace("plain()", "plan()"))],
+    [with_options(gpus_per_trial=99), with_data(SST + "x\tOne .\t5\n")],
 )
 def test_the_command_itself_says_one_line_and_nothing_of_what_it_is_built_on(place, arguments):
     ended = finish([sys.executable, "-m", "search.launch", *arguments(place)])
