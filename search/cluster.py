@@ -32,7 +32,6 @@ import yaml
 from model.errors import InputError
 from trainers.command import catch_signals
 
-
 KNOCK_SECONDS = 5
 
 
