@@ -5,7 +5,7 @@ from collections.abc import Callable
 from model.errors import unknown
 from trainers.config import SmartConfig, Stage, TrainConfig
 
-JOINT = Stage(passes=1.25, rounds=6, batch_schedule="smart", batch_size=8, learning_rate=2e-4)
+JOINT = Stage(passes=1.5, rounds=6, batch_schedule="smart", batch_size=8, learning_rate=2e-4)
 """Sentiment, paraphrase and similarity together; every row of every task once an epoch."""
 
 

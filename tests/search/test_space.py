@@ -5,6 +5,7 @@ import pytest
 
 from model.errors import InputError
 from search.space import call, check_space, load_space
+from trainers.data import Corpus, prepare
 
 GOOD = """
 from trainers.recipes import plain
@@ -63,7 +64,8 @@ def test_a_bad_space_is_refused_in_one_sentence_that_names_the_file(tmp_path, co
     assert said in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
 
 
-def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(corpus):
+def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(pretrained, tmp_path):
+    corpus = Corpus.open(prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path)[0])
     space = load_space(Path("spaces/smart.py"))
     check_space(space, corpus, 0)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
