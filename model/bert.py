@@ -40,7 +40,7 @@ class Bert(nn.Module):
 
     def __init__(self, config: BertConfig, dropout: float = 0.1, attention_dropout: float = 0.1):
         super().__init__()
-        self.config = config
+        self.config, self.width, self.positions = config, config.width, config.positions
         self.word = nn.Embedding(config.vocabulary, config.width)
         self.position = nn.Embedding(config.positions, config.width)
         self.segment = nn.Embedding(config.segments, config.width)
@@ -87,6 +87,11 @@ class Bert(nn.Module):
     def pool(self, first: Tensor) -> Tensor:
         """Turn hidden states of first tokens into features of their sequences, [sequences, width] -> the same."""
         return torch.tanh(self.pooler(first))
+
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """List the parameters from the bottom up: embeddings, layer after layer, pooler."""
+        embeddings = nn.ModuleList([self.word, self.position, self.segment, self.norm])
+        return [list(part.parameters()) for part in (embeddings, *self.layers, self.pooler)]
 
     def _enter(self, embedded: Tensor, segments: Tensor, layout: "Layout") -> Tensor:
         embedded = embedded + self.position(layout.positions) + self.segment(segments)  # [tokens, width]

@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import BertModel
 
 from model.bert import SLICES, Bert, BertConfig, Layout
-from model.weights import Pretrained, _minilm, read_public
+from model.encoder import Pretrained
+from model.public import find
+from model.weights import read_public
 from tests.model.test_weights import write_checkpoint
 
 SMALL = BertConfig(vocabulary=40, width=16, layers=3, heads=2, feed_forward=24, positions=64)
@@ -48,7 +50,7 @@ def small(dropout: float = 0.0, attention_dropout: float = 0.0) -> Bert:
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bert, BertModel]:
     """A checkpoint as our encoder and as that of transformers."""
     if request.param == "minilm":
-        public, reference = read_public("minilm"), BertModel.from_pretrained(_minilm())
+        public, reference = read_public("minilm"), BertModel.from_pretrained(find("minilm"))
     else:
         directory: Path = tmp_path_factory.mktemp("small")
         reference = write_checkpoint(directory)
@@ -57,6 +59,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def pretrained(public: Pretrained) -> Bert:
+    assert isinstance(public.config, BertConfig)
     encoder = Bert(public.config)
     encoder.load_state_dict(public.weights)
     return encoder

@@ -1,68 +1,235 @@
-"""Every head and every pair feature keeps the promises of its registry."""
+"""Every pair feature, activation and output keeps the promises of its registry; so does every head of them."""
 
+import math
+import random
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
 
-from model.heads import HEADS, PAIR_FEATURES, u_v_difference
+from model.heads import (
+    ACTIVATIONS,
+    OUTPUTS,
+    PAIR_FEATURES,
+    Stairs,
+    build_head,
+    build_shared_layer,
+    cosine,
+    hadamard,
+    relational,
+    u_v_difference,
+)
+
+WIDTH, LOW, HIGH = 12, 0.0, 5.0
+PLAIN: dict[str, Any] = {"low": LOW, "high": HIGH, "start": 0.0, "dropout": 0.1}
+ONE_FEATURE = [name for name, pair in PAIR_FEATURES.items() if pair.width(WIDTH) == 1]
+
+every_feature = pytest.mark.parametrize("name", PAIR_FEATURES)
+every_head = pytest.mark.parametrize(
+    ("features", "activation", "output"),
+    [
+        (features, activation, output)
+        for features in PAIR_FEATURES
+        for activation in ACTIVATIONS
+        for output in OUTPUTS
+        if output != "cosine" or features in ONE_FEATURE
+    ],
+)
 
 
-@pytest.mark.parametrize("head", HEADS)
+def sides(rows: int = 6) -> tuple[Tensor, Tensor]:
+    u, v = torch.randn(2, rows, WIDTH, generator=torch.Generator().manual_seed(0))
+    return u, v
+
+
+def head_of(features: str, activation: str, output: str, **changes: Any) -> nn.Module:
+    """Build a head with two hidden layers above a pair's features."""
+    torch.manual_seed(1)
+    settings = {**PLAIN, "hidden": (16, 3), "activation": activation, "output": output, **changes}
+    return build_head(PAIR_FEATURES[features].width(WIDTH), 1, **settings)
+
+
+# The whole of the registries.
+
+
+@every_head
+def test_a_head_has_finite_outputs_and_a_gradient_for_every_parameter_and_side(features, activation, output):
+    head, (u, v) = head_of(features, activation, output, start=2.3), sides()
+    for parameter in head.parameters():  # away from the start's tiny weights, where a hidden layer may be dead
+        nn.init.normal_(parameter, mean=0.05, std=0.2)
+    leaves = [*head.parameters(), u.requires_grad_(), v.requires_grad_()]
+    outputs = head.eval()(PAIR_FEATURES[features].function(u, v))
+    assert outputs.shape == (6, 1) and outputs.isfinite().all()
+    for gradient in torch.autograd.grad(outputs.sum(), leaves):
+        assert gradient.isfinite().all() and gradient.any()
+
+
+@every_head
+def test_a_heads_start_is_drawn_from_torchs_global_generator_alone(features, activation, output):
+    random.seed(0)
+    np.random.seed(0)
+    first = head_of(features, activation, output).state_dict()
+    random.seed(9)
+    np.random.seed(9)
+    again = head_of(features, activation, output).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    torch.manual_seed(2)
+    other = build_head(
+        PAIR_FEATURES[features].width(WIDTH), 1, **PLAIN, hidden=(16, 3), activation=activation, output=output
+    ).state_dict()
+    drawn = [name for name in first if name.endswith("weight")]
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+@every_head
+def test_a_head_treats_each_row_by_itself(features, activation, output):
+    head, joined = head_of(features, activation, output).eval(), PAIR_FEATURES[features].function(*sides())
+    torch.testing.assert_close(head(joined)[2:3], head(joined[2:3]))
+
+
+@every_head
+def test_without_dropout_a_head_in_training_equals_itself_in_evaluation(features, activation, output):
+    head, joined = head_of(features, activation, output, dropout=0.0), PAIR_FEATURES[features].function(*sides())
+    assert torch.equal(head.train()(joined), head.eval()(joined))
+
+
+# Heads.
+
+
+@pytest.mark.parametrize("hidden", [(), (16,), (16, 3)])
+def test_dropout_reaches_what_enters_every_linear_layer_in_training_alone(hidden):
+    head, features = build_head(WIDTH, 5, **{**PLAIN, "dropout": 0.5}, hidden=hidden), torch.randn(6, WIDTH)
+    kinds = [type(layer).__name__ for layer in head.children()]
+    assert [kinds[place - 1] for place, kind in enumerate(kinds) if kind == "Linear"] == ["Dropout"] * (1 + len(hidden))
+    assert torch.equal(head.eval()(features), head(features))
+    head.train()
+    assert not torch.equal(head(features), head(features))
+
+
 @pytest.mark.parametrize("outputs", [1, 5])
-def test_a_head_turns_features_into_as_many_outputs_as_it_was_asked_for(head: str, outputs: int):
-    assert HEADS[head](12, outputs, 0.1, 0.0)(torch.randn(4, 12)).shape == (4, outputs)
+def test_a_heads_widths_are_its_hidden_ones_and_what_it_was_asked_for(outputs):
+    layers = [
+        layer for layer in build_head(WIDTH, outputs, **PLAIN, hidden=(16, 3)).modules() if isinstance(layer, nn.Linear)
+    ]
+    assert [(layer.in_features, layer.out_features) for layer in layers] == [(WIDTH, 16), (16, 3), (3, outputs)]
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_a_head_treats_each_row_by_itself(head: str):
-    module, features = HEADS[head](12, 5, 0.1, 0.0).eval(), torch.randn(4, 12)
-    torch.testing.assert_close(module(features)[2:3], module(features[2:3]))
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_without_dropout_a_head_in_training_equals_itself_in_evaluation(head: str):
-    module, features = HEADS[head](12, 5, 0.0, 0.0), torch.randn(4, 12)
-    assert torch.equal(module.train()(features), module.eval()(features))
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_dropout_reaches_a_head_in_training_alone(head: str):
-    module, features = HEADS[head](12, 5, 0.5, 0.0), torch.randn(4, 12)
-    assert torch.equal(module.eval()(features), module(features))
-    module.train()
-    assert not torch.equal(module(features), module(features))
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_equal_seeds_start_equal_heads(head: str):
-    states = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        states.append(HEADS[head](12, 5, 0.1, 0.0).state_dict())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def test_a_linear_heads_outputs_start_near_what_it_was_told():
+def test_linear_layers_start_small_and_the_last_bias_where_it_was_told():
     torch.manual_seed(0)
-    _, layer = HEADS["linear"](400, 50, 0.1, 2.5).children()
-    assert isinstance(layer, torch.nn.Linear)
-    assert (layer.bias == 2.5).all()
-    assert abs(layer.weight.std().item() - 0.02) < 0.001
+    head = build_head(400, 50, **{**PLAIN, "start": 2.5}, hidden=(300,))
+    first, last = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
+    assert not first.bias.any() and (last.bias == 2.5).all()
+    assert all(abs(layer.weight.std().item() - 0.02) < 0.001 for layer in (first, last))
 
 
-@pytest.mark.parametrize("name", PAIR_FEATURES)
-def test_pair_features_have_the_width_they_state(name: str):
-    u, v = torch.randn(2, 4, 12)
-    assert PAIR_FEATURES[name].function(u, v).shape == (4, 12 * PAIR_FEATURES[name].width)
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "stairs"])
+def test_an_untrained_head_puts_out_about_the_middle_of_the_labels_range(output):
+    head = build_head(WIDTH, 1, **{**PLAIN, "start": 2.5}, output=output).eval()
+    torch.testing.assert_close(head(torch.zeros(3, WIDTH)), torch.full((3, 1), 2.5))
 
 
-@pytest.mark.parametrize("name", PAIR_FEATURES)
-def test_pair_features_treat_each_row_by_itself(name: str):
-    u, v = torch.randn(2, 4, 12)
-    features = PAIR_FEATURES[name].function
-    assert torch.equal(features(u, v)[1:2], features(u[1:2], v[1:2]))
+def test_a_cosine_beside_the_features_enters_the_layers_in_label_units():
+    torch.manual_seed(1)
+    head, features = build_head(3, 1, **PLAIN, cosine=True).eval(), torch.tensor([[0.2, 0.3, -0.5]])
+    (layer,) = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
+    torch.testing.assert_close(head(features), layer(torch.tensor([[0.2, 0.3, 1.25]])))  # 5 * (-.5 + 1) / 2
 
 
-def test_the_difference_does_not_know_which_side_is_first():
-    u, v = torch.randn(2, 4, 12)
-    assert torch.equal(u_v_difference(u, v)[:, 24:], u_v_difference(v, u)[:, 24:])
-    assert not u_v_difference(u, u)[:, 24:].any()
+def test_a_shared_layer_is_dropout_a_linear_map_and_an_activation():
+    torch.manual_seed(0)
+    layer, features = build_shared_layer(WIDTH, 7, activation="leaky_relu", dropout=0.5), torch.randn(4, WIDTH)
+    assert not torch.equal(layer.train()(features), layer(features))
+    linear = layer.get_submodule("1")
+    assert isinstance(linear, nn.Linear)
+    raw = linear(features)
+    torch.testing.assert_close(layer.eval()(features), raw.clamp(min=0) + 0.01 * raw.clamp(max=0))
+
+
+# Outputs.
+
+
+@given(st.floats(-80, 80))
+def test_a_scaled_sigmoid_stays_in_the_labels_range(number):
+    value = OUTPUTS["sigmoid"](LOW, HIGH)(torch.tensor([[number]], dtype=torch.float64))
+    assert LOW < value.item() < HIGH or abs(number) > 30
+    assert LOW <= value.item() <= HIGH
+
+
+@pytest.mark.parametrize(("angle", "value"), [(-1.0, 1.0), (0.0, 2.0), (0.5, 2.5), (1.0, 3.0)])
+def test_a_cosine_becomes_a_value_in_the_labels_range(angle, value):
+    head = build_head(1, 1, **{**PLAIN, "low": 1.0, "high": 3.0}, output="cosine")
+    assert head(torch.tensor([[angle]])).item() == value
+    assert not list(head.parameters())
+
+
+def test_stairs_rise_everywhere_and_are_flatter_at_integers():
+    stairs, values = Stairs().double(), torch.linspace(-1, 6, 7001, dtype=torch.float64)[:, None]
+    assert stairs.steepness.sigmoid() == 0.5
+    for steepness in (-3.0, 0.0, 3.0):
+        nn.init.constant_(stairs.steepness, steepness)
+        assert (stairs(values).diff(dim=0) > 0).all()
+    nn.init.zeros_(stairs.steepness)
+    whole = torch.arange(6, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(stairs(whole), whole)
+    near, between = (stairs(whole + place + 1e-4) - stairs(whole + place) for place in (0.0, 0.5))
+    torch.testing.assert_close(near / 1e-4, torch.full_like(near, 0.5), rtol=1e-5, atol=0)
+    torch.testing.assert_close(between / 1e-4, torch.full_like(near, 1.5), rtol=1e-5, atol=0)
+    quarter = torch.tensor([[0.25]], dtype=torch.float64)
+    assert stairs(quarter).item() == pytest.approx(0.25 - 0.5 / (2 * math.pi))
+
+
+# Pair features.
+
+
+@every_feature
+def test_pair_features_have_the_width_they_state(name):
+    assert PAIR_FEATURES[name].function(*sides(4)).shape == (4, PAIR_FEATURES[name].width(WIDTH))
+
+
+@every_feature
+def test_pair_features_treat_each_row_by_itself(name):
+    (u, v), features = sides(), PAIR_FEATURES[name].function
+    torch.testing.assert_close(features(u, v)[1:2], features(u[1:2], v[1:2]))
+
+
+@every_feature
+def test_pair_features_of_equal_sides_and_of_zeros_have_a_finite_gradient(name):
+    for side in (sides()[0], torch.zeros(6, WIDTH)):
+        u, v = side.clone().requires_grad_(), side.clone().requires_grad_()
+        PAIR_FEATURES[name].function(u, v).sum().backward()
+        assert u.grad is not None and u.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("function", [hadamard, cosine, lambda u, v: u_v_difference(u, v)[:, 2 * WIDTH :]])
+def test_what_compares_the_sides_does_not_know_which_is_first(function):
+    u, v = sides()
+    assert torch.equal(function(u, v), function(v, u))
+
+
+def test_the_cosine_is_torchs_and_the_sum_of_its_terms():
+    u, v = sides()
+    torch.testing.assert_close(cosine(u, v)[:, 0], functional.cosine_similarity(u, v), rtol=0, atol=1e-6)
+    torch.testing.assert_close(hadamard(u, v).sum(dim=-1, keepdim=True), cosine(u, v), rtol=0, atol=1e-6)
+
+
+def test_a_side_has_cosine_1_with_itself_and_difference_0():
+    u, _ = sides()
+    torch.testing.assert_close(cosine(u, u), torch.ones(6, 1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(cosine(u, -3 * u), -torch.ones(6, 1), rtol=0, atol=1e-6)
+    assert not u_v_difference(u, u)[:, 2 * WIDTH :].any()
+
+
+def test_the_cosine_of_half_precision_sides_is_taken_in_single_precision():
+    u, v = (side.bfloat16() for side in sides())
+    assert cosine(u, v).dtype == torch.float32
+    torch.testing.assert_close(cosine(u, v), cosine(u.float(), v.float()), rtol=0, atol=0)
+
+
+def test_relational_features_are_both_sides_their_difference_and_the_cosines_terms():
+    u, v = torch.tensor([[3.0, 0.0]]), torch.tensor([[4.0, 3.0]])
+    torch.testing.assert_close(relational(u, v), torch.tensor([[3.0, 0, 4, 3, 1, 3, 0.8, 0]]))

@@ -1,15 +1,24 @@
-"""Rows of several tasks in one flat list have the outputs that each task has by itself."""
+"""Rows of several tasks in one flat list have the outputs that each task has by itself, however it is encoded."""
+
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
-from model.heads import HEADS, PAIR_FEATURES, u_v
-from model.multitask import Inputs, Multitask
+from model.heads import PAIR_FEATURES, build_head, build_shared_layer, cosine
+from model.multitask import POOLINGS, Inputs, Multitask
 
 CONFIG = BertConfig(vocabulary=40, width=16, layers=2, heads=2, feed_forward=24, positions=32)
-LENGTHS = {"sst": [5, 3, 9], "qqp": [4, 8, 3, 6], "sts": [12, 4]}
+LENGTHS = {"sst": [5, 3, 9], "qqp": [4, 8, 3, 6, 7, 5], "sts": [12, 4, 6, 3, 9, 7]}
+OUTPUTS = {"sst": 5, "qqp": 1, "sts": 1}
+APART = {"qqp": "separate", "sts": "separate"}
+MIXED = {"qqp": "separate", "sts": "both"}
+CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-6}
+
+every_pooling = pytest.mark.parametrize("pooling", POOLINGS)
+every_encoding = pytest.mark.parametrize("encodings", [{}, APART, MIXED], ids=["concatenated", "separate", "mixed"])
 
 
 def inputs(lengths: dict[str, list[int]]) -> Inputs:
@@ -22,73 +31,224 @@ def inputs(lengths: dict[str, list[int]]) -> Inputs:
     return Inputs(tokens, torch.zeros_like(tokens), offsets, {task: len(rows) for task, rows in lengths.items()})
 
 
-def network(separate: frozenset[str] = frozenset(), pair_features: str = "u_v_difference") -> Multitask:
+def sequences(batch: Inputs, task: str, chosen: slice) -> Inputs:
+    """Cut some of a task's sequences out of a batch, as those of task "part"."""
+    before = 0
+    for name, count in batch.sequences.items():
+        if name == task:
+            break
+        before += count
+    offsets = batch.offsets[before : before + batch.sequences[task] + 1]
+    starts, ends = offsets[:-1][chosen], offsets[1:][chosen]
+    inside = slice(int(starts[0]), int(ends[-1]))
+    return Inputs(
+        batch.tokens[inside],
+        batch.segments[inside],
+        torch.cat([starts, ends[-1:]]) - starts[0],
+        {"part": len(starts)},
+    )
+
+
+def network(
+    encodings: dict[str, str] | None = None,
+    features: str = "u_v_difference",
+    sharing: tuple[str, ...] = (),
+    pooling: str = "pooled",
+    dropout: float = 0.0,
+) -> Multitask:
     torch.manual_seed(0)
-    outputs = {"sst": 5, "qqp": 1, "sts": 1}
-    widths = {task: 16 * (PAIR_FEATURES[pair_features].width if task in separate else 1) for task in outputs}
-    heads = {task: HEADS["linear"](widths[task], count, 0.0, 0.0) for task, count in outputs.items()}
-    return Multitask(Bert(CONFIG, 0.0, 0.0), heads, separate, pair_features)
+    encodings = encodings or {}
+    separate = {task: features for task, encoding in encodings.items() if encoding == "separate"}
+    widths = {task: PAIR_FEATURES[features].width(16) if task in separate else 16 for task in OUTPUTS}
+    shared: dict[str, nn.Module] = {}
+    if sharing:
+        layer = build_shared_layer(widths[sharing[0]], 16, activation="relu", dropout=dropout)
+        shared = dict.fromkeys(sharing, layer)
+        widths |= dict.fromkeys(sharing, 16)
+    heads = {task: head(widths[task], count, dropout, encodings.get(task) == "both") for task, count in OUTPUTS.items()}
+    for module in (*heads.values(), *shared.values()):
+        for name, parameter in module.named_parameters():
+            nn.init.normal_(parameter, std=0.5) if "weight" in name else None
+    encoder = Bert(CONFIG, dropout, dropout)
+    return Multitask(encoder, heads, encodings=encodings, features=separate, shared=shared, pooling=pooling)
+
+
+def head(features: int, outputs: int, dropout: float, cosine: bool) -> nn.Module:
+    return build_head(
+        features + cosine, outputs, low=0.0, high=5.0, start=0.0, dropout=dropout, cosine=cosine, hidden=()
+    )
 
 
 def predict(model: Multitask, batch: Inputs) -> dict[str, Tensor]:
     return model(model.embed(batch.tokens), batch)
 
 
+def pool(model: Multitask, batch: Inputs) -> Tensor:
+    return model.pool(model.embed(batch.tokens), batch)
+
+
 def test_every_task_has_its_rows_and_its_outputs():
-    outputs = predict(network(), inputs(LENGTHS))
-    assert {task: tuple(output.shape) for task, output in outputs.items()} == {
-        "sst": (3, 5),
-        "qqp": (4, 1),
-        "sts": (2, 1),
-    }
+    outputs = predict(network(MIXED), inputs(LENGTHS))
+    shapes = {task: tuple(output.shape) for task, output in outputs.items()}
+    assert shapes == {"sst": (3, 5), "qqp": (3, 1), "sts": (2, 1)}
 
 
+@every_encoding
 @pytest.mark.parametrize("task", LENGTHS)
-def test_a_task_alone_and_among_others_has_equal_outputs(task: str):
-    model = network()
+def test_a_task_alone_and_among_others_has_equal_outputs(task, encodings):
+    model = network(encodings, sharing=("qqp", "sts") if encodings != MIXED else ())
     together, alone = predict(model, inputs(LENGTHS)), predict(model, inputs({task: LENGTHS[task]}))
     assert list(alone) == [task]
-    torch.testing.assert_close(together[task], alone[task], rtol=0, atol=1e-6)
+    torch.testing.assert_close(together[task], alone[task], **CLOSE)
 
 
 def test_the_order_of_tasks_changes_no_output():
-    model = network()
+    model = network(MIXED)
     one, other = predict(model, inputs(LENGTHS)), predict(model, inputs(dict(reversed(LENGTHS.items()))))
     for task in LENGTHS:
-        torch.testing.assert_close(one[task], other[task], rtol=0, atol=1e-6)
+        torch.testing.assert_close(one[task], other[task], **CLOSE)
 
 
-@pytest.mark.parametrize("pair_features", PAIR_FEATURES)
-def test_a_separate_pair_joins_its_first_and_its_second_side(pair_features: str):
-    model = network(frozenset({"qqp"}), pair_features)
-    first, second = LENGTHS["qqp"][:2], LENGTHS["qqp"][2:]
-    batch = inputs(LENGTHS)
-    start = sum(LENGTHS["sst"])
-    sides = []
-    for lengths, begin in ((first, start), (second, start + sum(first))):
-        tokens, offsets = batch.tokens[begin : begin + sum(lengths)], torch.tensor([0, *lengths]).cumsum(0)
-        hidden = model.encoder.encode_first(model.embed(tokens), offsets, torch.zeros_like(tokens))
-        sides.append(model.encoder.pool(hidden))
-    expected = model.heads["qqp"](PAIR_FEATURES[pair_features].function(*sides))
+@every_pooling
+@every_encoding
+def test_without_dropout_a_model_in_training_equals_itself_in_evaluation(encodings, pooling):
+    model, batch = (
+        network(encodings, pooling=pooling, sharing=() if encodings == MIXED else ("qqp", "sts")),
+        inputs(LENGTHS),
+    )
+    trained, evaluated = predict(model.train(), batch), predict(model.eval(), batch)
+    for task in LENGTHS:
+        assert torch.equal(trained[task], evaluated[task])
+
+
+# How rows are encoded.
+
+
+@every_pooling
+@pytest.mark.parametrize("features", PAIR_FEATURES)
+def test_a_separate_pair_joins_its_first_and_its_second_side(features, pooling):
+    model, batch = network(APART, features, pooling=pooling), inputs(LENGTHS)
+    u, v = (pool(model, sequences(batch, "qqp", side)) for side in (slice(0, 3), slice(3, 6)))
+    expected = model.heads["qqp"](PAIR_FEATURES[features].function(u, v))
+    torch.testing.assert_close(predict(model, batch)["qqp"], expected, **CLOSE)
+
+
+@pytest.mark.parametrize(("features", "symmetric"), [("hadamard", True), ("cosine", True), ("u_v", False)])
+def test_swapping_a_separate_pairs_sides_changes_what_tells_them_apart_alone(features, symmetric):
+    model, batch = network(APART, features).double(), inputs({"qqp": LENGTHS["qqp"]})
+    first, second = (sequences(batch, "qqp", side) for side in (slice(0, 3), slice(3, 6)))
+    swapped = Inputs(
+        torch.cat([second.tokens, first.tokens]),
+        torch.cat([second.segments, first.segments]),
+        torch.cat([second.offsets[:-1], second.offsets[-1] + first.offsets]),
+        batch.sequences,
+    )
+    found = torch.allclose(predict(model, batch)["qqp"], predict(model, swapped)["qqp"], rtol=0, atol=1e-12)
+    assert found == symmetric
+
+
+@pytest.mark.parametrize("sharing", [(), ("qqp", "sts")])
+def test_both_encodings_are_the_concatenated_one_and_a_cosine_of_the_separate_one(sharing):
+    model, batch = network({"sts": "both"}, sharing=sharing), inputs(LENGTHS)
+    whole, u, v = (pool(model, sequences(batch, "sts", part)) for part in (slice(0, 2), slice(2, 4), slice(4, 6)))
+    x = model.shared["qqp+sts"](whole) if sharing else whole
+    _, _, last, _ = model.heads["sts"].children()
+    expected = last(torch.cat([x, 5 * (cosine(u, v) + 1) / 2], dim=-1))
+    torch.testing.assert_close(predict(model, batch)["sts"], expected, **CLOSE)
+
+
+@every_encoding
+def test_every_task_has_an_encoding_and_concatenated_is_what_it_is_if_left_out(encodings):
+    assert (
+        network(encodings).encodings
+        == {"sst": "concatenated", "qqp": "concatenated", "sts": "concatenated"} | encodings
+    )
+
+
+# Shared layers.
+
+
+def test_a_shared_layer_is_one_object_below_the_heads_of_its_tasks():
+    model, batch = network(sharing=("qqp", "sts")), inputs(LENGTHS)
+    names = [name for name, _ in model.named_parameters() if name.startswith("shared.")]
+    assert (
+        names
+        == ["shared.qqp+sts.1.weight", "shared.qqp+sts.1.bias"]
+        == [n for n in model.state_dict() if "shared" in n]
+    )
+    for task in LENGTHS:
+        parts = pool(model, sequences(batch, task, slice(None)))
+        entering = model.shared["qqp+sts"](parts) if task != "sst" else parts
+        torch.testing.assert_close(predict(model, batch)[task], model.heads[task](entering), **CLOSE)
+
+
+def test_layers_of_different_tasks_have_names_of_their_own():
+    first, second = nn.Linear(16, 16), nn.Linear(16, 16)
+    shared = {"sst": first, "qqp": second, "cfimdb": first, "sts": second}
+    heads = {task: nn.Linear(16, 1) for task in shared}
+    model = Multitask(Bert(CONFIG), heads, shared=shared)
+    assert dict(model.shared.named_children()) == {"sst+cfimdb": first, "qqp+sts": second}
+
+
+def test_a_shared_layer_is_absent_from_other_tasks_graphs():
+    model, batch = network(sharing=("qqp", "sts")), inputs(LENGTHS)
+    layer = list(model.shared.parameters())
     outputs = predict(model, batch)
-    assert {task: len(output) for task, output in outputs.items()} == {"sst": 3, "qqp": 2, "sts": 2}
-    torch.testing.assert_close(outputs["qqp"], expected, rtol=0, atol=1e-6)
+    assert torch.autograd.grad(outputs["sst"].sum(), layer, allow_unused=True, retain_graph=True) == (None, None)
+    for task in ("qqp", "sts"):
+        gradients = torch.autograd.grad(outputs[task].sum(), layer, retain_graph=True)
+        assert all(gradient.any() for gradient in gradients)
 
 
-def test_the_pair_features_decide_the_width_that_enters_the_head():
-    model = network(frozenset({"qqp"}), "u_v")
-    assert model.pair_features.function is u_v
-    assert model.heads["qqp"].get_parameter("1.weight").shape == (1, 32)
+def test_a_parameter_is_either_shared_or_one_tasks_own():
+    model = network(sharing=("qqp", "sts"))
+    model.mlm_head = nn.Linear(16, 40)
+    parts = [model.shared_parameters(), *(model.own_parameters(task) for task in OUTPUTS)]
+    flat = [id(parameter) for part in parts for parameter in part]
+    assert len(flat) == len(set(flat)) and set(flat) == {id(parameter) for parameter in model.parameters()}
+    assert {id(weight) for weight in model.mlm_head.parameters()} < {id(weight) for weight in model.shared_parameters()}
+    assert "mlm_head.weight" in model.state_dict() and "mlm_head.weight" not in network().state_dict()
 
 
 def test_a_task_that_is_absent_leaves_its_head_without_gradient():
-    model = network()
+    model = network(sharing=("qqp", "sts"))
+    model.mlm_head = nn.Linear(16, 40)
     predict(model, inputs({"qqp": LENGTHS["qqp"]}))["qqp"].sum().backward()
     absent = {name for name, weight in model.named_parameters() if weight.grad is None}
-    assert absent == {f"heads.{task}.1.{kind}" for task in ("sst", "sts") for kind in ("weight", "bias")}
+    assert absent == {
+        f"{module}.{kind}" for module in ("heads.sst.1", "heads.sts.1", "mlm_head") for kind in ("weight", "bias")
+    }
+
+
+# Pooling.
+
+
+def test_the_mean_is_that_of_each_sequences_own_tokens():
+    model, batch = network(pooling="mean").double(), inputs(LENGTHS)
+    hidden = model.encoder.encode(model.embed(batch.tokens), batch.offsets, batch.segments)
+    by_hand = [hidden[start:end].mean(dim=0) for start, end in batch.offsets.unfold(0, 2, 1).tolist()]
+    torch.testing.assert_close(pool(model, batch), torch.stack(by_hand), rtol=0, atol=1e-12)
+
+
+@every_pooling
+def test_a_sequences_features_are_its_own_whoever_stands_beside_it(pooling):
+    model, batch = network(pooling=pooling).double(), inputs(LENGTHS)
+    found = pool(model, batch)
+    for place in range(3):
+        alone = pool(model, sequences(batch, "sst", slice(place, place + 1)))
+        torch.testing.assert_close(found[place : place + 1], alone, rtol=0, atol=1e-12)
+
+
+def test_pooled_features_are_the_poolers_of_the_first():
+    first, pooled = network(pooling="first"), network(pooling="pooled")
+    batch = inputs(LENGTHS)
+    raw = pool(first, batch)
+    hidden = first.encoder.encode(first.embed(batch.tokens), batch.offsets, batch.segments)
+    torch.testing.assert_close(raw, hidden[batch.offsets[:-1]], **CLOSE)
+    torch.testing.assert_close(pool(pooled, batch), torch.tanh(pooled.get_submodule("encoder.pooler")(raw)), **CLOSE)
 
 
 def test_inputs_keep_their_rows_on_another_device():
-    moved = inputs(LENGTHS).to("meta")
+    moved: Any = inputs(LENGTHS).to("meta")
     assert {moved.tokens.device.type, moved.segments.device.type, moved.offsets.device.type} == {"meta"}
-    assert moved.sequences == {"sst": 3, "qqp": 4, "sts": 2}
+    assert moved.sequences == {"sst": 3, "qqp": 6, "sts": 6}

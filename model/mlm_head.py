@@ -1,0 +1,35 @@
+"""Hidden states of masked tokens -> logits over the vocabulary: the head of BERT's masked language model."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class MaskedLanguageHead(nn.Module):
+    """A transform, then the encoder's own word table as the decoder, with a bias of its own.
+
+    Args:
+        width: of hidden states.
+        table_width: of the word table.
+
+    Source: Devlin et al. 2019 (BERT), task 1; the tied table: Press and Wolf 2017.
+    """
+
+    def __init__(self, width: int, table_width: int, vocabulary: int, *, norm_eps: float = 1e-12, dropout: float = 0.0):
+        super().__init__()
+        self.dense = nn.Linear(width, table_width)
+        self.norm = nn.LayerNorm(table_width, norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        nn.init.normal_(self.dense.weight, std=0.02)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, hidden: Tensor, word: Tensor) -> Tensor:
+        """Return the logits [chosen, vocabulary] of chosen tokens.
+
+        Args:
+            hidden: [chosen, width]. Only those tokens: logits of all would cost more than the encoder.
+            word: [vocabulary, table_width], the encoder's word table, which is trained through this too.
+        """
+        transformed = self.norm(functional.gelu(self.dense(hidden)))  # [chosen, table_width]
+        return functional.linear(self.dropout(transformed), word, self.bias)
