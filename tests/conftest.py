@@ -20,12 +20,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from model import weights
 from model.bert import Bert, BertConfig
+from model.errors import InputError
 from model.weights import Pretrained, read_public
 from trainers.checkpoint import WEIGHTS
 from trainers.config import DURATIONS, Stage, TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
 from trainers.sample import sample_corpus
+from trainers.surgery import check_surgery
 from trainers.trial import read_rows
 
 ROWS = 48
@@ -42,7 +44,9 @@ settings.load_profile("busy machine")
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a random encoder of 2 layers and width 32 as the hub lays it out, with every word of the sample corpus."""
-    sides = chain.from_iterable(split.texts for splits in sample_corpus().values() for split in splits.values())
+    sample = sample_corpus()
+    rows = [*(split for splits in sample.splits.values() for split in splits.values()), *sample.texts.values()]
+    sides = chain.from_iterable(found.texts for found in rows)
     words = sorted({word for text in chain.from_iterable(sides) for word in re.findall(r"\w+|[^\w\s]", text.lower())})
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     shape = BertConfig(vocabulary=len(words), width=32, layers=2, heads=4, feed_forward=64)
@@ -87,6 +91,11 @@ def small_config(*stages: Stage, **changes: Any) -> TrainConfig:
     return TrainConfig(stages=stages or (small_stage(),), **changes)
 
 
+def surgeries(*names: str) -> pytest.MarkDecorator:
+    """Parametrise a test by the names of surgeries; those whose libraries are not installed are skipped, and say so."""
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=_needs(name)) for name in names])
+
+
 @contextmanager
 def interrupted(steps: int) -> Iterator[None]:
     """Expect an interruption in the middle of whatever comes after so many optimiser steps."""
@@ -113,6 +122,14 @@ def outcome(folder: Folder) -> dict[str, Any]:
         "predictions": {name: _digest(predictions.read(name)) for name in predictions.names()},
         "weights": {name: _digest((checkpoints / name).read(WEIGHTS)) for name in checkpoints.names()},
     }
+
+
+def _needs(surgery: str) -> tuple[pytest.MarkDecorator, ...]:
+    try:
+        check_surgery(surgery)
+    except InputError as error:
+        return (pytest.mark.skip(reason=str(error)),)
+    return ()
 
 
 def _strength(name: str, value: Tensor) -> int:

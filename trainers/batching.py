@@ -1,5 +1,6 @@
 """Row numbers of a task's stream, and rows of a corpus as one flat list of tokens. NumPy, no loop over tokens."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor
 
 from model.multitask import Inputs
-from trainers.data import Corpus, Ragged, Specials
+from model.tokenizer import Specials
+from trainers.data import Corpus, Ragged
 from trainers.seeds import numpy_generator
 
 
@@ -24,23 +26,24 @@ def stream(size: int, seed: int, task: str, taken: int, count: int) -> np.ndarra
     return _permutation(size, seed, task, done)[start : start + count]
 
 
-def inputs(corpus: Corpus, split: str, rows: dict[str, np.ndarray], pairs: str, limit: int) -> Inputs:
-    """Lay rows of one or several tasks out for the encoder.
+def inputs(
+    corpus: Corpus, split: str, rows: Mapping[str, np.ndarray], encodings: Mapping[str, str], limit: int
+) -> Inputs:
+    """Lay rows of one or several sources out for the encoder.
 
     Args:
-        rows: task -> row numbers [rows].
-        pairs: "concatenated", [CLS] a [SEP] b [SEP] with segments 0 and 1, or "separate", all first sides of a task as
-            sequences, then all second ones.
-        limit: tokens of a sequence at most, 5 or more; a longer pair loses tokens of its longer side first.
+        rows: task or text set -> row numbers [rows].
+        encodings: of each of them: "concatenated", [CLS] a [SEP] b [SEP] with segments 0 and 1; "separate", all first
+            sides as sequences, then all second ones, and so on; "both", first the one, then the other.
+        limit: tokens of a sequence at most, enough for one of each side; a longer row loses tokens of its longest side
+            first.
     """
-    assert limit >= 5, "a token of each side beside [CLS] and two [SEP]"
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     sequences: dict[str, int] = {}
-    for task, numbers in rows.items():
-        texts = corpus.splits[task][split].texts
-        groups = [texts] if pairs == "concatenated" else [(side,) for side in texts]
+    for source, numbers in rows.items():
+        groups = _groups(corpus.sides(source, split), encodings[source])
         parts += [_lay_out(group, numbers, corpus.specials, limit) for group in groups]
-        sequences[task] = len(groups) * len(numbers)
+        sequences[source] = len(groups) * len(numbers)
     tokens, segments, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Inputs(torch.from_numpy(tokens), torch.from_numpy(segments), torch.from_numpy(offsets), sequences)
@@ -58,38 +61,49 @@ def _permutation(size: int, seed: int, task: str, number: int) -> np.ndarray:
     return permutation
 
 
+def _groups(sides: tuple[Ragged, ...], encoding: str) -> list[tuple[Ragged, ...]]:
+    """List the sequences of a row, each by the sides that it holds."""
+    apart = [(side,) for side in sides]
+    return {"concatenated": [sides], "separate": apart, "both": [sides, *apart]}[encoding]
+
+
 def _lay_out(
     texts: tuple[Ragged, ...], rows: np.ndarray, specials: Specials, limit: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lay one sequence a row out, [CLS] and every side with a [SEP] behind it.
+    """Lay one sequence a row out: BERT's [CLS] a [SEP] or [CLS] a [SEP] b [SEP], or what the tokenizer has for them.
 
     Returns:
         tokens [tokens], segments [tokens], lengths [rows].
     """
-    kept = _truncated([side.offsets[rows + 1] - side.offsets[rows] for side in texts], limit - 1 - len(texts))
-    lengths = 1 + len(texts) + np.sum(kept, axis=0)
+    behind = [specials.between] * (len(texts) - 1) + [(specials.sep,)]
+    around = 1 + sum(map(len, behind))
+    kept = _truncated([side.offsets[rows + 1] - side.offsets[rows] for side in texts], limit - around)
+    lengths = around + np.sum(kept, axis=0)
     starts = np.cumsum(lengths) - lengths
-    # What neither starts a sequence nor is text stays [SEP].
-    tokens = np.full(lengths.sum(), specials.sep, np.int64)
+    tokens = np.empty(lengths.sum(), np.int64)
     tokens[starts] = specials.cls
     place = starts + 1
-    for side, counts in zip(texts, kept, strict=True):
+    for side, counts, tail in zip(texts, kept, behind, strict=True):
         tokens[_ranges(place, counts)] = side.values[_ranges(side.offsets[rows], counts)]
-        place = place + counts + 1
-    first = lengths if len(texts) == 1 else 2 + kept[0]
-    return tokens, (_ranges(np.zeros_like(first), lengths) >= np.repeat(first, lengths)).astype(np.int64), lengths
+        tokens[(place + counts)[:, None] + np.arange(len(tail))] = tail
+        place = place + counts + len(tail)
+    first = lengths if len(texts) == 1 else 1 + kept[0] + len(specials.between)
+    segments = _ranges(np.zeros_like(first), lengths) >= np.repeat(first, lengths)
+    return tokens, specials.second * segments.astype(np.int64), lengths
 
 
-def _truncated(counts: list[np.ndarray], room: int) -> list[np.ndarray]:
-    """Cut the token counts [rows] of one or two sides down to `room` together, the longer side first."""
-    if len(counts) == 1:
-        return [np.minimum(counts[0], room)]
-    first, second = counts
-    # A side shorter than half of the room stays whole; two longer ones end with half of it each.
-    return [
-        np.minimum(first, np.maximum(room - second, room - room // 2)),
-        np.minimum(second, np.maximum(room - first, room // 2)),
-    ]
+def _truncated(counts: list[np.ndarray], room: int) -> np.ndarray:
+    """Cut the token counts [rows] of every side down to `room` together, the longest side first: [sides, rows]."""
+    assert room >= len(counts), "a token of each side"
+    wanted = np.stack(counts)
+    rising = np.sort(wanted, axis=0)
+    before = np.cumsum(rising, axis=0) - rising
+    # If the sides up to one stay whole, the others share what is left; the most that any such split allows is right.
+    level = np.max((room - before) // np.arange(len(counts), 0, -1)[:, None], axis=0)  # [rows]
+    kept = np.minimum(wanted, level)
+    cut = wanted > level
+    # What the division left over goes to the first of the sides that lose tokens, one each.
+    return kept + (cut & (np.cumsum(cut, axis=0) <= room - kept.sum(axis=0)))
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

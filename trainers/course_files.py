@@ -1,44 +1,28 @@
-"""The course's files -> raw rows: tab-separated in spite of their name, columns by name, every fault told by line."""
+"""A data directory -> raw rows: tables in the course's format, columns by name, every fault told by line; text sets."""
 
-import codecs
 import csv
 import io
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from model.errors import InputError
+from trainers.declared import declared_tasks
+from trainers.plain_text import read_text
+from trainers.raw import RawCorpus, RawSplit
 from trainers.tasks import TASKS, Task
-
-ENDINGS = {"train": "train.csv", "dev": "dev.csv", "test": "test-student.csv"}
-"""Splits and the ends of their files' names; the test files have no labels."""
+from trainers.text_sets import read_text_set
 
 
-@dataclass(frozen=True)
-class RawSplit:
-    """Rows of one split as text, in the order of their file."""
+def read_directory(directory: Path, texts: Collection[str] = ()) -> RawCorpus:
+    """Read the built-in tasks that have files in `directory`, the tasks that it declares, and some of its text sets.
 
-    ids: list[str]
-    texts: tuple[list[str], ...]
-    """One list for sentences, two for pairs; each [rows]."""
-    labels: np.ndarray
-    """[rows], float32; NaN where there is none."""
+    The tables are tab-separated whatever their names end in.
 
-    def take(self, rows: np.ndarray) -> "RawSplit":
-        """Return the rows of these numbers, in this order."""
-        numbers = rows.tolist()
-        texts = tuple([side[row] for row in numbers] for side in self.texts)
-        return RawSplit([self.ids[row] for row in numbers], texts, self.labels[rows])
-
-
-def read_course(directory: Path) -> dict[str, dict[str, RawSplit]]:
-    """Read the files of every task that has any in `directory`.
-
-    Returns:
-        Task -> split -> rows; a task without files is absent, and so is a test split without its file.
+    Args:
+        texts: the text sets to read, `NAME.txt` each; other such files, which may be anything, are left alone.
 
     Raises:
         InputError: no files, a missing one, or bad content; says which file and line.
@@ -46,24 +30,32 @@ def read_course(directory: Path) -> dict[str, dict[str, RawSplit]]:
     if not directory.is_dir():
         found = "is a file" if directory.exists() else "does not exist"
         raise InputError(f"Data directory {directory} {found}. Pass a directory, or --data sample, or --data hub.")
-    tasks = {task.name: _read_task(directory, task) for task in TASKS.values() if _present(directory, task)}
+    tasks = {name: task for name, task in TASKS.items() if _present(directory, task)} | declared_tasks(directory)
     if not tasks:
         found = "has none of the course's files" if any(directory.iterdir()) else "is empty"
-        wanted = ", ".join(f"{task.file_prefix}-{{train,dev}}.csv" for task in TASKS.values())
-        raise InputError(f"Data directory {directory} {found}. Put those of a task or more there: {wanted}.")
-    return tasks
+        wanted = ", ".join(f"{task.files['train']} and {task.files['dev']}" for task in TASKS.values())
+        raise InputError(
+            f"Data directory {directory} {found}. Put those of a task or more there ({wanted}), or declare your own."
+        )
+    for name in texts:
+        if name in TASKS or name in tasks:
+            raise InputError(f"{name!r} is a task's name, so it cannot be a text set's. Rename one of them.")
+    return RawCorpus(
+        tasks,
+        {name: _read_task(directory, task) for name, task in tasks.items()},
+        {name: read_text_set(directory, name) for name in texts},
+    )
 
 
 def _present(directory: Path, task: Task) -> dict[str, Path]:
-    paths = {split: directory / f"{task.file_prefix}-{ending}" for split, ending in ENDINGS.items()}
-    return {split: path for split, path in paths.items() if path.exists()}
+    return {split: directory / name for split, name in task.files.items() if (directory / name).exists()}
 
 
 def _read_task(directory: Path, task: Task) -> dict[str, RawSplit]:
     paths = _present(directory, task)
     for split in ("train", "dev"):
         if split not in paths:
-            missing = directory / f"{task.file_prefix}-{ENDINGS[split]}"
+            missing = directory / task.files[split]
             others = " and ".join(path.name for path in paths.values())
             raise InputError(f"{missing} is missing, though {others} is there. Add it, or remove the task's files.")
     seen: dict[str, tuple[Path, int]] = {}
@@ -111,8 +103,10 @@ def _label(text: str, task: Task, path: Path, line: int) -> float:
     else:
         fault = f"is outside {task.low:g} to {task.high:g}"
     if task.low <= value <= task.high:
-        if task.kind == "regression" or value.is_integer():
+        if task.kind == "regression":
             return value
+        if value.is_integer():
+            return value - task.low
         fault = "is between two classes"
     raise InputError(f"{path}, line {line}: label {text!r} of task {task.name} {fault}. Correct or remove the row.")
 
@@ -139,7 +133,7 @@ def _place(path: Path, header: list[str], name: str) -> int:
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     # Quoting stays on: without it, 692 of CFIMDB's 1,707 training rows change, and nothing complains.
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter="\t", strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -150,22 +144,3 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
         if fields is None:
             return
         yield line, fields
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}. Check the file and its permissions.") from None
-    position = content.find(b"\0")
-    if position >= 0:
-        raise InputError(f"{path}, line {_line(content, position)}: a NUL byte. Save the file as UTF-8 text.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        fault = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        raise InputError(f"{path}, line {_line(content, error.start)}: {fault}. Save the file as UTF-8 text.") from None
-
-
-def _line(content: bytes, position: int) -> int:
-    return content.count(b"\n", 0, position) + 1

@@ -2,48 +2,33 @@
 
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import platformdirs
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from model.errors import InputError
-from trainers.course_files import RawSplit, read_course
+from model.errors import InputError, unknown
+from model.tokenizer import Specials, specials
+from trainers.course_files import read_directory
+from trainers.files import Folder
 from trainers.hub import read_hub
-from trainers.sample import sample_corpus
-from trainers.seeds import numpy_generator
+from trainers.ragged import SIDE_LIMIT, Ragged, open_rows, tokenize, write_rows
+from trainers.raw import RawCorpus, Sides
+from trainers.sample import TEXT_SETS, sample_corpus
+from trainers.sampling import sampled
+from trainers.tasks import Task, tasks_of
 
-FORMAT = 1
+FORMAT = 3
 """Version of the Arrow directory; raised when what `prepare` writes changes."""
-SIDE_LIMIT = 510
-"""Tokens kept of a sentence: what fits beside [CLS] and [SEP] into 512 positions."""
-TOKENIZED_AT_ONCE = 10_000
-"""Sentences; bounds the memory that the tokenizer's own records take."""
-SOURCES = {"sample": sample_corpus, "hub": read_hub}
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Token ids of many sentences, end to end."""
-
-    values: np.ndarray
-    """[tokens], int32."""
-    offsets: np.ndarray
-    """[count + 1], int64."""
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
+ABOUT = "corpus.json"
+SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
+"""Name -> what reads it, and the text sets that it has."""
 
 
 @dataclass(frozen=True)
@@ -61,66 +46,90 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Specials:
-    """Ids of the special tokens."""
-
-    cls: int
-    sep: int
-    pad: int
-    mask: int
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """All splits of all tasks, mapped into memory: processes of a machine share its pages."""
+    """All splits of all tasks, and text sets, mapped into memory: processes of a machine share its pages."""
 
     directory: Path
     fingerprint: str
-    """Hash of the rows, the tokenizer and the format."""
+    """Hash of the tasks, the rows, the tokenizer and the format."""
     specials: Specials
+    tasks: dict[str, Task]
+    """By name: the built-in ones that the data have, and those that they declare."""
     splits: dict[str, dict[str, Split]]
     """Task -> "train", "dev" and, where there is one, "test"."""
+    texts: dict[str, tuple[Ragged, ...]]
+    """Text set -> the sides of its rows: one for sentences, two for pairs, a third for hard negatives."""
 
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Open what `prepare` wrote.
 
         Raises:
-            InputError: it is not there.
+            InputError: it is not there, or of another version.
         """
-        try:
-            about = json.loads((directory / "corpus.json").read_bytes())
-        except FileNotFoundError:
-            raise InputError(f"No tokenised corpus at {directory}. Start again from its source with --data.") from None
+        about = _about(Folder.at(directory))
         splits = {
-            task: {split: _open_split(directory / f"{task}-{split}.arrow") for split in names}
+            task: {split: _open_split(_split_file(directory, task, split)) for split in names}
             for task, names in about["splits"].items()
         }
-        return cls(directory, about["fingerprint"], Specials(**about["specials"]), splits)
+        texts = {name: open_rows(_text_file(directory, name))[0] for name in about["texts"]}
+        specials = Specials(**about["specials"] | {"between": tuple(about["specials"]["between"])})
+        return cls(directory, about["fingerprint"], specials, tasks_of(about["tasks"]), splits, texts)
 
-    def train_sizes(self, tasks: Iterable[str]) -> dict[str, int]:
-        """Count the training rows of `tasks`, in their order.
+    def sides(self, source: str, split: str = "train") -> tuple[Ragged, ...]:
+        """Return the texts of a task's split, or of a text set, which has training rows alone."""
+        if source in self.texts:
+            assert split == "train"
+            return self.texts[source]
+        return self.splits[source][split].texts
+
+    def train_sizes(self, sources: Iterable[str]) -> dict[str, int]:
+        """Count the training rows of tasks and text sets, in their order.
 
         Raises:
-            InputError: the corpus lacks a task.
+            InputError: the corpus lacks one.
         """
-        for task in tasks:
-            if task not in self.splits:
-                known = ", ".join(self.splits)
-                raise InputError(f"The data has no rows of task {task!r}, only of {known}. Pass other data or tasks.")
-        return {task: len(self.splits[task]["train"]) for task in tasks}
+        sources = list(sources)
+        for source in sources:
+            if source not in self.splits and source not in self.texts:
+                raise InputError(
+                    f"{unknown('task or text set of the data', source, [*self.splits, *self.texts])} "
+                    f"Pass a directory as --data that has the task's files; or, for a text set, {source}.txt."
+                )
+        return {source: len(self.sides(source)[0]) for source in sources}
+
+
+def corpus_tasks(folder: Folder) -> dict[str, Task]:
+    """Read the tasks of a tokenised corpus, and nothing else of it.
+
+    Raises:
+        InputError: it is not there, or of another version.
+    """
+    return tasks_of(_about(folder)["tasks"])
+
+
+def text_sets(source: str) -> list[str]:
+    """Name the text sets that a source has."""
+    return list(SOURCES[source][1]) if source in SOURCES else [path.stem for path in Path(source).glob("*.txt")]
 
 
 def prepare(
-    source: str, tokenizer: str, *, rows: int | None, seed: int, cache: Path | None = None
+    source: str,
+    tokenizer: str,
+    *,
+    rows: int | None,
+    seed: int,
+    texts: Collection[str] = (),
+    cache: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Read, check and tokenise a corpus, or find it tokenised already.
 
     Args:
-        source: "sample", "hub", or a directory with the course's files.
+        source: "sample", "hub", or a directory with tables in the course's format.
         tokenizer: the text of a tokenizer.json.
-        rows: training rows to sample of each task, in the labels' proportions; None for all.
+        rows: training rows to sample of each task, in the labels' proportions, and of each text set; None for all.
         seed: of that sample.
+        texts: the text sets that must be there; of a directory no other ones are read.
         cache: where corpora are kept; None for the user's cache.
 
     Returns:
@@ -129,11 +138,12 @@ def prepare(
     Raises:
         InputError: bad input, or the cache cannot be written.
     """
-    raw = SOURCES[source]() if source in SOURCES else read_course(Path(source))
-    notes = [note for task, splits in raw.items() for note in _notes(task, splits)]
-    chosen = {task: _choose(task, splits, rows, seed) for task, splits in raw.items()}
+    raw = _read(source, texts)
+    notes = raw.notes()
     if rows is not None:
-        notes.append(f"At most {rows:,} train rows of each task, sampled in the labels' proportions (seed {seed}).")
+        each = "each task and text set" if raw.texts else "each task"
+        notes.append(f"At most {rows:,} train rows of {each}, sampled in the labels' proportions (seed {seed}).")
+    chosen = sampled(raw, rows, seed)
     fingerprint = _fingerprint(chosen, tokenizer)
     cache = cache or platformdirs.user_cache_path("minbert-tune") / "corpora"
     if not (cache / fingerprint).exists():
@@ -141,48 +151,26 @@ def prepare(
     return cache / fingerprint, notes
 
 
-def stratified(labels: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Sample `count` rows in the proportions of their rounded labels [rows]; return row numbers, ascending.
-
-    A smaller sample of the same draw lies within a larger one.
-    """
-    order = draw.permutation(len(labels))
-    strata = np.rint(labels[order])
-    place = np.empty(len(labels))
-    for stratum in np.unique(strata):
-        members = strata == stratum
-        # Spread each stratum evenly over 0 to 1: what lies below any cut is then in proportion (Sainte-Lague).
-        place[members] = (np.arange(members.sum()) + 0.5) / members.sum()
-    return np.sort(order[np.argsort(place, kind="stable")[:count]])
+def _read(source: str, texts: Collection[str]) -> RawCorpus:
+    if source not in SOURCES:
+        return read_directory(Path(source), texts)
+    read, known = SOURCES[source]
+    for name in texts:
+        if name not in known:
+            fault = unknown(f"text set of --data {source}", name, known)
+            raise InputError(f"{fault} Pass a directory as --data that has {name}.txt, a text a line.")
+    return read()
 
 
-def _notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
-    counts = [f"{len(split.ids):,} {name}" for name, split in splits.items()]
-    notes = [f"{task}: {', '.join(counts[:-1])} and {counts[-1]} rows."]
-    for name, split in splits.items():
-        unlabelled = int(np.isnan(split.labels).sum())
-        if unlabelled and name != "test":
-            fate = "skipped" if name == "train" else "predicted, not scored"
-            notes.append(f"{task}: {unlabelled:,} of the {name} rows with an empty label: {fate}.")
-        empty = sum(side.count("") for side in split.texts)
-        if empty:
-            notes.append(f"{task}: {empty:,} empty sentences in {name}: kept.")
-    return notes
-
-
-def _choose(task: str, splits: dict[str, RawSplit], rows: int | None, seed: int) -> dict[str, RawSplit]:
-    """Leave out training rows without a label, and all but `rows` of the others."""
-    train = splits["train"].take(np.flatnonzero(~np.isnan(splits["train"].labels)))
-    if rows is not None:
-        train = train.take(stratified(train.labels, rows, numpy_generator(seed, "rows", task)))
-    return {**splits, "train": train}
-
-
-def _fingerprint(raw: dict[str, dict[str, RawSplit]], tokenizer: str) -> str:
-    digest = hashlib.blake2b(json.dumps([FORMAT, SIDE_LIMIT, tokenizer]).encode(), digest_size=16)
-    for task, splits in sorted(raw.items()):
+def _fingerprint(raw: RawCorpus, tokenizer: str) -> str:
+    # Where a task's rows lie is not what they are.
+    tasks = {name: asdict(replace(task, files={})) for name, task in sorted(raw.tasks.items())}
+    digest = hashlib.blake2b(json.dumps([FORMAT, SIDE_LIMIT, tokenizer, tasks]).encode(), digest_size=16)
+    for task, splits in sorted(raw.splits.items()):
         for name, split in sorted(splits.items()):
             digest.update(json.dumps([task, name, split.ids, split.texts, split.labels.tolist()]).encode())
+    for name, found in sorted(raw.texts.items()):
+        digest.update(json.dumps([name, found.texts]).encode())
     return digest.hexdigest()
 
 
@@ -196,20 +184,15 @@ def _tokenizer(text: str) -> Tokenizer:
     return tokenizer
 
 
-def _specials(tokenizer: Tokenizer) -> Specials:
-    found = {name: tokenizer.token_to_id(f"[{name.upper()}]") for name in ("cls", "sep", "pad", "mask")}
-    missing = [f"[{name.upper()}]" for name, number in found.items() if number is None]
-    if missing:
-        raise InputError(f"The encoder's tokenizer has no {', '.join(missing)}. Use an encoder of the BERT family.")
-    return Specials(**{name: number for name, number in found.items() if number is not None})
-
-
-def _write(raw: dict[str, dict[str, RawSplit]], tokenizer: Tokenizer, fingerprint: str, cache: Path) -> None:
+def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) -> None:
     """Write the directory `fingerprint` of `cache`: whole or not at all."""
     about = {
+        "format": FORMAT,
         "fingerprint": fingerprint,
-        "specials": asdict(_specials(tokenizer)),
-        "splits": {task: list(splits) for task, splits in raw.items()},
+        "specials": asdict(specials(tokenizer)),
+        "tasks": {name: asdict(task) for name, task in raw.tasks.items()},
+        "splits": {task: list(splits) for task, splits in raw.splits.items()},
+        "texts": list(raw.texts),
     }
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -217,10 +200,13 @@ def _write(raw: dict[str, dict[str, RawSplit]], tokenizer: Tokenizer, fingerprin
             # One level down: the directory that is moved has the permissions of an ordinary one.
             partial = Path(name) / fingerprint
             partial.mkdir()
-            for task, splits in raw.items():
-                for split, rows in splits.items():
-                    _write_split(partial / f"{task}-{split}.arrow", rows, tokenizer)
-            (partial / "corpus.json").write_text(json.dumps(about, indent=2) + "\n")
+            for task, splits in raw.splits.items():
+                for name_of_split, split in splits.items():
+                    columns = {"id": pa.array(split.ids, pa.string()), "label": pa.array(split.labels, pa.float32())}
+                    write_rows(_split_file(partial, task, name_of_split), _sides(split.texts, tokenizer), columns)
+            for text_set, found in raw.texts.items():
+                write_rows(_text_file(partial, text_set), _sides(found.texts, tokenizer), {})
+            (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
             _move(partial, cache / fingerprint)
     except OSError as error:
         remedy = "Free space there, or set XDG_CACHE_HOME to a directory that can be written"
@@ -235,31 +221,30 @@ def _move(partial: Path, target: Path) -> None:
             raise
 
 
-def _write_split(path: Path, split: RawSplit, tokenizer: Tokenizer) -> None:
-    columns = {"id": pa.array(split.ids, pa.string()), "label": pa.array(split.labels, pa.float32())}
-    for number, side in enumerate(split.texts, start=1):
-        tokens = _tokenize(side, tokenizer)
-        columns[f"text{number}"] = pa.LargeListArray.from_arrays(tokens.offsets, tokens.values)
-    batch = pa.record_batch(columns)
-    with open(path, "wb") as file:
-        with pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
-        os.fsync(file.fileno())
+def _sides(texts: Sides, tokenizer: Tokenizer) -> list[Ragged]:
+    return [tokenize(side, tokenizer) for side in texts]
 
 
-def _tokenize(texts: list[str], tokenizer: Tokenizer) -> Ragged:
-    parts: list[np.ndarray] = []
-    lengths: list[int] = []
-    for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-        batch = tokenizer.encode_batch_fast(texts[start : start + TOKENIZED_AT_ONCE], add_special_tokens=False)
-        tokens = [encoding.ids[:SIDE_LIMIT] for encoding in batch]
-        lengths += map(len, tokens)
-        parts.append(np.fromiter(chain.from_iterable(tokens), np.int32))
-    return Ragged(np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+def _split_file(directory: Path, task: str, split: str) -> Path:
+    return directory / f"{task}-{split}.arrow"
+
+
+def _text_file(directory: Path, name: str) -> Path:
+    return directory / f"{name}-text.arrow"  # no split is named so
 
 
 def _open_split(path: Path) -> Split:
-    batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    sides = [batch.column(name) for name in batch.schema.names if name.startswith("text")]
-    texts = tuple(Ragged(side.values.to_numpy(), side.offsets.to_numpy()) for side in sides)
+    texts, batch = open_rows(path)
     return Split(batch.column("id").to_pylist(), texts, batch.column("label").to_numpy())
+
+
+def _about(folder: Folder) -> dict[str, Any]:
+    """Read what a tokenised corpus says of itself."""
+    remedy = "Start again from its source with --data"
+    try:
+        about = folder.read_json(ABOUT)
+    except FileNotFoundError:
+        raise InputError(f"No tokenised corpus at {folder}. {remedy}.") from None
+    if about.get("format") != FORMAT:
+        raise InputError(f"Another version of this program has tokenised {folder}. {remedy}.")
+    return about

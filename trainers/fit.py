@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -10,11 +10,14 @@ import typer
 from model.errors import InputError
 from model.weights import read_public
 from trainers.command import command
-from trainers.config import TrainConfig, with_values
+from trainers.config import TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
-from trainers.plan import plan_rounds, plan_steps
-from trainers.recipes import RECIPES, recipe
+from trainers.influence import remarks
+from trainers.parsing import with_values
+from trainers.plan import plan
+from trainers.recipes import LISTED, configs, recipe
+from trainers.systems import EnsembleOf, Group
 from trainers.trial import CONFIG, run_trial
 
 ABOUT = "fit.json"
@@ -24,7 +27,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog="Example: python -m trainers.fit plain --rows 64 --set stages.0.rounds=2")
 def main(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help=f"One of {', '.join(RECIPES)}.")],
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help=f"A system's name; {LISTED}")],
     data: Annotated[str, typer.Option(help="sample, hub, or a directory with the course's files.")] = "sample",
     rows: Annotated[int | None, typer.Option(min=1, help="Training rows of each task, sampled; default all.")] = None,
     encoder: Annotated[str, typer.Option(help="minilm, minilm:LAYERS, a hub id, or a directory.")] = "minilm",
@@ -34,30 +37,48 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
-    place = str(out or f"runs/fit/{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    place = str(out or f"runs/fit/{name.replace('/', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     with command(
         "trainers.fit", resumable=lambda: Folder.at(place).exists(ABOUT), extra=() if out else ("--out", place)
     ):
-        config = with_values(recipe(name).replace(encoder=encoder, seed=seed), values)
+        config = with_values(_single(name).replace(encoder=encoder, seed=seed), values)
         folder = Folder.at(place)
         pretrained = read_public(config.encoder)
-        directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed)
+        directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed, texts=config.texts)
         corpus = Corpus.open(directory)
-        plan_rounds(config, plan_steps(config, corpus.train_sizes(config.tasks)))  # refused before a directory is taken
+        plan(config, corpus)  # refused before a directory is taken
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _claim(folder, config, corpus.fingerprint, resume)
         print(f"Recipe {name} on {device}, encoder {config.encoder}, data {data}.", *notes, sep="\n")
+        remarked: dict[str, str] = {}
         for row in run_trial(folder, config, corpus, pretrained, device=device):
-            metrics = " ".join(f"{task} {value:.4f}" for task, value in row["metrics"].items())
-            score = (
-                "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
-            )
-            seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
-            print(
-                f"round {row['round']}: score {score} {metrics} ({row['examples']} examples, {seconds:.1f} s)",
-                flush=True,
-            )
+            found = remarks(row["ratios"])
+            print(_line(row), *(text for name, text in found.items() if name not in remarked), sep="\n", flush=True)
+            remarked |= found
         print(folder)
+
+
+def _single(name: str) -> TrainConfig:
+    """Return the config of a system that is one training.
+
+    Raises:
+        InputError: there is none of that name, or it is several trainings; says which.
+    """
+    found = recipe(name)
+    if isinstance(found, Group):
+        raise InputError(f"Recipe {name} is several trainings. Run one of them: {', '.join(configs(name))}.")
+    if isinstance(found, EnsembleOf):
+        raise InputError(f"Recipe {name} joins others. Run one of them: {', '.join(found.members)}.")
+    return found
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Say what a round came to."""
+    metrics = "".join(f" {task} {value:.4f}" for task, value in row["metrics"].items())
+    score = "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
+    loss = "" if row["loss"] is None else f" loss {row['loss']:.4f}"
+    seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
+    return f"round {row['round']}: score {score}{metrics}{loss} ({row['examples']} examples, {seconds:.1f} s)"
 
 
 def _claim(folder: Folder, config: TrainConfig, fingerprint: str, resume: bool) -> None:

@@ -1,11 +1,16 @@
 """The base of every config: frozen, checked when made, and nothing in it that has no name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Discriminator, NonNegativeFloat, Tag, ValidationInfo
 
 from model.errors import unknown
+
+FOR_ALL, BY_TASK = "for all tasks", "by task"
+"""The two forms of a setting."""
+
+Value = TypeVar("Value")
 
 
 class Config(BaseModel):
@@ -31,3 +36,33 @@ def known(registry: Mapping[str, Any]) -> Callable[[type, str, ValidationInfo], 
         return name
 
     return check
+
+
+def _form(value: Any) -> str:
+    """Tell one config for all tasks from configs by task: no field of such a config holds a config."""
+    nested = isinstance(value, Mapping) and any(isinstance(inner, Mapping | Config) for inner in value.values())
+    return BY_TASK if nested else FOR_ALL
+
+
+def _number_form(value: Any) -> str:
+    """Tell one number for all tasks from numbers by task."""
+    return BY_TASK if isinstance(value, Mapping) else FOR_ALL
+
+
+PerTask = Annotated[Annotated[Value, Tag(FOR_ALL)] | Annotated[dict[str, Value], Tag(BY_TASK)], Discriminator(_form)]
+"""A config for all tasks, or a dict of configs by task, which leaves the others at the default."""
+
+Numbers = Annotated[
+    Annotated[Value, Tag(FOR_ALL)] | Annotated[dict[str, Value], Tag(BY_TASK)], Discriminator(_number_form)
+]
+"""A number for all tasks, or numbers by task."""
+
+Weight = Numbers[NonNegativeFloat]
+"""A weight for all tasks, or by task, where others have 0."""
+
+
+def of_task(setting: Value | Mapping[str, Value], task: str, default: Value) -> Value:
+    """Return what a setting, for all tasks or by task, is for one."""
+    if isinstance(setting, Mapping):
+        return cast(Mapping[str, Value], setting).get(task, default)
+    return setting

@@ -7,7 +7,7 @@ import huggingface_hub
 import numpy as np
 
 from model.errors import InputError
-from trainers.course_files import RawSplit
+from trainers.raw import RawCorpus, RawSplit
 from trainers.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -34,20 +34,21 @@ HUB_SOURCES = {
 }
 
 
-def read_hub() -> dict[str, dict[str, RawSplit]]:
-    """Download the tasks that the hub has, or find them downloaded: task -> split -> rows.
+def read_hub() -> RawCorpus:
+    """Download the tasks that the hub has, or find them downloaded; it has no text sets.
 
     Raises:
         InputError: the hub does not give them.
     """
     loaded = {task: _load(source) for task, source in HUB_SOURCES.items()}
-    return {
+    splits = {
         task: {
             split: raw_split(parts[name], TASKS[task], HUB_SOURCES[task].text_columns, split)
             for split, name in SPLITS.items()
         }
         for task, parts in loaded.items()
     }
+    return RawCorpus({task: TASKS[task] for task in loaded}, splits, {})
 
 
 def raw_split(dataset: "Dataset", task: Task, text_columns: tuple[str, ...], split: str) -> RawSplit:

@@ -1,23 +1,27 @@
 """A config and the sizes of its tasks -> every optimiser step of the run, known before it starts."""
 
-import itertools
+import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from model.errors import InputError
-from trainers.batch_schedules import BATCH_SCHEDULES
+from trainers.batch_schedules import BATCH_SCHEDULES, Plan
+from trainers.checks import check_tasks
 from trainers.config import Stage, TrainConfig
+from trainers.data import Corpus
 from trainers.seeds import generator
+from trainers.surgery import check_surgery
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One optimiser step."""
 
     stage: int
-    rows: dict[str, int]
-    """Task -> rows of it that meet in this step."""
+    rows: Mapping[str, int]
+    """Source (task or text set) -> rows of it that meet in this step, in the stage's order."""
     done: int
     """Steps of the stage before this one."""
     steps: int
@@ -36,85 +40,149 @@ class Round:
     examples: int
     """Examples of the whole run at its end."""
     judged: int | None
-    """How many rounds have been judged with it; None where a scored task has not been trained yet."""
+    """How many rounds have been judged with it; None where a task that a stage trains has not been trained yet."""
+    scored: tuple[str, ...]
+    """Tasks to evaluate at its end, in the config's order: those trained by then; all, once rounds are judged."""
 
 
-def plan_steps(config: TrainConfig, sizes: dict[str, int]) -> list[Step]:
+def plan(config: TrainConfig, corpus: Corpus) -> tuple[list[Step], list[Round]]:
+    """Check a config against its data and what is installed; return all steps and rounds of its run.
+
+    Raises:
+        InputError: the config asks for what the data or the installation lack, or for more rounds than steps.
+    """
+    check_tasks(config, corpus.tasks)
+    sources = dict.fromkeys(source for stage in config.stages for source in stage.sources)
+    sizes = corpus.train_sizes(sources | dict.fromkeys(config.tasks))
+    for stage in config.stages:
+        _check_stage(stage, corpus)
+    steps = plan_steps(config, sizes)
+    return steps, plan_rounds(config, steps)
+
+
+def plan_steps(config: TrainConfig, sizes: Mapping[str, int]) -> list[Step]:
     """Lay out every step of every stage; streams continue from stage to stage.
 
     Args:
-        sizes: task -> training rows.
+        sizes: source -> training rows, of all stages.
     """
     taken: Counter[str] = Counter()
-    plan: list[Step] = []
+    steps: list[Step] = []
     for index, stage in enumerate(config.stages):
-        rows = list(_stage_rows(config, index, {task: sizes[task] for task in stage.tasks}, taken))
-        examples = itertools.accumulate((sum(step.values()) for step in rows), initial=plan[-1].examples if plan else 0)
-        ends = list(examples)[1:]
-        plan += [
-            Step(index, step, done, len(rows), end) for done, (step, end) in enumerate(zip(rows, ends, strict=True))
-        ]
-    return plan
+        rows = list(_stage_rows(config, index, {source: sizes[source] for source in stage.sources}, taken))
+        end = steps[-1].examples if steps else 0
+        for done, row in enumerate(rows):
+            end += sum(row.values())
+            steps.append(Step(index, row, done, len(rows), end))
+    return steps
 
 
-def plan_rounds(config: TrainConfig, plan: list[Step]) -> list[Round]:
+def plan_rounds(config: TrainConfig, steps: list[Step]) -> list[Round]:
     """Cut each stage into rounds of equally many examples; a round ends with the step that completes it.
 
     Raises:
         InputError: a stage has fewer steps than rounds.
     """
+    ever_trained = {task for stage in config.stages if stage.supervised for task in stage.tasks}
     rounds: list[Round] = []
     trained: set[str] = set()
-    judged = 0
+    start = judged = 0
     for index, stage in enumerate(config.stages):
-        place = [number for number, step in enumerate(plan) if step.stage == index]
-        if len(place) < stage.rounds:
+        if steps[start].steps < stage.rounds:
             raise InputError(
-                f"Stage {index} has {len(place)} optimiser steps, fewer than its {stage.rounds} rounds. "
-                "Train longer, take smaller batches or fewer rounds."
+                f"Stage {index} has {steps[start].steps} optimiser steps, fewer than its {stage.rounds} rounds. "
+                f"Train longer, take smaller batches, or set stages.{index}.rounds to less."
             )
-        before = plan[place[0] - 1].examples if place[0] else 0
-        total = plan[place[-1]].examples - before
-        start = place[0]
-        for number in range(1, stage.rounds + 1):
-            goal = before + total * number / stage.rounds
-            latest = place[number - 1 - stage.rounds]  # a step is left for each round to come
-            stop = 1 + next(at for at in place if at >= start and (plan[at].examples >= goal or at == latest))
-            trained |= {task for step in plan[start:stop] for task in step.rows}
-            judged += trained >= set(config.tasks)
-            rounds.append(Round(len(rounds) + 1, start, stop, plan[stop - 1].examples, judged or None))
+        for stop in list(_round_ends(steps, start, stage.rounds)):
+            if stage.supervised:
+                trained.update(*(step.rows for step in steps[start:stop]))
+            judged += trained == ever_trained
+            scored = tuple(task for task in config.tasks if judged or task in trained)
+            rounds.append(Round(len(rounds) + 1, start, stop, steps[stop - 1].examples, judged or None, scored))
             start = stop
     return rounds
 
 
+def stream_name(stage: Stage, source: str) -> str:
+    """Name the stream that a stage takes a source's rows from: further pretraining has one of its own by objective."""
+    return source if stage.supervised else f"{stage.objective} {source}"
+
+
+def _check_stage(stage: Stage, corpus: Corpus) -> None:
+    """Check what a stage needs of the data and of what is installed."""
+    check_surgery(stage.surgery)
+    if stage.objective == "mlm" and corpus.specials.mask is None:
+        raise InputError("The encoder's tokenizer has no token that hides another. Leave the mlm stage out.")
+    alone = [source for source in stage.sources if len(corpus.sides(source)) == 1]
+    if stage.simcse.supervised and alone:
+        raise InputError(
+            f"Supervised simcse takes a sentence's positive from its line, and text set {alone[0]!r} has one sentence "
+            "a line. Take another set, or set simcse.supervised to false."
+        )
+
+
 def _stage_rows(
     config: TrainConfig, index: int, sizes: dict[str, int], taken: Counter[str]
-) -> Iterator[dict[str, int]]:
-    """Yield the rows of each task in each step of a stage, and count them as taken."""
+) -> Iterator[Mapping[str, int]]:
+    """Yield the rows of each source in each step of a stage, and count them as taken."""
     stage = config.stages[index]
-    goal = _goal(stage, sizes)
-    steps = examples = 0
-    for epoch in itertools.count():
-        draw = generator(config.seed, index, epoch, "batch schedule")
-        steps_of_epoch = BATCH_SCHEDULES[stage.batch_schedule](sizes, stage.batch_sizes(), draw)
-        whole = len(steps_of_epoch)
-        for done, tasks in enumerate(steps_of_epoch):
-            if goal.reached(steps, examples, epoch + done / whole):
+    goal, batch_sizes = _goal(stage, sizes), stage.batch_sizes(sizes)
+    streams = {source: stream_name(stage, source) for source in sizes}
+    known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}  # equal steps share one dict: there may be a million
+    epoch = steps = examples = 0
+    while not goal.reached(steps, examples, epoch):
+        plan_of_epoch = _epoch(config, index, epoch, sizes, goal.progress(steps, examples, epoch))
+        for done, sources in enumerate(plan_of_epoch):
+            if goal.reached(steps, examples, epoch + done / len(plan_of_epoch)):
                 return
-            rows = {task: _batch_rows(sizes[task], stage.batch_sizes()[task], taken[task]) for task in tasks}
-            taken.update(rows)
-            steps, examples = steps + 1, examples + sum(rows.values())
-            yield rows
+            pairs = []
+            for source in sources:
+                stream, size = streams[source], sizes[source]
+                count = min(batch_sizes[source], size - taken[stream] % size)  # the last batch of a pass is shorter
+                taken[stream] += count
+                examples += count
+                pairs.append((source, count))
+            steps += 1
+            yield known.setdefault(tuple(pairs), dict(pairs))
+        epoch += 1
+
+
+def _epoch(config: TrainConfig, index: int, epoch: int, sizes: dict[str, int], progress: float) -> Plan:
+    """Return which sources meet in each optimiser step of one epoch."""
+    stage = config.stages[index]
+    draw = generator(config.seed, index, epoch, "batch schedule")
+    met = BATCH_SCHEDULES[stage.batch_schedule](sizes, stage.batch_sizes(sizes), progress, draw)
+    return met if stage.update == "together" else [(source,) for sources in met for source in sources]
+
+
+def _round_ends(steps: list[Step], start: int, rounds: int) -> Iterator[int]:
+    """Yield where each round of the stage that starts at `start` stops."""
+    stop = start + steps[start].steps
+    before = steps[start - 1].examples if start else 0
+    total = steps[stop - 1].examples - before
+    for number in range(1, rounds + 1):
+        goal = before + total * number / rounds
+        latest = stop - 1 - (rounds - number)  # a step is left for each round to come
+        start = 1 + bisect_left(steps, goal, start, latest, key=lambda step: step.examples)
+        yield start
 
 
 @dataclass(frozen=True)
 class _Goal:
-    steps: float = float("inf")
-    examples: float = float("inf")
-    epochs: float = float("inf")
+    """How long a stage lasts."""
+
+    steps: float = math.inf
+    examples: float = math.inf
+    epochs: float = math.inf
 
     def reached(self, steps: int, examples: int, epochs: float) -> bool:
         return steps >= self.steps or examples >= self.examples or epochs >= self.epochs
+
+    def progress(self, steps: int, examples: int, epoch: int) -> float:
+        """Return the share of the stage that is done when an epoch begins; counted in epochs, 1 in the last one."""
+        if self.epochs < math.inf:
+            return epoch / max(1, math.ceil(self.epochs) - 1)
+        return max(steps / self.steps, examples / self.examples)
 
 
 def _goal(stage: Stage, sizes: dict[str, int]) -> _Goal:
@@ -123,8 +191,3 @@ def _goal(stage: Stage, sizes: dict[str, int]) -> _Goal:
     if stage.examples:
         return _Goal(examples=stage.examples)
     return _Goal(steps=stage.steps) if stage.steps else _Goal(epochs=stage.epochs or 0)
-
-
-def _batch_rows(size: int, batch_size: int, taken: int) -> int:
-    """Return the rows of a task's next batch: the last one of a pass is shorter."""
-    return min(batch_size, size - taken % size)

@@ -36,6 +36,12 @@ def submission(task: Task, ids: Sequence[str], predictions: np.ndarray) -> str:
     return "".join([f"id \t {task.submission_header} \n", *rows])
 
 
+def read_submission(text: str) -> tuple[list[str], np.ndarray]:
+    """Read what `submission` wrote: ids, and classes or values [rows]; yes is 1 and no 0."""
+    rows = [line.rsplit(" , ", 1) for line in text.split("\n")[1:-1]]
+    return [identifier for identifier, _ in rows], np.array([float(value) for _, value in rows])
+
+
 def _classes(task: Task, probabilities: np.ndarray) -> list[str]:
     return [str(int(task.low) + place) for place in probabilities.argmax(axis=-1).tolist()]
 

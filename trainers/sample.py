@@ -1,4 +1,4 @@
-"""A generated corpus of four tasks from word lists and templates: small, learnable, the same everywhere."""
+"""A generated corpus of four tasks and two text sets, from word lists: small, learnable, the same everywhere."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -7,11 +7,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from trainers.course_files import RawSplit
+from trainers.raw import RawCorpus, RawSplit, RawTexts
 from trainers.seeds import numpy_generator
+from trainers.tasks import TASKS
 
 SIZES = {"train": 256, "dev": 128, "test": 128}
 """Rows of each split of each task."""
+LINES = 256
+"""Rows of each text set."""
 
 
 def _list(text: str) -> list[str]:
@@ -111,9 +114,13 @@ Texts = tuple[str, ...]
 Choice = TypeVar("Choice")
 
 
-def sample_corpus() -> dict[str, dict[str, RawSplit]]:
-    """Generate the corpus: task -> split -> rows. No text occurs twice in a task, so no split leaks into another."""
-    return {task: _splits(task, generate) for task, generate in GENERATORS.items()}
+def sample_corpus() -> RawCorpus:
+    """Generate the corpus. No text occurs twice in a task, and no text set has a text of dev or test: nothing leaks."""
+    splits = {task: _splits(task, generate) for task, generate in GENERATORS.items()}
+    held_out = [split for parts in splits.values() for name, split in parts.items() if name != "train"]
+    hidden = {text for split in held_out for side in split.texts for text in side}
+    texts = {name: _text_set(name, generate, hidden) for name, generate in TEXT_SETS.items()}
+    return RawCorpus({task: TASKS[task] for task in splits}, splits, texts)
 
 
 def sentiment(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
@@ -167,9 +174,27 @@ def similarity(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
     return (f"{' '.join(first)}.", f"{' '.join(second)}."), round(label, 1)
 
 
+def films(draw: np.random.Generator, number: int) -> Texts:
+    """Say of a film what `sentiment` and `review` do, by turns."""
+    texts, _ = (sentiment, review)[number % 2](draw, number // 2)
+    return texts
+
+
+def contrasts(draw: np.random.Generator, number: int) -> Texts:
+    """Describe a scene, then the same in other words, then another one that shares parts with it."""
+    changed = draw.permutation(len(SCENE))[: 1 + number % len(SCENE)]
+    parts: list[Texts] = []
+    for place, (_, meanings) in enumerate(SCENE):
+        synonyms, others = (meaning.split("/") for meaning in _two(draw, _list(meanings)))
+        parts.append((*_two(draw, synonyms), _pick(draw, others if place in changed else synonyms)))
+    return tuple(f"{' '.join(words)}." for words in zip(*parts, strict=True))
+
+
 Generate = Callable[[np.random.Generator, int], tuple[Texts, float]]
 """(draw, row's number) -> texts and label of a row."""
 GENERATORS: dict[str, Generate] = {"sst": sentiment, "qqp": questions, "sts": similarity, "cfimdb": review}
+TEXT_SETS: dict[str, Callable[[np.random.Generator, int], Texts]] = {"imdb": films, "snli": contrasts}
+"""Named as those that the reports' systems train on."""
 
 
 def _splits(task: str, generate: Generate) -> dict[str, RawSplit]:
@@ -188,6 +213,16 @@ def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]],
     texts = tuple(list(side) for side in zip(*(texts for texts, _ in rows), strict=True))
     ids = [_identifier(f"{name} {number}") for number in range(size)]
     return RawSplit(ids, texts, np.array([label for _, label in rows], np.float32))
+
+
+def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], hidden: set[str]) -> RawTexts:
+    """Generate rows, none of them twice, without the texts that are `hidden`."""
+    draw, rows = numpy_generator(0, "sample", name), dict[Texts, None]()
+    while len(rows) < LINES:
+        texts = generate(draw, len(rows))
+        if hidden.isdisjoint(texts):
+            rows[texts] = None
+    return RawTexts(tuple(list(side) for side in zip(*rows, strict=True)))
 
 
 def _identifier(row: str) -> str:

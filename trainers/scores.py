@@ -1,11 +1,12 @@
 """Predictions and labels -> metrics -> the score: one place, for one model or for thousands of candidates at once."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainers.tasks import TASKS, Kind
+from trainers.tasks import Kind
 
 Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(predictions [..., rows, width], labels [..., rows]) -> [...]; higher is better. Rows without a label stay out."""
@@ -48,6 +49,15 @@ def centered(values: np.ndarray) -> np.ndarray:
     return shifted - shifted.mean(axis=-1, keepdims=True)
 
 
+class HasKind(Protocol):
+    """A task, or what is about one: its candidates, for example."""
+
+    @property
+    def kind(self) -> Kind:
+        """What alone decides how it is scored."""
+        ...
+
+
 PREDICTIONS: dict[Kind, Callable[[np.ndarray], np.ndarray]] = {
     "classification": softmax,
     "binary": sigmoid,
@@ -61,12 +71,15 @@ def predictions(kind: Kind, outputs: np.ndarray) -> np.ndarray:
     return PREDICTIONS[kind](outputs)
 
 
-def score(metrics: Mapping[str, ArrayLike]) -> np.ndarray:
+def score(metrics: Mapping[str, ArrayLike], tasks: Mapping[str, HasKind]) -> np.ndarray:
     """Average the metrics [...] of tasks, r as (r + 1) / 2: the course's overall score.
+
+    Args:
+        tasks: those of the metrics, and any others.
 
     Source: CS224N default project, overall score; over whichever tasks there are.
     """
-    return np.mean([_share(task, metric) for task, metric in metrics.items()], axis=0)
+    return np.mean([_share(tasks[task].kind, metric) for task, metric in metrics.items()], axis=0)
 
 
 def plain_mean(metrics: Mapping[str, ArrayLike]) -> np.ndarray:
@@ -74,6 +87,6 @@ def plain_mean(metrics: Mapping[str, ArrayLike]) -> np.ndarray:
     return np.mean([np.asarray(metric) for metric in metrics.values()], axis=0)
 
 
-def _share(task: str, metric: ArrayLike) -> np.ndarray:
+def _share(kind: Kind, metric: ArrayLike) -> np.ndarray:
     value = np.asarray(metric)
-    return (value + 1) / 2 if TASKS[task].kind == "regression" else value
+    return (value + 1) / 2 if kind == "regression" else value

@@ -2,7 +2,7 @@
 
 import hashlib
 
-import numpy
+import numpy as np
 import torch
 
 
@@ -17,6 +17,11 @@ def generator(seed: int, *place: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(seed, *place))
 
 
-def numpy_generator(seed: int, *place: int | str) -> numpy.random.Generator:
+def seed_globally(seed: int, *place: int | str) -> None:
+    """Set torch's global generator, from which dropout and initial weights draw, to what it is at one place."""
+    torch.manual_seed(seed_of(seed, *place))
+
+
+def numpy_generator(seed: int, *place: int | str) -> np.random.Generator:
     """Return the generator of one place for draws on rows: permutations, samples, folds."""
-    return numpy.random.default_rng(seed_of(seed, *place))
+    return np.random.default_rng(seed_of(seed, *place))

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Self
 
+import pydantic
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor
@@ -111,7 +113,7 @@ NORMS: dict[str, Norm] = {
 
 
 class SmartConfig(Config):
-    """Smoothness-inducing adversarial regularisation, of every task."""
+    """Smoothness-inducing adversarial regularisation."""
 
     lambda_s: NonNegativeFloat = Field(default=0.0, description="Weight of the smoothness term; 0 leaves it out.")
     norm: str = Field(default="l2_token", description="What the radius bounds.")
@@ -121,8 +123,19 @@ class SmartConfig(Config):
     # noise would set the direction (measured on MiniLM: R is 4 times smaller).
     noise_scale: PositiveFloat = Field(default=0.0003, description="Sigma: standard deviation of the first noise.")
     ascent_steps: PositiveInt = Field(default=1, description="K.")
+    dropout: Literal["tied", "off", "untied"] = Field(
+        default="tied", description="Masks of the two branches: the same, none, or each its own."
+    )
+    every: PositiveInt = Field(default=1, description="Only in every so manieth step, with as many times the weight.")
+    share: float = Field(default=1.0, gt=0, le=1, description="Of a batch's rows, with the others left alone.")
 
     _norm = field_validator("norm")(known(NORMS))
+
+    @pydantic.model_validator(mode="after")
+    def _effective(self) -> Self:
+        if not self.lambda_s and self.model_fields_set - {"lambda_s"} and self != SmartConfig():
+            raise ValueError("SMART's settings have no effect with lambda_s 0; give it a weight, or leave them out")
+        return self
 
 
 def _means(divergences: dict[str, Divergence], left: dict[str, Tensor], right: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """The tasks: what is read, what a head puts out, and by which kind loss, metric and divergence are chosen."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Kind = Literal["classification", "binary", "regression"]
 
@@ -12,19 +13,22 @@ class Task:
 
     name: str
     kind: Kind
-    outputs: int
-    """Width of the head's output: classes, or 1 for a logit or a value."""
     low: float
     high: float
-    """Smallest and largest label; classes are the integers from `low` to `high`."""
+    """Smallest and largest label; classes are the integers from `low` to `high`, and a corpus counts them from 0."""
     text_columns: tuple[str, ...]
     """One column for a sentence, two for a pair."""
     label_column: str
-    file_prefix: str
-    """The course's files are `PREFIX-train.csv`, `PREFIX-dev.csv` and `PREFIX-test-student.csv`."""
+    files: dict[str, str] = field(compare=False)
+    """Split -> file in the data directory; the same task may lie in files of other names."""
     submission: str
-    """The course's prediction files are `SUBMISSION-dev-output.csv` and `SUBMISSION-test-output.csv`."""
+    """The prediction files are `SUBMISSION-dev-output.csv` and `SUBMISSION-test-output.csv`."""
     submission_header: str
+
+    @property
+    def outputs(self) -> int:
+        """Width of the head's output: classes, or 1 for a logit or a value."""
+        return int(self.high - self.low) + 1 if self.kind == "classification" else 1
 
     @property
     def start(self) -> float:
@@ -40,13 +44,25 @@ class Task:
         return len(self.text_columns) == 2
 
 
+def tasks_of(data: Mapping[str, Any]) -> dict[str, Task]:
+    """Rebuild tasks from JSON of what `dataclasses.asdict` makes of them."""
+    return {name: Task(**fields | {"text_columns": tuple(fields["text_columns"])}) for name, fields in data.items()}
+
+
+def _course_files(prefix: str) -> dict[str, str]:
+    return {"train": f"{prefix}-train.csv", "dev": f"{prefix}-dev.csv", "test": f"{prefix}-test-student.csv"}
+
+
+_SENTENCE = ("sentence",)
+_PAIR = ("sentence1", "sentence2")
 _ALL = (
-    Task("sst", "classification", 5, 0, 4, ("sentence",), "sentiment", "ids-sst", "sst", "Predicted_Sentiment"),
-    Task(
-        "qqp", "binary", 1, 0, 1, ("sentence1", "sentence2"), "is_duplicate", "quora", "para", "Predicted_Is_Paraphrase"
-    ),
+    Task("sst", "classification", 0, 4, _SENTENCE, "sentiment", _course_files("ids-sst"), "sst", "Predicted_Sentiment"),
+    Task("qqp", "binary", 0, 1, _PAIR, "is_duplicate", _course_files("quora"), "para", "Predicted_Is_Paraphrase"),
     # "Similiary" is the course's spelling; its reader looks at the header.
-    Task("sts", "regression", 1, 0, 5, ("sentence1", "sentence2"), "similarity", "sts", "sts", "Predicted_Similiary"),
-    Task("cfimdb", "binary", 1, 0, 1, ("sentence",), "sentiment", "ids-cfimdb", "cfimdb", "Predicted_Sentiment"),
+    Task("sts", "regression", 0, 5, _PAIR, "similarity", _course_files("sts"), "sts", "Predicted_Similiary"),
+    Task(
+        "cfimdb", "binary", 0, 1, _SENTENCE, "sentiment", _course_files("ids-cfimdb"), "cfimdb", "Predicted_Sentiment"
+    ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+"""Those that are built in, by name; a corpus has some of them, and others that its data declare."""

@@ -1,30 +1,34 @@
 """The one training loop: a config and a corpus -> rounds."""
 
+import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.bert import Bert
-from model.heads import HEADS, PAIR_FEATURES
+from model.encoder import Pretrained
 from model.multitask import Multitask
-from model.weights import Pretrained
+from trainers.averaging import average_share, follow
 from trainers.batching import inputs, labels, stream
+from trainers.build import build, encodings
 from trainers.checkpoint import read_state, read_weights, write_state, write_weights
-from trainers.config import TrainConfig
+from trainers.config import Stage, TrainConfig
 from trainers.data import Corpus
-from trainers.evaluate import dev_rows, evaluate, measure, overall
+from trainers.evaluate import dev_rows, evaluate, measure
 from trainers.files import Folder
-from trainers.objectives import OBJECTIVES, Batch, Loss
-from trainers.optim import adamw, set_learning_rate, warmup_then_decay
-from trainers.plan import Round, Step, plan_rounds, plan_steps
-from trainers.seeds import generator, seed_of
+from trainers.influence import gradient_ratios
+from trainers.objectives import OBJECTIVES, Batch, Loss, Setup
+from trainers.optim import adamw, layer_scales, set_learning_rate, warmup_then_decay
+from trainers.parts import Part, Rows, regularised_step, split
+from trainers.plan import Round, Step, plan, stream_name
+from trainers.proximal import teacher_share
+from trainers.scores import score
+from trainers.seeds import generator
 from trainers.surgery import SURGERIES, gramian, weighted_sum
-from trainers.tasks import TASKS
 
 DEV_ROWS = 1200
 """Rounds are scored on at most this many dev rows a task."""
@@ -45,12 +49,14 @@ class RoundResult:
     """"task.part" -> mean over the round's steps; None where it is not finite."""
     loss: float | None
     """Sum of the tasks' own losses."""
+    ratios: dict[str, float]
+    """"task.regulariser" -> norm of its weighted gradient over that of the task's own, in one of the round's steps."""
     examples: int
     tokens: int
     steps: int
     train_seconds: float
     eval_seconds: float
-    predictions: dict[str, numpy.ndarray] = field(repr=False)
+    predictions: dict[str, np.ndarray] = field(repr=False)
     """Task -> outputs on the rows of `Training.rows` [rows, outputs]."""
 
 
@@ -68,13 +74,17 @@ class Training:
         dev_limit: int = DEV_ROWS,
     ):
         self.config, self.corpus, self.device = config, corpus, torch.device(device)
-        self.plan = plan_steps(config, corpus.train_sizes(config.tasks))
-        self.rounds = plan_rounds(config, self.plan)
+        self.plan, self.rounds = plan(config, corpus)
         self.rows = {task: dev_rows(corpus, task, dev_limit) for task in config.tasks}
-        self.model = build(config, pretrained).to(self.device)
+        self.encodings = encodings(config, corpus.tasks)
+        self.model = build(config, corpus.tasks, pretrained).to(self.device)
+        self.average = self._copy() if config.averaging.kind != "none" else self.model
+        self.teacher: Multitask | None = None
+        self.targets: dict[str, float] = {}
+        """What surgery remembers of pairs of tasks."""
         self.step = self.tokens = 0
         self.taken: Counter[str] = Counter()
-        self._new_optimizer()
+        self._begin_stage(config.stages[0])
         if resume:
             self._load(resume)
 
@@ -84,42 +94,77 @@ class Training:
                 yield self._train_round(round)
 
     def save(self, folder: Folder) -> None:
-        """Write the weights and all else that the rest of the run depends on."""
-        write_weights(folder, self.model.state_dict())
-        state = {"step": self.step, "tokens": self.tokens, "taken": dict(self.taken)}
+        """Write the weights that are evaluated, and all else that the rest of the run depends on."""
+        write_weights(folder, self.average.state_dict())
+        state = {"step": self.step, "tokens": self.tokens, "taken": dict(self.taken), "targets": self.targets}
+        for name, model in self._followed().items():
+            state[name] = model.state_dict()
         write_state(folder, state | {"optimizer": self.optimizer.state_dict()})
 
     def _load(self, folder: Folder) -> None:
         """Go on from what `save` wrote: every draw is a function of its place, so no generator is restored."""
-        self.model.load_state_dict(read_weights(folder))
         state = read_state(folder)
-        self.step, self.tokens, self.taken = state["step"], state["tokens"], Counter(state["taken"])
+        self.step, self.tokens, self.targets = state["step"], state["tokens"], state["targets"]
+        self.taken = Counter(state["taken"])
+        self._begin_stage(self.config.stages[self.plan[self.step - 1].stage])
+        self.average.load_state_dict(read_weights(folder))
+        for name, model in self._followed().items():
+            model.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _new_optimizer(self) -> None:
-        settings = self.config.optimizer
-        self.optimizer = adamw(
-            self.model.parameters(), betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
-        )
+    def _followed(self) -> dict[str, Multitask]:
+        """Name the models beside the one that is evaluated."""
+        trained = {"model": self.model} if self.average is not self.model else {}
+        return trained | ({"teacher": self.teacher} if self.teacher else {})
+
+    def _copy(self) -> Multitask:
+        return copy.deepcopy(self.model).requires_grad_(False)
+
+    def _begin_stage(self, stage: Stage) -> None:
+        """Choose what trains, with a new optimiser, and a teacher that knows what the model knows."""
+        blocks, settings = self.model.encoder.blocks(), self.config.optimizer
+        for place, block in enumerate(blocks):
+            for parameter in block:
+                parameter.requires_grad_(place >= _frozen(len(blocks), stage.trainable_layers))
+        inside = {parameter for block in blocks for parameter in block}
+        above = [parameter for parameter in self.model.parameters() if parameter not in inside]
+        scaled = [*zip(blocks, layer_scales(len(blocks), settings.layer_decay), strict=True), (above, 1.0)]
+        self.optimizer = adamw(scaled, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay)
+        self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
 
     def _train_round(self, round: Round) -> RoundResult:
         started = time.perf_counter()
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         seen: Counter[str] = Counter()
+        ratios: dict[str, float] = {}
+        probes = self._probes(round)
         while self.step < round.stop:
-            for name, value in self._update(self.plan[self.step]).items():
+            for name, value in self._update(self.plan[self.step], ratios if self.step in probes else None).items():
                 sums[name] += value  # no .item(): it would wait for the device in every step
                 seen[name] += 1
         losses = {name: float(value / seen[name]) for name, value in sums.items()}
         trained = time.perf_counter()
-        return self._judge(round, losses, trained - started)
+        return self._judge(round, losses, ratios, trained - started)
 
-    def _judge(self, round: Round, losses: dict[str, float], train_seconds: float) -> RoundResult:
+    def _probes(self, round: Round) -> set[int]:
+        """Choose the steps in which ratios are measured: of each source the last that has all its regularisers."""
+        last: dict[str, int] = {}
+        for number in range(self.step, round.stop):
+            step = self.plan[number]
+            for source in step.rows:
+                if regularised_step(self.config, self.config.stages[step.stage], source, number):
+                    last[source] = number
+        return set(last.values())
+
+    def _judge(
+        self, round: Round, losses: dict[str, float], ratios: dict[str, float], train_seconds: float
+    ) -> RoundResult:
         started = time.perf_counter()
-        finite = bool(numpy.isfinite(list(losses.values())).all()) and _finite(self.model)
-        outputs = evaluate(self.model, self.corpus, "dev", self.rows, self.config.pairs) if finite else {}
-        if not all(numpy.isfinite(values).all() for values in outputs.values()):  # finite weights may still overflow
+        finite = bool(np.isfinite(list(losses.values())).all()) and _finite(self.model)
+        rows = {task: self.rows[task] for task in round.scored} if finite else {}
+        outputs = evaluate(self.average, self.corpus, "dev", rows)
+        if not all(np.isfinite(values).all() for values in outputs.values()):  # finite weights may still overflow
             finite, outputs = False, {}
         metrics = measure(self.corpus, "dev", self.rows, outputs)
         own = [value for name, value in losses.items() if name.endswith(".loss")]
@@ -128,10 +173,11 @@ class Training:
             judged=round.judged,
             last=round is self.rounds[-1],
             finite=finite,
-            score=overall(metrics) if finite and round.judged else None,
+            score=float(score(metrics, self.corpus.tasks)) if finite and round.judged else None,
             metrics=metrics,
-            losses={name: value if numpy.isfinite(value) else None for name, value in losses.items()},
-            loss=sum(own) if numpy.isfinite(own).all() else None,
+            losses={name: value if np.isfinite(value) else None for name, value in losses.items()},
+            loss=sum(own) if np.isfinite(own).all() else None,
+            ratios={name: ratio for name, ratio in ratios.items() if np.isfinite(ratio)},
             examples=round.examples,
             tokens=self.tokens,
             steps=round.stop,
@@ -140,66 +186,111 @@ class Training:
             predictions=outputs,
         )
 
-    def _update(self, step: Step) -> dict[str, Tensor]:
-        """Take one optimiser step; return what it measured."""
+    def _update(self, step: Step, ratios: dict[str, float] | None) -> dict[str, Tensor]:
+        """Take one optimiser step; return what it measured, and fill in `ratios` if they are asked for."""
         stage = self.config.stages[step.stage]
         if step.done == 0 and step.stage > 0:
-            self._new_optimizer()
+            self._begin_stage(stage)
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self._backward(step)
+        measured = self._backward(stage, self._next_rows(stage, step), ratios)
         if self.config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        factor = warmup_then_decay(step.done, step.steps, self.config.optimizer.warmup)
+        factor = warmup_then_decay(step.done, step.steps, self.config.optimizer.warmup, self.config.optimizer.decay)
         set_learning_rate(self.optimizer, stage.learning_rate * factor)
         self.optimizer.step()
+        if self.average is not self.model:
+            follow(self.average, self.model, average_share(self.config.averaging, step.done, step.steps))
+        if self.teacher:
+            follow(self.teacher, self.model, teacher_share(self.config.bregman, step.done, step.steps))
         self.step += 1
-        self.taken.update(step.rows)
-        return {f"{task}.{name}": value for task, loss in losses.items() for name, value in loss.parts.items()}
+        return measured
 
-    def _backward(self, step: Step) -> dict[str, Loss]:
-        """Fill in every parameter's gradient."""
-        surgery = self.config.stages[step.stage].surgery
-        if surgery == "sum" or len(step.rows) == 1:
-            losses = self._losses(step, tuple(step.rows))
-            torch.stack([loss.total for loss in losses.values()]).sum().backward()
-            return losses
-        losses, shared, gradients = {}, list(self.model.encoder.parameters()), []
-        for task in step.rows:  # a graph for each task: one shared graph would be walked whole for every task
-            losses |= self._losses(step, (task,))
-            own = list(self.model.heads[task].parameters())
-            found = torch.autograd.grad(losses[task].total, [*shared, *own], allow_unused=True)
-            gradients.append(found[: len(shared)])
-            for parameter, gradient in zip(own, found[len(shared) :], strict=True):
-                parameter.grad = gradient
+    def _next_rows(self, stage: Stage, step: Step) -> Rows:
+        """Take the step's rows from their streams."""
+        sizes, rows = self.corpus.train_sizes(step.rows), Rows()
+        for source, count in step.rows.items():
+            name = stream_name(stage, source)
+            rows[source] = stream(sizes[source], self.config.seed, name, self.taken[name], count)
+            self.taken[name] += count
+        return rows
+
+    def _backward(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
+        """Fill in every parameter's gradient; return the mean of each "source.term"."""
+        if stage.surgery == "sum" or len(rows) == 1:
+            return self._accumulate(stage, rows, ratios)
+        measured: dict[str, Tensor] = {}
+        gradients: list[list[Tensor | None]] = []
+        shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
+        for task in rows:  # a graph for each task: one shared graph would be walked whole for every task
+            measured |= self._accumulate(stage, {task: rows[task]}, ratios)
+            gradients.append([parameter.grad for parameter in shared])
+            for parameter in shared:
+                parameter.grad = None
+        known = [[self.targets.get(f"{row} {column}", 0.0) for column in rows] for row in rows]
         draw = generator(self.config.seed, self.step, "surgery")
-        combined = weighted_sum(gradients, SURGERIES[surgery](gramian(gradients), draw))
-        for parameter, gradient in zip(shared, combined, strict=True):
+        memory = torch.tensor(known, dtype=torch.float64)
+        weights, memory = SURGERIES[stage.surgery](gramian(gradients), memory, draw)
+        self.targets |= {
+            f"{row} {column}": float(memory[i, j]) for i, row in enumerate(rows) for j, column in enumerate(rows)
+        }
+        for parameter, gradient in zip(shared, weighted_sum(gradients, weights), strict=True):
             parameter.grad = gradient
-        return losses
+        return measured
 
-    def _losses(self, step: Step, tasks: tuple[str, ...]) -> dict[str, Loss]:
-        sizes = self.corpus.train_sizes(tasks)
-        rows = {task: stream(sizes[task], self.config.seed, task, self.taken[task], step.rows[task]) for task in tasks}
+    def _accumulate(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
+        """Add the gradients of rows up, part by part; return the mean of each "source.term"."""
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        shares: dict[str, float] = defaultdict(float)
+        for place, part in enumerate(split(rows, self.config, stage, self.step)):
+            losses = self._losses(stage, part, place)
+            if ratios is not None:
+                ratios |= gradient_ratios(losses, [p for p in self.model.parameters() if p.requires_grad])
+            torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
+            for source, loss in losses.items():
+                for name, term in loss.terms.items():
+                    sums[f"{source}.{name}"] += part.shares[source] * term.detach()
+                    shares[f"{source}.{name}"] += part.shares[source]
+        return {name: value / shares[name] for name, value in sums.items()}
+
+    def _losses(self, stage: Stage, part: Part, place: int) -> dict[str, Loss]:
+        """Pass a part's rows through the model."""
+        encoded = self.encodings if stage.supervised else dict.fromkeys(part.rows, _reading(stage))
+        limit = self.model.encoder.positions
+        tasks = {name: self.corpus.tasks[name] for name in part.rows} if stage.supervised else {}
         batch = Batch(
-            inputs(self.corpus, "train", rows, self.config.pairs, self.model.encoder.config.positions).to(self.device),
-            {task: values.to(self.device) for task, values in labels(self.corpus, "train", rows).items()},
+            inputs(self.corpus, "train", part.rows, encoded, limit).to(self.device),
+            tasks,
+            {
+                task: values.to(self.device)
+                for task, values in labels(self.corpus, "train", part.rows if tasks else {}).items()
+            },
+            {source: len(self.corpus.sides(source)) for source in part.rows},
         )
         self.tokens += len(batch.inputs.tokens)
-        objective = OBJECTIVES[self.config.stages[step.stage].objective]
-        return objective(self.model, batch, self.config.smart, self.config.seed, (self.step, *tasks))
+        setup = Setup(
+            seed=self.config.seed,
+            place=(self.step, *part.rows, place),
+            smart=part.smart,
+            weights=part.weights,
+            class_weights=self.config.class_weights,
+            teacher=self.teacher,
+            mlm=stage.mlm,
+            simcse=stage.simcse,
+            specials=self.corpus.specials,
+        )
+        return OBJECTIVES[stage.objective](self.model, batch, setup)
 
 
-def build(config: TrainConfig, pretrained: Pretrained) -> Multitask:
-    """Build the model of a config at its start: the pretrained encoder, and heads drawn from the seed."""
-    encoder = Bert(pretrained.config, config.dropout, config.attention_dropout)
-    encoder.load_state_dict(pretrained.weights)  # copies: no parameter shares memory with the worker's weights
-    separate = frozenset(task for task in config.tasks if TASKS[task].pair and config.pairs == "separate")
-    heads: dict[str, nn.Module] = {}
-    for task in config.tasks:
-        width = pretrained.config.width * (PAIR_FEATURES[config.pair_features].width if task in separate else 1)
-        torch.manual_seed(seed_of(config.seed, "head", task))
-        heads[task] = HEADS[config.head](width, TASKS[task].outputs, config.head_dropout, TASKS[task].start)
-    return Multitask(encoder, heads, separate, config.pair_features)
+def _reading(stage: Stage) -> str:
+    """Return how a stage of further pretraining reads rows of several sides."""
+    return stage.mlm.pairs if stage.objective == "mlm" else "separate"
+
+
+def _frozen(blocks: int, trainable_layers: int | None) -> int:
+    """Return how many of an encoder's blocks are frozen: they are the embeddings, the layers and the pooler."""
+    if trainable_layers is None:
+        return 0
+    return max(1, blocks - 1 - trainable_layers) if trainable_layers else blocks
 
 
 def _finite(model: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from model.weights import Pretrained
+from model.encoder import Pretrained
 from trainers.checkpoint import STATE, CheckpointError, best_rounds
 from trainers.config import TrainConfig
 from trainers.data import Corpus

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from trainers.course_files import read_course
+from trainers.course_files import read_directory
 from trainers.tasks import TASKS, Task
 
 SST = {
@@ -28,7 +28,7 @@ def write(directory: Path, files: dict[str, str]) -> Path:
 
 def fault(directory: Path) -> str:
     with pytest.raises(InputError) as caught:
-        read_course(directory)
+        read_directory(directory)
     return str(caught.value)
 
 
@@ -37,15 +37,15 @@ def files_of(task: Task) -> dict[str, str]:
     header = "\t".join(["", "id", *task.text_columns])
     labelled = f"{header}\t{task.label_column}\n"
     return {
-        f"{task.file_prefix}-train.csv": f"{labelled}0\tr\t{sentences}\t{task.low}\n1\ts\t{sentences}\t{task.high}\n",
-        f"{task.file_prefix}-dev.csv": f"{labelled}0\tt\t{sentences}\t{task.high}\n",
-        f"{task.file_prefix}-test-student.csv": f"0\t{header}\n1\t0.0\tu\t{sentences}\n",
+        task.files["train"]: f"{labelled}0\tr\t{sentences}\t{task.low}\n1\ts\t{sentences}\t{task.high}\n",
+        task.files["dev"]: f"{labelled}0\tt\t{sentences}\t{task.high}\n",
+        task.files["test"]: f"0\t{header}\n1\t0.0\tu\t{sentences}\n",
     }
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_the_files_of_every_task_are_read_by_column_name(task: Task, tmp_path: Path):
-    splits = read_course(write(tmp_path, files_of(task)))[task.name]
+    splits = read_directory(write(tmp_path, files_of(task))).splits[task.name]
     assert [split.ids for split in splits.values()] == [["r", "s"], ["t"], ["u"]]
     assert splits["test"].texts == tuple([f"{name} of it"] for name in task.text_columns)
     assert splits["train"].labels.tolist() == [task.low, task.high]
@@ -53,7 +53,7 @@ def test_the_files_of_every_task_are_read_by_column_name(task: Task, tmp_path: P
 
 
 def test_a_task_without_files_is_absent_and_so_is_a_test_split_without_its_file(tmp_path: Path):
-    tasks = read_course(write(tmp_path, STS))
+    tasks = read_directory(write(tmp_path, STS)).splits
     assert {task: list(splits) for task, splits in tasks.items()} == {"sts": ["train", "dev"]}
 
 
@@ -61,13 +61,13 @@ def test_words_that_look_like_missing_values_stay_words_and_blanks_around_go(tmp
     text = "\tid\tsentence\tsentiment\n" + "".join(
         f"{row}\t{row}x\t{word}\t1\n" for row, word in enumerate(["NA", "null", "None", "nan", " do n't ", ""])
     )
-    train = read_course(write(tmp_path, SST | {"ids-sst-train.csv": text}))["sst"]["train"]
+    train = read_directory(write(tmp_path, SST | {"ids-sst-train.csv": text})).splits["sst"]["train"]
     assert train.texts == (["NA", "null", "None", "nan", "do n't", ""],)
 
 
 def test_quoted_fields_lose_their_outer_quotes_and_may_hold_tabs_and_line_breaks(tmp_path: Path):
     text = STS["sts-train.csv"] + '9\tc\t"She said ""no"""\t"two\nlines\tand a tab"\t0.2\n'
-    train = read_course(write(tmp_path, STS | {"sts-train.csv": text}))["sts"]["train"]
+    train = read_directory(write(tmp_path, STS | {"sts-train.csv": text})).splits["sts"]["train"]
     assert [side[1] for side in train.texts] == ['She said "no"', "two\nlines\tand a tab"]
     assert train.labels.tolist() == [2.75, np.float32(0.2)]
 
@@ -81,14 +81,14 @@ def test_windows_line_ends_byte_order_marks_and_a_missing_last_newline_change_no
     plain, changed = tmp_path / "plain", tmp_path / "changed"
     plain.mkdir()
     changed.mkdir()
-    expected = read_course(write(plain, files))["sst"]["train"]
-    found = read_course(write(changed, {name: change(text) for name, text in files.items()}))["sst"]["train"]
+    expected = read_directory(write(plain, files)).splits["sst"]["train"]
+    found = read_directory(write(changed, {name: change(text) for name, text in files.items()})).splits["sst"]["train"]
     assert (found.ids, found.texts, found.labels.tolist()) == (expected.ids, expected.texts, expected.labels.tolist())
 
 
 def test_an_empty_label_is_no_label_and_classes_may_be_written_as_decimals(tmp_path: Path):
     text = "\tid\tsentence\tsentiment\n0\ta\tOne .\t\n1\tb\tTwo .\t3.0\n"
-    train = read_course(write(tmp_path, SST | {"ids-sst-train.csv": text}))["sst"]["train"]
+    train = read_directory(write(tmp_path, SST | {"ids-sst-train.csv": text})).splits["sst"]["train"]
     np.testing.assert_array_equal(train.labels, [np.nan, 3])
 
 

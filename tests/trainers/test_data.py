@@ -1,17 +1,24 @@
 """A corpus: what goes in comes out, once, whole, under a key of its content."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from model.errors import InputError
-from trainers.data import SIDE_LIMIT, Corpus, prepare, stratified
+from tests.trainers.user_data import USER_TASKS, declarations, write_user_data
+from trainers.data import SIDE_LIMIT, Corpus, corpus_tasks, prepare
+from trainers.files import Folder
+from trainers.ragged import Ragged
+from trainers.sample import sample_corpus
+from trainers.scores import score
 from trainers.tasks import TASKS
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -38,8 +45,18 @@ def write(directory: Path, train: str = "", dev: str = "") -> Path:
     return directory
 
 
-def fingerprint(source: Path, tokenizer: str = TOKENIZER, rows: int | None = None, cache: str = "cache") -> str:
-    return prepare(str(source), tokenizer, rows=rows, seed=0, cache=source.parent / cache)[0].name
+def fingerprint(source: Path, tokenizer: str = TOKENIZER, rows: int | None = None, **options: Any) -> str:
+    return prepare(str(source), tokenizer, rows=rows, seed=0, cache=source.parent / "cache", **options)[0].name
+
+
+def opened(source: Path | str, cache: Path, rows: int | None = None, **options: Any) -> Corpus:
+    return Corpus.open(prepare(str(source), TOKENIZER, rows=rows, seed=0, cache=cache, **options)[0])
+
+
+def words_of(sides: tuple[Ragged, ...]) -> list[tuple[str, ...]]:
+    """Return the rows as text again."""
+    names = [*SPECIAL_TOKENS, *WORDS]
+    return [tuple(" ".join(names[token] for token in side[row]) for side in sides) for row in range(len(sides[0]))]
 
 
 def test_rows_come_back_in_order_as_token_ids_without_special_tokens_padding_or_cuts(tmp_path: Path):
@@ -114,7 +131,7 @@ def test_several_that_prepare_the_same_corpus_at_once_end_with_one_whole_one(tmp
 
 def test_a_tokenizer_without_the_special_tokens_or_that_is_none_is_refused_and_leaves_nothing(tmp_path: Path):
     for text, words in [
-        (tokenizer_of(["[UNK]", "[CLS]", "[SEP]", "a"]), r"no \[PAD\], \[MASK\]"),
+        (tokenizer_of(["[UNK]", "[CLS]", "[SEP]", "a"]), r"no \[PAD\]"),
         ("{}", "cannot be read"),
     ]:
         with pytest.raises(InputError, match=words):
@@ -154,26 +171,160 @@ def test_a_sample_of_rows_takes_from_training_alone_and_its_seed_decides_which(t
     assert len(rows(0, 10_000)["train"]) == 256
 
 
-@given(labels=st.lists(st.floats(0, 5), max_size=60), count=st.integers(0, 70), seed=st.integers(0, 5))
-def test_a_stratified_sample_repeats_no_row_and_lies_within_a_larger_one(labels: list[float], count: int, seed: int):
-    small = stratified(np.array(labels), count, np.random.default_rng(seed))
-    large = stratified(np.array(labels), count + 3, np.random.default_rng(seed))
-    assert len(small) == min(count, len(labels))
-    assert (np.diff(small) > 0).all()
-    assert set(small) <= set(large)
-
-
-@pytest.mark.parametrize("count", [7, 100, 1_000, 5_000])
-def test_a_stratified_sample_has_the_shares_of_the_whole_even_if_it_is_sorted(count: int):
-    sizes = np.array([1_092, 2_218, 1_624, 2_322, 1_288])
-    labels = np.repeat(np.arange(5.0)[::-1], sizes[::-1])
-    found = np.bincount(labels[stratified(labels, count, np.random.default_rng(0))].astype(int), minlength=5)
-    assert np.abs(found - count * sizes / sizes.sum()).max() < 1
-
-
 def test_a_corpus_that_is_gone_and_a_task_that_it_lacks_are_told(tmp_path: Path):
     with pytest.raises(InputError, match="No tokenised corpus"):
         Corpus.open(tmp_path / "gone")
+    with pytest.raises(InputError, match="No tokenised corpus"):
+        corpus_tasks(Folder.at(tmp_path / "gone"))
     corpus = Corpus.open(prepare(str(write(tmp_path / "data")), TOKENIZER, rows=None, seed=0, cache=tmp_path)[0])
-    with pytest.raises(InputError, match="no rows of task 'sst', only of qqp"):
+    with pytest.raises(InputError, match="Unknown task or text set of the data 'sst'"):
         corpus.train_sizes(["qqp", "sst"])
+
+
+TRIPLES = "a\tb\tc\nd d\te\tf\n\nb c\tf\ta\n"
+
+
+def with_texts(directory: Path, **texts: str) -> Path:
+    write(directory)
+    for name, content in texts.items():
+        (directory / f"{name}.txt").write_text(content)
+    return directory
+
+
+def test_text_sets_are_tokenised_and_mapped_beside_the_tasks_and_have_training_rows_alone(tmp_path: Path):
+    source = with_texts(tmp_path / "data", nli=TRIPLES, films="c b a\n")
+    directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, texts=["nli", "films"], cache=tmp_path)
+    corpus = Corpus.open(directory)
+    assert words_of(corpus.sides("nli")) == [("a", "b", "c"), ("d d", "e", "f"), ("b c", "f", "a")]
+    assert words_of(corpus.sides("films")) == [("c b a",)]
+    assert words_of(corpus.sides("qqp")) == [("a b c", "f"), ("d", "")]
+    assert words_of(corpus.sides("qqp", "dev")) == [("b", "c c")]
+    assert corpus.train_sizes(["films", "qqp", "nli"]) == {"films": 1, "qqp": 2, "nli": 3}
+    assert not corpus.texts["nli"][2].values.flags.owndata
+    with pytest.raises(AssertionError):
+        corpus.sides("nli", "dev")
+    assert notes[-3:] == [
+        "nli: 3 texts without labels.",
+        "nli: 1 blank lines: skipped.",
+        "films: 1 texts without labels.",
+    ]
+
+
+def test_a_file_that_nobody_asked_for_is_never_read(tmp_path: Path):
+    source = with_texts(tmp_path / "data", README="Files:\n\tone\ttwo\nthe end\n", nli=TRIPLES)
+    (source / "binary.txt").write_bytes(b"\xff\0")
+    assert opened(source, tmp_path).texts == {}
+    assert list(opened(source, tmp_path, texts={"nli"}).texts) == ["nli"]
+
+
+@pytest.mark.parametrize("name", ["qqp", "sst"])
+def test_a_task_and_a_text_set_share_no_name(tmp_path: Path, name: str):
+    source = with_texts(tmp_path / "data", **{name: "a\n"})
+    with pytest.raises(InputError, match=f"'{name}' is a task's name, so it cannot be a text set's. Rename"):
+        opened(source, tmp_path, texts=[name])
+
+
+def test_a_text_set_that_a_source_lacks_is_told_before_anything_is_fetched(tmp_path: Path):
+    with pytest.raises(InputError, match=r"Unknown text set of --data hub 'imdb'. Known: none. Pass .*has imdb\.txt"):
+        opened("hub", tmp_path, texts=["imdb"])
+    with pytest.raises(InputError, match=r"Unknown text set of --data sample 'imbd'; did you mean 'imdb'\?"):
+        opened("sample", tmp_path, texts=["imbd"])
+    with pytest.raises(InputError, match=r"Unknown text set 'imdb'.*Add .*data.imdb\.txt, a text a line"):
+        opened(with_texts(tmp_path / "data"), tmp_path, texts=["imdb"])
+
+
+def test_what_a_corpus_lacks_is_told_with_the_nearest_task_or_text_set(tmp_path: Path):
+    corpus = opened(with_texts(tmp_path / "data", films="a\n"), tmp_path, texts=["films"])
+    with pytest.raises(InputError, match=r"'filme'; did you mean 'films'\? Known: films, qqp.*filme\.txt"):
+        corpus.train_sizes(["qqp", "filme"])
+
+
+def test_a_quick_look_takes_as_many_rows_of_a_text_set_and_its_seed_decides_which(tmp_path: Path):
+    texts = sample_corpus().texts["snli"].texts
+    words = sorted({word.strip(".") for side in texts for text in side for word in text.split()})
+    tokenizer = tokenizer_of([*SPECIAL_TOKENS, *words])
+
+    def rows(seed: int, count: int) -> list[str]:
+        directory, _ = prepare("sample", tokenizer, rows=count, seed=seed, cache=tmp_path)
+        sides = Corpus.open(directory).sides("snli")
+        return [repr([side[row].tolist() for side in sides]) for row in range(len(sides[0]))]
+
+    whole, few = rows(0, 10_000), rows(0, 20)
+    places = [whole.index(row) for row in few]
+    assert (len(whole), len(few)) == (256, 20)
+    assert places == sorted(set(places)), "whole rows, in their order"
+    assert few == rows(0, 20) != rows(1, 20)
+    assert set(few) < set(rows(0, 50))
+
+
+def test_text_sets_and_tasks_are_in_the_key_and_the_files_names_are_not(tmp_path: Path):
+    source = with_texts(tmp_path / "data", films="a b\n", more="a b\n")
+    found = [fingerprint(source, texts=texts) for texts in ([], ["films"], ["more"], ["films", "more"])]
+    assert fingerprint(source, texts=["more", "films"]) == found[-1]
+    (source / "films.txt").write_text("a b\n\n")
+    assert fingerprint(source, texts=["films"]) == found[1], "blank lines are no rows"
+    (source / "films.txt").write_text("b a\n")
+    found.append(fingerprint(source, texts=["films"]))
+    (source / "films.txt").write_text("b\ta\n")
+    found.append(fingerprint(source, texts=["films"]))
+    user = write_user_data(tmp_path / "user")
+    found.append(fingerprint(user))
+    (user / "nli.dev.tsv").rename(user / "dev.txt")
+    nli = declarations()["nli"]
+    renamed = nli | {"files": nli["files"] | {"dev": "dev.txt"}}
+    (user / "tasks.json").write_text(json.dumps(declarations() | {"nli": renamed}))
+    assert fingerprint(user) == found[-1]
+    wider = renamed | {"high": 3}
+    (user / "tasks.json").write_text(json.dumps(declarations() | {"nli": wider}))
+    found.append(fingerprint(user))
+    assert len(set(found)) == len(found)
+
+
+def test_corpora_that_declare_different_tasks_under_one_name_do_not_mix(tmp_path: Path):
+    first = opened(write_user_data(tmp_path / "first"), tmp_path)
+    other = declarations()["mood"] | {"high": 2}
+    second = opened(write_user_data(tmp_path / "second", mood=other), tmp_path)
+    assert (first.tasks["mood"].high, second.tasks["mood"].high) == (1, 2)
+    metrics = {"mood": 0.5, "stars": 0.5}
+    assert score(metrics, first.tasks) == 0.625
+    assert corpus_tasks(Folder.at(first.directory)) == first.tasks != second.tasks
+    assert "mood" not in TASKS
+
+
+def test_a_corpus_has_the_tasks_of_its_rows_and_no_others(tmp_path: Path):
+    assert opened("sample", tmp_path).tasks == TASKS
+    assert opened(write(tmp_path / "data"), tmp_path).tasks == {"qqp": TASKS["qqp"]}
+    user = opened(write_user_data(tmp_path / "user"), tmp_path)
+    assert list(user.tasks) == list(user.splits) == list(USER_TASKS)
+    assert user.train_sizes(["near", "stars"]) == {"near": 12, "stars": 12}
+
+
+def test_what_another_version_wrote_is_refused(tmp_path: Path):
+    directory, _ = prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)
+    about = json.loads((directory / "corpus.json").read_text())
+    del about["format"]
+    (directory / "corpus.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="Another version of this program"):
+        Corpus.open(directory)
+
+
+MARKS = {"train": "x", "dev": "y", "test": "z"}
+LINES = st.lists(st.text("abcdef", min_size=1, max_size=4).map(" ".join), min_size=1, max_size=8)
+
+
+@given(train=LINES, dev=LINES, test=LINES, lines=LINES, rows=st.none() | st.integers(1, 9))
+@settings(max_examples=25)
+def test_no_source_of_texts_has_a_row_of_dev_or_test(train, dev, test, lines, rows, tmp_path_factory):
+    place = tmp_path_factory.mktemp("leak")
+    for split, end, texts in (("train", "train", train), ("dev", "dev", dev), ("test", "test-student", test)):
+        table = [f"{split}{row}\t{text} {MARKS[split]}\t1" for row, text in enumerate(texts)]
+        (place / f"ids-sst-{end}.csv").write_text("\n".join(["id\tsentence\tsentiment", *table]) + "\n")
+    (place / "films.txt").write_text("\n".join(lines))
+    tokenizer = tokenizer_of([*SPECIAL_TOKENS, *WORDS, *MARKS.values()])
+    directory, _ = prepare(str(place), tokenizer, rows=rows, seed=0, texts=["films"], cache=place / "cache")
+    corpus = Corpus.open(directory)
+    marks = {Tokenizer.from_str(tokenizer).token_to_id(mark): split for split, mark in MARKS.items()}
+    for source, expected in (("sst", ["train"]), ("films", [])):
+        (side,) = corpus.sides(source)
+        assert len(side) == corpus.train_sizes([source])[source] <= (rows or len(train + lines))
+        assert sorted({marks[token] for token in side.values.tolist() if token in marks}) == expected

@@ -10,11 +10,11 @@ from model.multitask import Multitask
 from model.weights import Pretrained
 from tests.conftest import small_config, small_stage
 from trainers.batching import inputs
+from trainers.build import build
 from trainers.data import Corpus
-from trainers.evaluate import ROWS, dev_rows, evaluate, measure, overall
+from trainers.evaluate import ROWS, dev_rows, evaluate, measure
 from trainers.scores import score
 from trainers.tasks import TASKS
-from trainers.train import build
 
 CLOSE = 2e-5  # other neighbours, other padding: rounding differs
 
@@ -23,7 +23,7 @@ every_task = pytest.mark.parametrize("task", TASKS)
 
 
 def model_of(pretrained: Pretrained, pairs: str = "concatenated", **dropouts: float) -> Multitask:
-    return build(small_config(small_stage(tasks=tuple(TASKS)), pairs=pairs, **dropouts), pretrained).train()
+    return build(small_config(small_stage(tasks=tuple(TASKS)), pairs=pairs, **dropouts), TASKS, pretrained).train()
 
 
 def rows_of(corpus: Corpus, count: int) -> dict[str, np.ndarray]:
@@ -33,25 +33,25 @@ def rows_of(corpus: Corpus, count: int) -> dict[str, np.ndarray]:
 @every_pairs
 def test_outputs_are_each_rows_own_whoever_stands_beside_it(corpus, pretrained, pairs):
     model, rows = model_of(pretrained, pairs), rows_of(corpus, ROWS + 7)
-    outputs = evaluate(model, corpus, "dev", rows, pairs)
+    outputs = evaluate(model, corpus, "dev", rows)
     order = np.random.default_rng(0).permutation(ROWS + 7)
-    mixed = evaluate(model, corpus, "dev", {task: numbers[order] for task, numbers in rows.items()}, pairs)
+    mixed = evaluate(model, corpus, "dev", {task: numbers[order] for task, numbers in rows.items()})
     for task, values in outputs.items():
         assert values.shape == (ROWS + 7, TASKS[task].outputs) and values.dtype == np.float32
         np.testing.assert_allclose(mixed[task], values[order], atol=CLOSE)
         assert np.ptp(values, axis=0).max() > 100 * CLOSE, "rows that all look alike prove nothing"
-        alone = evaluate(model, corpus, "dev", {task: rows[task][-1:]}, pairs)[task]
+        alone = evaluate(model, corpus, "dev", {task: rows[task][-1:]})[task]
         np.testing.assert_allclose(alone, values[-1:], atol=CLOSE)
 
 
 def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(corpus, pretrained):
     model, rows, state = model_of(pretrained, dropout=0.5), rows_of(corpus, 9), torch.get_rng_state()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    first, again = (evaluate(model, corpus, "dev", rows, "concatenated") for _ in range(2))
+    first, again = (evaluate(model, corpus, "dev", rows) for _ in range(2))
     assert all(np.array_equal(first[task], again[task]) for task in TASKS)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    evaluate(model.eval(), corpus, "dev", rows, "concatenated")
+    evaluate(model.eval(), corpus, "dev", rows)
     assert not model.training
 
 
@@ -59,9 +59,9 @@ def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(c
 def test_without_dropout_a_model_in_training_gives_what_it_is_evaluated_on(corpus, pretrained, pairs):
     model = model_of(pretrained, pairs, dropout=0, attention_dropout=0, head_dropout=0)
     rows = {"sts": np.arange(12)}
-    batch = inputs(corpus, "train", rows, pairs, pretrained.config.positions)
+    batch = inputs(corpus, "train", rows, model.encodings, pretrained.config.positions)
     trained = model(model.embed(batch.tokens), batch)["sts"].detach().numpy()
-    np.testing.assert_allclose(evaluate(model, corpus, "train", rows, pairs)["sts"], trained, atol=CLOSE)
+    np.testing.assert_allclose(evaluate(model, corpus, "train", rows)["sts"], trained, atol=CLOSE)
 
 
 @every_task
@@ -78,7 +78,8 @@ def test_outputs_that_say_the_labels_measure_1(corpus, task):
 
 def test_the_score_of_a_round_is_that_of_an_ensemble():
     metrics = {"sst": 0.5, "qqp": 0.75, "sts": -0.5}
-    assert overall(metrics) == score({name: np.array([value]) for name, value in metrics.items()})[0] == 0.5
+    many = {name: np.array([value]) for name, value in metrics.items()}
+    assert score(metrics, TASKS) == score(many, TASKS)[0] == 0.5
 
 
 def without_labels(corpus: Corpus, task: str, rows: list[int]) -> Corpus:

@@ -142,7 +142,7 @@ def test_a_run_stopped_by_every_signal_ends_with_the_bits_of_one_that_nothing_st
     story, corpus, pretrained, tmp_path
 ):
     config = TrainConfig.model_validate(story.folder.read_json(CONFIG))
-    assert (config.stages[0].surgery, config.smart.lambda_s) == ("pcgrad", 1.0)
+    assert (config.stages[0].surgery, config.smart_of("sst").lambda_s) == ("pcgrad", 1.0)
     list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
     assert outcome(story.folder) == outcome(Folder.at(tmp_path))
     assert len(story.folder.read_lines(ROUNDS)) == 4, "no round was recorded twice"
@@ -159,6 +159,8 @@ def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "an unknown recipe": (["smrt"], "Unknown recipe 'smrt'; did you mean 'smart'?"),
+    "a group": (["r000-trilogy"], "Run one of them: r000-trilogy/sst, r000-trilogy/qqp, r000-trilogy/sts."),
+    "an ensemble": (["r002-ensemble"], "joins others. Run one of them: r002-concat-smart-pretrain-l5-d10,"),
     "an unknown field": (["plain", "--set", "smart.lamda_s=1"], "Unknown config field in --set smart.lamda_s=1:"),
     "a value not allowed": (["plain", "--set", "dropout=2"], "Config field dropout:"),
     "an unknown encoder": (["plain", "--encoder", "no/such/encoder"], "Encoder 'no/such/encoder' is no directory."),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from trainers.optim import adamw, set_learning_rate, warmup_then_decay
+from trainers.optim import adamw, layer_scales, set_learning_rate, warmup_then_decay
 
 STEPS = st.integers(1, 3000)
 WARMUPS = st.floats(0, 1, exclude_max=True)
@@ -38,10 +38,42 @@ def test_without_warmup_it_falls_from_the_first_step_in_equal_parts(steps):
     assert factors == pytest.approx([1 - done / steps for done in range(steps)])
 
 
+@given(STEPS, WARMUPS)
+def test_without_decay_it_stays_at_its_peak(steps, warmup):
+    factors = [warmup_then_decay(done, steps, warmup, decay=False) for done in range(steps)]
+    rising = round(warmup * steps)
+    assert factors[:rising] == [warmup_then_decay(done, steps, warmup) for done in range(rising)]
+    assert factors[rising:] == [1.0] * (steps - rising)
+
+
+@given(st.integers(3, 30), st.floats(0, 1, exclude_min=True))
+def test_each_layer_learns_slower_than_the_one_above_and_only_layers_count(blocks, decay):
+    """Blocks are the embeddings, every layer and the pooler."""
+    embeddings, *layers, pooler = layer_scales(blocks, decay)
+    assert layers[-1] == pooler == 1.0
+    below = [embeddings, *layers]
+    assert below[:-1] == pytest.approx([decay * above for above in below[1:]])
+
+
+def test_every_parameter_moves_in_proportion_to_its_scale():
+    """Adam's first step is the learning rate, whatever the gradient."""
+    models = [layer() for _ in range(3)]
+    before = models[0].weight.clone()
+    scales = (1.0, 0.5, 0.0)
+    pairs = [(model.parameters(), scale) for model, scale in zip(models, scales, strict=True)]
+    optimizer = adamw(pairs, betas=(0.9, 0.999), eps=1e-30, weight_decay=0)
+    set_learning_rate(optimizer, 0.1)
+    for model in models:
+        model(torch.ones(3).double()).sum().backward()
+    optimizer.step()
+    moved = [(before - model.weight).mean().item() for model in models]
+    assert moved == pytest.approx([0.1, 0.05, 0.0])
+
+
 def test_a_learning_rate_of_0_changes_nothing():
     model = layer()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = adamw(model.parameters(), **SETTINGS)
+    optimizer = adamw([(model.parameters(), 1.0)], **SETTINGS)
     set_learning_rate(optimizer, 0)
     model(torch.ones(3).double()).sum().backward()
     optimizer.step()
@@ -51,7 +83,7 @@ def test_a_learning_rate_of_0_changes_nothing():
 def test_matrices_without_gradient_decay_by_the_learning_rate_and_vectors_do_not():
     model = layer()
     weight, bias = model.weight.clone(), model.bias.clone()
-    optimizer = adamw(model.parameters(), **SETTINGS)
+    optimizer = adamw([(model.parameters(), 1.0)], **SETTINGS)
     set_learning_rate(optimizer, 0.5)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -64,7 +96,7 @@ def test_matrices_without_gradient_decay_by_the_learning_rate_and_vectors_do_not
 def test_parameters_that_no_task_of_the_step_uses_stand_still():
     model, other = layer(), layer()
     before = other.weight.clone()
-    optimizer = adamw([*model.parameters(), *other.parameters()], **SETTINGS)
+    optimizer = adamw([(model.parameters(), 1.0), (other.parameters(), 1.0)], **SETTINGS)
     set_learning_rate(optimizer, 0.5)
     model(torch.ones(3).double()).sum().backward()
     optimizer.step()
@@ -78,7 +110,7 @@ def test_its_step_is_the_course_s_with_the_epsilon_put_right():
     gradients = [torch.randn(4, 3, dtype=torch.float64, generator=draw) * 1e-5 for _ in range(20)]
     ours = nn.Parameter(torch.ones(4, 3, dtype=torch.float64))
     theirs, first, second = torch.ones(4, 3, dtype=torch.float64), 0.0, 0.0
-    optimizer = adamw([ours], betas=(0.9, 0.999), eps=1e-6, weight_decay=0)
+    optimizer = adamw([([ours], 1.0)], betas=(0.9, 0.999), eps=1e-6, weight_decay=0)
     set_learning_rate(optimizer, 0.01)
     for step, gradient in enumerate(gradients, start=1):
         for group in optimizer.param_groups:

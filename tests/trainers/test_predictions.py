@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainers.files import Folder
-from trainers.predictions import read_predictions, submission, write_predictions
+from trainers.predictions import read_predictions, read_submission, submission, write_predictions
 from trainers.tasks import TASKS
 
 MATRICES = arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2), elements=st.floats(width=32))
@@ -46,6 +46,17 @@ EXPECTED = {
 def test_the_course_format_is_met_to_the_byte(task: str):
     predictions, text = EXPECTED[task]
     assert submission(TASKS[task], ["x", "y"], predictions) == text
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_course_format_is_read_back(task: str):
+    ids, values = read_submission(EXPECTED[task][1])
+    assert ids == ["x", "y"]
+    assert values.tolist() == {"sst": [3, 0], "qqp": [0, 1], "sts": [2.5, 5], "cfimdb": [1, 0]}[task]
+
+
+def test_an_id_may_hold_what_parts_the_columns():
+    assert read_submission(submission(TASKS["sts"], ["a , b"], np.array([[1.5]]))) == (["a , b"], [1.5])
 
 
 @given(values=st.lists(st.floats(-1, 6, width=32), min_size=1))

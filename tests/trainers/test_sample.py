@@ -1,6 +1,8 @@
 """The generated corpus: what its readers rely on."""
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -8,10 +10,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trainers.sample import SIZES, sample_corpus
+from trainers.sample import LINES, SCENE, SIZES, sample_corpus
 from trainers.tasks import TASKS
 
-CORPUS = sample_corpus()
+SAMPLE = sample_corpus()
+CORPUS = SAMPLE.splits
+DIGESTS = {
+    "sst": "a4e4b4c2f6b7266c",
+    "qqp": "6a4656f0be79dd79",
+    "sts": "3640a174b42666a7",
+    "cfimdb": "32d27ae5d0f69aad",
+}
 
 
 def test_it_has_every_task_and_split_at_its_size():
@@ -21,10 +30,11 @@ def test_it_has_every_task_and_split_at_its_size():
 
 def test_it_is_the_same_in_another_process():
     program = (
-        "import json; from trainers.sample import sample_corpus; print(json.dumps(sample_corpus()['qqp']['dev'].texts))"
+        "import json; from trainers.sample import sample_corpus; corpus = sample_corpus(); "
+        "print(json.dumps([corpus.splits['qqp']['dev'].texts, corpus.texts['snli'].texts]))"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert other.strip() == json.dumps(CORPUS["qqp"]["dev"].texts)
+    assert other.strip() == json.dumps([CORPUS["qqp"]["dev"].texts, SAMPLE.texts["snli"].texts])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -63,3 +73,35 @@ def test_rows_are_short_english_sentences(task: str):
         words = [len(text.split()) for text in side]
         assert min(words) >= 4 and max(words) <= 35
         assert all(text.isascii() and text == text.strip() and "{" not in text for text in side)
+
+
+def test_it_has_two_text_sets_of_films_and_of_scenes_in_three_versions():
+    sides = {name: [len(side) for side in found.texts] for name, found in SAMPLE.texts.items()}
+    assert sides == {"imdb": [LINES], "snli": [LINES] * 3}
+    for found in SAMPLE.texts.values():
+        rows = list(zip(*found.texts, strict=True))
+        assert len(set(rows)) == LINES
+        assert all(text == text.strip() and "{" not in text and "/" not in text for row in rows for text in row)
+
+
+def test_no_text_of_a_text_set_is_one_of_dev_or_test():
+    held_out = [split for parts in CORPUS.values() for name, split in parts.items() if name != "train"]
+    hidden = {text for split in held_out for side in split.texts for text in side}
+    assert hidden.isdisjoint(text for found in SAMPLE.texts.values() for side in found.texts for text in side)
+
+
+def test_a_positive_says_the_same_in_other_words_and_a_negative_something_else():
+    meanings = [meaning.split("/") for _, part in SCENE for meaning in part.split(", ")]
+    number = {word: place for place, synonyms in enumerate(meanings) for word in synonyms}
+    longest_first = re.compile("|".join(sorted(map(re.escape, number), key=len, reverse=True)))
+    for row in zip(*SAMPLE.texts["snli"].texts, strict=True):
+        words = [longest_first.findall(text) for text in row]
+        own, positive, negative = ([number[word] for word in part] for part in words)
+        assert len(own) == len(SCENE) and own == positive != negative
+        assert not set(words[0]) & set(words[1])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_rows_of_tasks_are_those_that_figures_were_measured_on(task: str):
+    rows = [[split.ids, split.texts, split.labels.tolist()] for split in CORPUS[task].values()]
+    assert hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest() == DIGESTS[task]

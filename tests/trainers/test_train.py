@@ -1,4 +1,4 @@
-"""The loop: gradients, optimiser steps, stages, counts, and models that are not finite."""
+"""The loop: what its rounds say, what leaves no trace in it, models that are not finite, and continuations."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,124 +6,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from model.errors import InputError
-from model.multitask import Multitask
-from model.weights import Pretrained
 from tests.conftest import small_config, small_stage
-from trainers.batch_schedules import BATCH_SCHEDULES
-from trainers.config import Stage, TrainConfig
-from trainers.data import Corpus
+from tests.trainers.passes import WILD
+from tests.trainers.training import TASKS, Trainer, comparable, same, weights_of
+from trainers.config import Stage
 from trainers.evaluate import evaluate
 from trainers.files import Folder
-from trainers.seeds import generator
 from trainers.smart import SmartConfig
-from trainers.surgery import SURGERIES, gramian, weighted_sum
-from trainers.train import RoundResult, Training, build
+from trainers.train import Training
 
-STILL = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
-TASKS = ("sst", "qqp", "sts")
-
-every_schedule = pytest.mark.parametrize("schedule", BATCH_SCHEDULES)
-every_surgery = pytest.mark.parametrize("surgery", SURGERIES)
+SMOOTH = SmartConfig(lambda_s=1.0)
+BREGMAN = {"mu": 1.0, "early_beta": 0.75, "beta": 0.5}
 
 
-class Trainer:
-    """What most tests make a training of."""
-
-    def __init__(self, corpus: Corpus, pretrained: Pretrained):
-        self.corpus, self.pretrained = corpus, pretrained
-
-    def __call__(self, config: TrainConfig, resume: Folder | None = None, dev_limit: int = 20) -> Training:
-        return Training(config, self.corpus, self.pretrained, resume=resume, dev_limit=dev_limit)
-
-    def weights(self, config: TrainConfig) -> dict[str, Tensor]:
-        """Train to the end; return the weights."""
-        training = self(config)
-        assert list(training)
-        return weights_of(training)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trainer(corpus, pretrained) -> Trainer:
     return Trainer(corpus, pretrained)
 
 
-def weights_of(training: Training) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in training.model.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def gradients(training: Training, tasks: tuple[str, ...] | None = None, at: int = 0) -> dict[str, Tensor | None]:
-    """The gradient of each parameter after the backward pass of a step, of some of its tasks alone."""
-    step, training.step = training.plan[at], at
-    for parameter in training.model.parameters():
-        parameter.grad = None
-    training._backward(replace(step, rows={task: step.rows[task] for task in tasks or step.rows}))
-    return {name: parameter.grad for name, parameter in training.model.named_parameters()}
-
-
-def comparable(results: list[RoundResult]) -> list[dict[str, Any]]:
-    """Results without what a clock measured."""
-    found = []
-    for result in results:
-        values = {name: value for name, value in vars(result).items() if not name.endswith("_seconds")}
-        found.append({**values, "predictions": {name: rows.tolist() for name, rows in result.predictions.items()}})
-    return found
-
-
-@pytest.mark.parametrize("pairs", ["concatenated", "separate"])
-@pytest.mark.parametrize("surgery", [name for name in SURGERIES if name != "sum"])
-def test_surgery_leaves_every_head_the_gradient_of_its_own_task(trainer, surgery, pairs):
-    stage = small_stage(surgery=surgery, batch_schedule="cycle")
-    training = trainer(small_config(stage, pairs=pairs, smart=SmartConfig(lambda_s=1.0)))
-    together = gradients(training)
-    for task in TASKS:
-        alone = gradients(training, (task,))
-        heads = {name for name in alone if name.startswith(f"heads.{task}.")}
-        assert heads and all(torch.equal(together[name], alone[name]) for name in heads)  # pyright: ignore[reportArgumentType]
-
-
-def drawn(gramian: Tensor, draw: torch.Generator) -> Tensor:
-    """A surgery whose every weight is a draw."""
-    return torch.rand(len(gramian), dtype=torch.float64, generator=draw)
-
-
-@pytest.mark.parametrize("surgery", [*SURGERIES, "drawn"])
-def test_the_encoder_gets_what_the_surgery_makes_of_the_tasks_gradients(trainer, surgery, monkeypatch):
-    monkeypatch.setitem(SURGERIES, "drawn", drawn)
-    training = trainer(small_config(small_stage(surgery=surgery, batch_schedule="cycle"), **STILL))
-    names = [name for name in gradients(training) if name.startswith("encoder.")]
-    cut = 0
-    for at in range(len(training.plan)):
-        of_tasks = [gradients(training, (task,), at) for task in TASKS]
-        alone = [[found[name] for name in names] for found in of_tasks]
-        weights = SURGERIES[surgery](gramian(alone), generator(training.config.seed, at, "surgery"))
-        together = gradients(training, at=at)
-        for name, expected in zip(names, weighted_sum(alone, weights), strict=True):
-            torch.testing.assert_close(together[name], expected, rtol=1e-3, atol=1e-5)
-        cut += int((weights != 1).sum())
-    assert surgery == "sum" or cut > 3, "no gradients were in conflict: this proves nothing"
-
-
-@every_surgery
-def test_a_task_absent_from_a_step_leaves_its_head_without_gradient_and_as_it_is(trainer, surgery):
-    training = trainer(small_config(small_stage(surgery=surgery, batch_schedule="shuffle", steps=6, rounds=6)))
-    assert len({task for step in training.plan for task in step.rows}) == 3
-    rounds = iter(training)
-    for step in training.plan:
-        before = weights_of(training)
-        next(rounds)
-        grads = {name: parameter.grad for name, parameter in training.model.named_parameters()}
-        for name, weight in weights_of(training).items():
-            if name.startswith("heads."):
-                present = name.split(".")[1] in step.rows
-                assert (grads[name] is not None) == present
-                assert torch.equal(weight, before[name]) != present, "absent, and yet weight decay moves it"
+# Rounds and what they say.
 
 
 def test_rounds_count_what_the_plan_says(trainer):
@@ -138,37 +41,73 @@ def test_rounds_count_what_the_plan_says(trainer):
     assert results[-1].steps == len(training.plan) == 13
     assert all(result.finite for result in results)
     assert set(results[0].losses) == {"qqp.loss"} and set(results[1].losses) == {f"{task}.loss" for task in TASKS}
+    assert [set(result.metrics) for result in results] == [{"qqp"}, set(TASKS), set(TASKS), set(TASKS)]
+    shapes = {"sst": (15, 5), "qqp": (15, 1), "sts": (15, 1)}
     for result in results:
         assert result.loss == pytest.approx(sum(value for value in result.losses.values() if value))
-        assert result.metrics.keys() == set(TASKS), "tasks that no stage has trained yet are measured too"
         assert {task: rows.shape for task, rows in result.predictions.items()} == {
-            "sst": (15, 5), "qqp": (15, 1), "sts": (15, 1),
-        }  # fmt: skip
+            task: shapes[task] for task in result.metrics
+        }
+
+
+def test_tokens_are_those_that_were_trained_on(trainer):
+    training = trainer(small_config(small_stage(tasks=("sst",), batch_size=48, steps=2, rounds=2)))
+    texts = trainer.corpus.splits["sst"]["train"].texts[0]
+    whole_pass = len(texts.values) + 2 * len(texts)  # [CLS] and [SEP]
+    assert [result.tokens for result in training] == [whole_pass, 2 * whole_pass]
+
+
+def test_a_loss_is_the_mean_over_the_steps_that_had_it(trainer):
+    lazy = SMOOTH.replace(every=4)
+    one, two = (
+        trainer(small_config(small_stage(steps=4, rounds=rounds), smart=lazy), dev_limit=2) for rounds in (1, 4)
+    )
+    (whole,), each = list(one), list(two)
+    assert [{"sst.smoothness" in result.losses} for result in each] == [{True}, {False}, {False}, {False}]
+    for name, value in whole.losses.items():
+        found = [result.losses[name] for result in each if name in result.losses]
+        assert value == pytest.approx(np.mean(found))  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 4},
+        {"steps": 24, "batch_schedule": "shuffle"},
+        {"steps": 12, "batch_schedule": "cycle", "update": "separate"},
+        {"steps": 4, "surgery": "pcgrad"},
+    ],
+    ids=["together", "shuffle", "separate", "surgery"],
+)
+def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer, changes):
+    stage = small_stage(rounds=2, **changes)
+    smart = SMOOTH.replace(every=2)
+    for result in trainer(small_config(stage, smart=smart, regularisers={"r_drop": 1.0}), dev_limit=4):
+        assert set(result.ratios) == {f"{task}.{name}" for task in TASKS for name in ("smoothness", "r_drop")}
+        assert all(ratio > 0 for ratio in result.ratios.values())
+
+
+def test_ratios_are_only_looked_at(trainer, monkeypatch):
+    config = small_config(smart=SMOOTH, regularisers={"r_drop": 1.0})
+    looked = trainer.weights(config)
+    monkeypatch.setattr(Training, "_probes", lambda self, round: set())
+    assert same(trainer.weights(config), looked)
 
 
 def test_predictions_are_those_of_the_model_as_it_stands(trainer):
-    training = trainer(small_config(small_stage(), smart=SmartConfig(lambda_s=1.0), dropout=0.5))
+    training = trainer(small_config(smart=SMOOTH, **WILD))
     for result in training:
-        outputs = evaluate(training.model, training.corpus, "dev", training.rows, "concatenated")
+        outputs = evaluate(training.model, training.corpus, "dev", training.rows)
         assert all(np.array_equal(outputs[task], result.predictions[task]) for task in TASKS)
 
 
 def test_trainings_that_take_turns_in_a_process_do_not_know_of_each_other(trainer):
-    stage = small_stage(rounds=3, surgery="pcgrad")
-    configs = [small_config(stage, seed=seed, smart=SmartConfig(lambda_s=1.0)) for seed in (0, 1)]
+    stage = small_stage(rounds=3, steps=3, surgery="gradvac")
+    configs = [small_config(stage, seed=seed, smart=SMOOTH, bregman=BREGMAN) for seed in (0, 1)]
     alone = [comparable(list(trainer(config))) for config in configs]
     turns = list(zip(*(trainer(config) for config in configs), strict=True))
     assert [comparable(list(results)) for results in zip(*turns, strict=True)] == alone
     assert alone[0] != alone[1]
-
-
-@every_schedule
-def test_without_lambda_smart_trains_to_the_bits_of_plain(trainer, schedule):
-    stage = small_stage(batch_schedule=schedule, steps=3, rounds=1)
-    off = SmartConfig(lambda_s=0.0, radius=1.0, ascent_steps=2)
-    plain = trainer.weights(small_config(stage))
-    assert same(plain, trainer.weights(small_config(stage, smart=off)))
-    assert not same(plain, trainer.weights(small_config(stage, smart=off.replace(lambda_s=1.0))))
 
 
 def test_training_leaves_the_pretrained_weights_to_the_next_trial(trainer):
@@ -178,57 +117,64 @@ def test_training_leaves_the_pretrained_weights_to_the_next_trial(trainer):
     assert not torch.equal(after["encoder.word.weight"], before["word.weight"])
 
 
-def test_a_head_starts_the_same_whoever_its_neighbours_are(pretrained):
-    def heads(*tasks: str, seed: int = 0) -> dict[str, Tensor]:
-        model: Multitask = build(small_config(small_stage(tasks=tasks), seed=seed), pretrained)
-        return {name: value for name, value in model.state_dict().items() if name.startswith("heads.")}
-
-    alone, other = heads("sts"), heads("sts", seed=1)
-    for tasks in (("sst", "sts"), ("sts", "qqp")):
-        together = heads(*tasks)
-        assert all(torch.equal(together[name], value) for name, value in alone.items())
-    assert not torch.equal(alone["heads.sts.1.weight"], other["heads.sts.1.weight"])
-    assert not torch.equal(alone["heads.sts.1.weight"], heads("qqp")["heads.qqp.1.weight"])
+def test_tasks_that_are_only_scored_are_predicted_and_never_trained(trainer):
+    training = trainer(small_config(small_stage(tasks=("sst",)), also_scored=("sts", "qqp")))
+    before = weights_of(training)
+    for result in training:
+        assert set(result.metrics) == set(result.predictions) == {"sst", "qqp", "sts"}
+        assert set(result.losses) == {"sst.loss"}
+        assert result.judged and result.score is not None
+    moved = {name.split(".")[1] for name, value in weights_of(training).items() if not torch.equal(value, before[name])}
+    assert "sst" in moved and not moved & {"sts", "qqp"}
 
 
-def test_a_stage_takes_the_model_over_and_nothing_of_the_optimiser(trainer):
-    config = small_config(small_stage(tasks=("qqp",), rounds=1), small_stage(rounds=1))
-    whole, cleared = trainer(config), trainer(config)
-    for training in (whole, cleared):
-        next(iter(training))
-    cleared.optimizer.state.clear()
-    assert same(weights_of(whole), weights_of(cleared))
-    second = next(iter(whole)), next(iter(cleared))
-    assert comparable([second[0]]) == comparable([second[1]])
-    assert same(weights_of(whole), weights_of(cleared))
-    fresh = trainer(config.replace(stages=(config.stages[1],)))
-    next(iter(fresh))
-    assert not same(weights_of(whole), weights_of(fresh)), "the first stage did not count"
+# What is left out leaves no trace.
 
 
-def test_the_learning_rate_of_every_stage_ends_with_its_last_step(trainer):
-    stages = small_stage(steps=10, rounds=1), small_stage(steps=5, rounds=1, learning_rate=0.1)
-    training = trainer(small_config(*stages, optimizer={"warmup": 0.2}))
-    for stage, _ in zip(stages, training, strict=True):
-        (rate,) = {group["lr"] for group in training.optimizer.param_groups}
-        assert rate == pytest.approx(stage.learning_rate / (0.8 * (stage.steps or 0)))
+OFF: dict[str, dict[str, Any]] = {
+    "smart of no task": {"smart": {}},
+    "no weight for Bregman": {"bregman": {"mu": 0.0, "beta": 0.5}},
+    "no weight for Bregman's task": {"bregman": {"mu": {"sst": 0.0}}},
+    "no weight for R-Drop": {"regularisers": {"r_drop": {"sst": 0.0}}},
+    "class weights of 1": {"class_weights": {"sst": (1, 1, 1, 1, 1), "qqp": (1, 1)}},
+    "a moving average": {"averaging": {"kind": "ema"}},
+    "an average of the last quarter": {"averaging": {"kind": "swa"}},
+}
 
 
-@pytest.mark.parametrize("clip_norm", [0.01, None])
-def test_the_gradient_is_cut_to_its_bound(trainer, clip_norm):
-    training = trainer(small_config(small_stage(steps=2), optimizer={"clip_norm": clip_norm}))
-    list(training)
-    norms = [parameter.grad.norm() for parameter in training.model.parameters() if parameter.grad is not None]
-    norm = float(torch.stack(norms).norm())
-    assert norm == pytest.approx(0.01, rel=1e-3) if clip_norm else norm > 0.1
+@pytest.mark.parametrize("name", OFF)
+def test_what_has_no_weight_or_only_follows_trains_to_the_bits_of_plain(trainer, name):
+    stage = small_stage(steps=3, rounds=1)
+    assert same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **OFF[name])))
 
 
-@pytest.mark.parametrize("surgery", SURGERIES)
+ON: dict[str, dict[str, Any]] = {
+    "smart": {"smart": SMOOTH},
+    "smart of one task": {"smart": {"sts": SMOOTH}},
+    "Bregman": {"bregman": BREGMAN},
+    "R-Drop": {"regularisers": {"r_drop": {"sst": 1.0}}},
+    "class weights": {"class_weights": {"qqp": (1, 2)}},
+    "layers that learn at different rates": {"optimizer": {"layer_decay": 0.5}},
+    "no decay of the rate": {"optimizer": {"decay": False}},
+}
+
+
+@pytest.mark.parametrize("name", ON)
+def test_what_has_a_weight_trains_to_others(trainer, name):
+    stage = small_stage(steps=3, rounds=1)
+    assert not same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **ON[name])))
+
+
+# Models that are not finite.
+
+
+@pytest.mark.parametrize("surgery", ["sum", "pcgrad", "gradvac"])
 def test_a_model_that_blows_up_is_told_by_finite_and_by_no_score(trainer, surgery):
     stage = small_stage(learning_rate=1e30, steps=6, rounds=2, surgery=surgery, batch_schedule="cycle")
-    for result in trainer(small_config(stage, optimizer={"warmup": 0.0})):
+    for result in trainer(small_config(stage, optimizer={"warmup": 0.0}, smart=SMOOTH), dev_limit=2):
         assert (result.finite, result.score, result.metrics, result.predictions) == (False, None, {}, {})
         assert None in result.losses.values() and result.loss is None
+        assert all(np.isfinite(ratio) for ratio in result.ratios.values())
 
 
 def test_a_model_that_blows_up_with_the_last_step_of_a_round_has_finite_weights_and_is_not_finite(trainer):
@@ -249,39 +195,55 @@ def test_a_weight_that_no_dev_row_uses_must_be_finite_too(trainer):
     assert (result.finite, result.score) == (False, None)
 
 
+# Continuations.
+
+
 @pytest.fixture
 def saved(trainer, tmp_path) -> Folder:
     """A checkpoint after the first of three rounds."""
-    training = trainer(small_config(three_rounds()))
+    training = trainer(small_config(three_rounds(), bregman=BREGMAN))
     next(iter(training))
     training.save(Folder.at(tmp_path))
     return Folder.at(tmp_path)
 
 
 def three_rounds(**changes: Any) -> Stage:
-    return small_stage(rounds=3, steps=6, surgery="pcgrad", **changes)
+    return small_stage(rounds=3, steps=6, surgery="gradvac", **changes)
 
 
 def test_two_continuations_of_a_checkpoint_are_one(trainer, saved):
-    config = small_config(three_rounds())
+    config = small_config(three_rounds(), bregman=BREGMAN)
     continuations = [comparable(list(trainer(config, saved))) for _ in range(2)]
     assert continuations[0] == continuations[1] == comparable(list(trainer(config)))[1:]
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"smart": SmartConfig(lambda_s=1.0)}, {"dropout": 0.5}, {"stages": (three_rounds(learning_rate=1e-4),)}],
-    ids=["lambda_s", "dropout", "learning_rate"],
+    [
+        {"smart": SMOOTH},
+        {"dropout": 0.5},
+        {"bregman": BREGMAN | {"mu": 2.0}},
+        {"regularisers": {"r_drop": 1.0}},
+        {"stages": (three_rounds(learning_rate=1e-4),)},
+    ],
+    ids=["lambda_s", "dropout", "mu", "r_drop", "learning_rate"],
 )
 def test_a_clone_goes_on_from_the_same_weights_under_other_values(trainer, saved, changes):
-    config = small_config(three_rounds())
+    config = small_config(three_rounds(), bregman=BREGMAN)
     source, clone = trainer(config, saved), trainer(config.replace(**changes), saved)
     assert same(weights_of(source), weights_of(clone))
     assert [result.round for result in clone] == [result.round for result in source] == [2, 3]
     assert not same(weights_of(source), weights_of(clone))
 
 
+def test_texts_without_positives_are_refused_where_these_are_the_lines_other_sides(trainer):
+    stage = small_stage(objective="simcse", tasks=(), texts=("snli", "imdb"), simcse={"supervised": True})
+    with pytest.raises(InputError, match="text set 'imdb' has one sentence a line"):
+        trainer(small_config(stage, small_stage()))
+    trainer(small_config(stage.replace(texts=("snli",)), small_stage()))
+
+
 def test_a_task_that_the_data_lacks_is_refused(corpus, pretrained):
     part = replace(corpus, splits={task: corpus.splits[task] for task in ("sst", "sts")})
-    with pytest.raises(InputError, match="no rows of task 'qqp', only of sst, sts"):
+    with pytest.raises(InputError, match=r"Unknown task or text set of the data 'qqp'.*sst, sts"):
         Training(small_config(), part, pretrained)

@@ -1,0 +1,66 @@
+"""What tests of forward passes share: the tiny model of all tasks, in training mode, and rows for it."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.multitask import Multitask
+from model.weights import Pretrained
+from tests.conftest import small_config, small_stage
+from trainers.batching import inputs, labels
+from trainers.build import build
+from trainers.config import Stage
+from trainers.data import Corpus
+from trainers.objectives import Batch
+from trainers.tasks import TASKS
+
+STILL = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
+WILD = {"dropout": 0.5, "attention_dropout": 0.5, "head_dropout": 0.5}
+
+
+@dataclass
+class Case:
+    """Models and batches."""
+
+    corpus: Corpus
+    pretrained: Pretrained
+
+    def model(self, *before: Stage, **changes: Any) -> Multitask:
+        """Build a model of all tasks, for stages of texts before they are trained."""
+        config = small_config(*before, small_stage(tasks=tuple(TASKS)), **changes)
+        return build(config, TASKS, self.pretrained).train()
+
+    def batch(self, model: Multitask, *tasks: str, count: int = 5) -> Batch:
+        """Take the first rows of some tasks, encoded as the model wants them."""
+        rows = {task: torch.arange(count).numpy() for task in tasks}
+        return Batch(
+            inputs(self.corpus, "train", rows, model.encodings, 512),
+            {task: TASKS[task] for task in tasks},
+            labels(self.corpus, "train", rows),
+            {task: len(TASKS[task].text_columns) for task in tasks},
+        )
+
+    def texts(self, *sources: str, count: int = 5) -> Batch:
+        """Take the first rows of tasks and text sets, of whose sides each is a sequence."""
+        rows = {source: torch.arange(count).numpy() for source in sources}
+        sides = {source: len(self.corpus.sides(source)) for source in sources}
+        return Batch(inputs(self.corpus, "train", rows, dict.fromkeys(sources, "separate"), 512), {}, {}, sides)
+
+
+def moved(model: Multitask) -> Multitask:
+    """Return a teacher that is not its model."""
+    teacher = copy.deepcopy(model).requires_grad_(False)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter *= 1.1
+    return teacher
+
+
+def gradients(model: Multitask, loss: Tensor) -> dict[str, Tensor]:
+    """Return the gradient of every parameter that the loss uses."""
+    found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, retain_graph=True)
+    names = [name for name, _ in model.named_parameters()]
+    return {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}

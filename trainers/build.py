@@ -1,0 +1,103 @@
+"""A config, the tasks and a pretrained encoder -> the model at its start."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from model.encoder import Pretrained, build_encoder, build_mlm_head
+from model.heads import PAIR_FEATURES, build_head, build_shared_layer
+from model.multitask import Multitask
+from trainers.architecture import HeadConfig
+from trainers.config import TrainConfig
+from trainers.seeds import seed_globally
+from trainers.tasks import Task
+
+
+def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
+    """Build the model of a config: the pretrained encoder, and shared layers and heads drawn from the seed.
+
+    Args:
+        tasks: those of the config, and any others; `check_tasks` has found nothing wrong.
+    """
+    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout)
+    how = encodings(config, tasks)
+    features, width = pair_features(config, tasks), encoder.width
+    widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in how}
+    shared = _shared_layers(config, widths, width)
+    entering = widths | dict.fromkeys(shared, width)
+    heads = {task: _head(config, tasks[task], entering[task], width) for task in config.tasks}
+    mlm = next((stage.mlm for stage in config.stages if stage.objective == "mlm"), None)
+    seed_globally(config.seed, "mlm head")
+    return Multitask(
+        encoder,
+        heads,
+        encodings=how,
+        features=features,
+        shared=shared,
+        pooling=config.pooling,
+        mlm_head=build_mlm_head(pretrained, encoder, mlm.head_dropout) if mlm else None,
+    )
+
+
+def encodings(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Return how the rows of each task are encoded: concatenated, as single sentences are, separate, or both."""
+    return {task: _encoding(config, tasks[task]) for task in config.tasks}
+
+
+def pair_features(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Return the features of each task whose pairs are encoded apart: names of `PAIR_FEATURES`."""
+    how = encodings(config, tasks)
+    return {task: _pair_features(config, tasks[task]) for task, encoding in how.items() if encoding == "separate"}
+
+
+def _encoding(config: TrainConfig, task: Task) -> str:
+    if not task.pair:
+        return "concatenated"
+    return "both" if _beside_cosine(config, task) else config.pairs
+
+
+def _beside_cosine(config: TrainConfig, task: Task) -> bool:
+    return task.pair and config.pairs == "concatenated" and config.head_of(task.name).cosine
+
+
+def _pair_features(config: TrainConfig, task: Task) -> str:
+    head = config.head_of(task.name)
+    return "cosine" if _output(head, task) == "cosine" else head.features
+
+
+def _output(head: HeadConfig, task: Task) -> str:
+    """Return how a task's outputs are made; what makes a value has no meaning for logits."""
+    return head.output if task.kind == "regression" else "linear"
+
+
+def _shared_layers(config: TrainConfig, widths: Mapping[str, int], width: int) -> dict[str, nn.Module]:
+    """Draw the layers that tasks share: task -> its layer, one object for all tasks that share it.
+
+    Args:
+        widths: of each task's features.
+        width: the encoder's, and that of the layers.
+    """
+    shared: dict[str, nn.Module] = {}
+    for layer in config.shared_layers:
+        (entering,) = {widths[task] for task in layer.tasks}
+        seed_globally(config.seed, "shared", *layer.tasks)
+        module = build_shared_layer(entering, width, activation=layer.activation, dropout=config.head_dropout)
+        shared |= dict.fromkeys(layer.tasks, module)
+    return shared
+
+
+def _head(config: TrainConfig, task: Task, features: int, width: int) -> nn.Module:
+    head, beside_cosine = config.head_of(task.name), _beside_cosine(config, task)
+    seed_globally(config.seed, "head", task.name)
+    return build_head(
+        features + beside_cosine,
+        task.outputs,
+        low=task.low,
+        high=task.high,
+        start=task.start,
+        dropout=config.head_dropout,
+        hidden=tuple(max(1, round(multiple * width)) for multiple in head.hidden),
+        activation=head.activation,
+        output=_output(head, task),
+        cosine=beside_cosine,
+    )
