@@ -6,6 +6,7 @@ import optuna
 
 from trainers.config import TrainConfig
 from trainers.recipes import smart
+from trainers.smart import SmartConfig
 
 ROWS = 48
 """Rows of a step, all tasks together."""
@@ -29,9 +30,7 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
     )
     if stage.batch_schedule == "interleaved":  # elsewhere a ratio would change which rows a step sees, not how many
         stage = stage.replace(batch_size=_batch_sizes(trial))
-    return recipe.replace(
-        smart=recipe.smart.replace(lambda_s=lambda_s), dropout=dropout, head_dropout=dropout, stages=(stage,)
-    )
+    return recipe.replace(smart=SmartConfig(lambda_s=lambda_s), dropout=dropout, head_dropout=dropout, stages=(stage,))
 
 
 def _batch_sizes(trial: optuna.Trial) -> dict[str, int]:

@@ -1,0 +1,41 @@
+"""How many rows of each task a step sees: the batches of the reports, and report 003's sweep."""
+
+from typing import Any
+
+import optuna
+
+from trainers.config import TrainConfig
+from trainers.recipes import plain
+
+RATE = 2e-4
+
+
+def _published(qqp: int, sst: int, sts: int) -> dict[str, Any]:
+    ratios = {"batch_ratio_sst": sst / qqp, "batch_ratio_sts": sts / qqp}
+    return {"learning_rate": RATE, "batch_schedule": "interleaved", "batch_size": qqp, **ratios}
+
+
+START: list[dict[str, Any]] = [
+    # Of all tasks alike: reports 002, 000 and 004.
+    *({"learning_rate": RATE, "batch_schedule": "smart", "batch_size": size} for size in (8, 16, 32)),
+    _published(40, 6, 4),
+    _published(64, 3, 2),  # report 001: in proportion to the rows
+    _published(45, 4, 3),
+    _published(40, 8, 6),
+]
+
+
+def suggest(trial: optuna.Trial) -> TrainConfig:
+    """Vary Quora's batch, and where tasks are interleaved the ratios of the others to it."""
+    recipe = plain()
+    size = trial.suggest_int("batch_size", 8, 64, log=True)
+    stage = recipe.stages[0].replace(
+        learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
+        batch_schedule=trial.suggest_categorical("batch_schedule", ["smart", "interleaved"]),
+        batch_size=size,
+    )
+    if stage.batch_schedule == "interleaved":  # elsewhere a ratio would change which rows a step sees, not how many
+        ratios = {task: trial.suggest_float(f"batch_ratio_{task}", 1 / 32, 1, log=True) for task in ("sst", "sts")}
+        others = {task: max(1, round(size * ratio)) for task, ratio in ratios.items()}
+        stage = stage.replace(batch_size={"qqp": size, **others})
+    return recipe.replace(stages=(stage,))

@@ -1,0 +1,41 @@
+"""What becomes of gradients that disagree, under each batch schedule: reports 000, 001, 002 and 004 compared."""
+
+from typing import Any
+
+import optuna
+
+from trainers.config import TrainConfig
+from trainers.recipes import plain
+
+MEETING = ["smart", "cycle", "simultaneous", "equal", "interleaved"]
+"""Batch schedules under which tasks meet in a step."""
+ALONE = ["shuffle", "annealed", "temperature"]
+"""Those whose steps see one task. Of "sequential" a round would often have trained one task only."""
+APART = "apart"
+"""Not a surgery: a step of its own for each task."""
+TREATMENTS = ["sum", "pcgrad", "gradvac", APART]
+
+RATE = 2e-4
+START: list[dict[str, Any]] = [
+    {"learning_rate": RATE, "batch_schedule": "smart", "gradients": "sum"},
+    {"learning_rate": RATE, "batch_schedule": "smart", "gradients": "pcgrad"},  # report 000's smart round-robin
+    {"learning_rate": RATE, "batch_schedule": "cycle", "gradients": "pcgrad"},  # its cycle
+    {"learning_rate": RATE, "batch_schedule": "shuffle"},  # its shuffle
+    {"learning_rate": RATE, "batch_schedule": "equal", "gradients": APART},  # 001
+    {"learning_rate": RATE, "batch_schedule": "interleaved", "gradients": APART},  # 001's full round-robin
+    {"learning_rate": RATE, "batch_schedule": "simultaneous", "gradients": "pcgrad"},  # 002
+    {"learning_rate": RATE, "batch_schedule": "equal", "gradients": "gradvac"},  # 004
+]
+
+
+def suggest(trial: optuna.Trial) -> TrainConfig:
+    """Vary the batch schedule and, where tasks meet, how their gradients become steps."""
+    recipe = plain()
+    stage = recipe.stages[0].replace(
+        learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
+        batch_schedule=trial.suggest_categorical("batch_schedule", MEETING + ALONE),
+    )
+    if stage.batch_schedule in MEETING:
+        gradients = trial.suggest_categorical("gradients", TREATMENTS)
+        stage = stage.replace(update="separate") if gradients == APART else stage.replace(surgery=gradients)
+    return recipe.replace(stages=(stage,))

@@ -1,0 +1,93 @@
+"""The spaces that ship: every point is a config, and all points of a space have rounds that compare."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from model.errors import InputError
+from model.weights import Pretrained
+from search.space import Space, call, check_space, load_space, tried_configs
+from trainers.checks import check_tasks
+from trainers.config import TrainConfig
+from trainers.data import Corpus, prepare
+from trainers.parsing import parse_config
+from trainers.tasks import TASKS
+
+PATHS = sorted((Path(__file__).parent.parent / "spaces").glob("*.py"))
+POINTS = 50
+CHANGED = 10
+"""Of them, those of which every parameter is changed."""
+
+every_space = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def sample(pretrained: Pretrained, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """All rows of it: a step of the largest batches is a sixth of a trial."""
+    return Corpus.open(
+        prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path_factory.mktemp("s"))[0]
+    )
+
+
+def points(space: Space) -> list[tuple[optuna.trial.BaseTrial, TrainConfig]]:
+    """Random points of a space, and those it starts with."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    trials = [*(optuna.trial.FixedTrial(point) for point in space.start), *(study.ask() for _ in range(POINTS))]
+    return [(trial, call(space, trial)) for trial in trials]
+
+
+def another(distribution: BaseDistribution, value: Any) -> Any:
+    """A value of a parameter far from the one it has."""
+    if isinstance(distribution, CategoricalDistribution):
+        return next(choice for choice in distribution.choices if choice != value)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low if value > (distribution.low + distribution.high) / 2 else distribution.high
+
+
+@every_space
+def test_every_point_is_a_config_that_survives_json_and_fits_the_tasks(path):
+    for _, config in points(load_space(path)):
+        assert parse_config(json.loads(config.model_dump_json())) == config
+        check_tasks(config, TASKS)
+
+
+@every_space
+def test_a_parameter_is_asked_for_only_where_it_changes_the_config(path):
+    space = load_space(path)
+    for trial, config in points(space)[-CHANGED:]:
+        for name, distribution in trial.distributions.items():
+            changed = optuna.trial.FixedTrial(trial.params | {name: another(distribution, trial.params[name])})
+            with suppress(InputError):  # other parameters would come with the change
+                assert call(space, changed) != config, name
+
+
+@every_space
+def test_a_space_starts_inside_itself_and_all_its_rounds_compare(path, sample):
+    space = load_space(path)
+    if "torchjd" in path.stem:
+        pytest.importorskip("quadprog", reason="a space of solvers that are an extra")
+    shape = check_space(space, tried_configs(space), sample).shape
+    assert shape
+    assert space.start
+    assert set(shape.tasks) == {"sst", "qqp", "sts"}
+    assert shape.rounds == 6
+
+
+def test_surgery_is_asked_for_only_where_tasks_meet():
+    for name in ("surgery", "everything"):
+        for trial, config in points(load_space(PATHS[0].with_name(f"{name}.py"))):
+            meeting = config.stages[-1].batch_schedule not in ("shuffle", "annealed", "temperature")
+            assert ("gradients" in trial.params) == meeting
+
+
+def test_regularisers_settings_are_asked_for_only_where_they_are_on():
+    for trial, config in points(load_space(PATHS[0].with_name("everything.py"))):
+        on = {"lambda_s": "smart", "mu": "bregman", "r_drop_weight": "r_drop"}
+        for setting, switch in on.items():
+            assert (setting in trial.params) == trial.params[switch]
+        assert bool(config.bregman.mu) == trial.params["bregman"]
