@@ -1,7 +1,7 @@
 """Runs -> the candidates of each task: dev predictions of all kept rounds, aligned by id."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ from model.errors import InputError
 from search.runs import Run, Trial
 from search.selection import Library
 from trainers.predictions import read_predictions
-from trainers.scores import predictions
-from trainers.tasks import TASKS
-from trainers.trial import round_name
+from trainers.scores import HasKind, predictions
+from trainers.tasks import Kind, Task
+from trainers.trial import PREDICTIONS, round_name
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,42 @@ class Candidates:
     """What was left out, in words."""
 
 
-def collect(runs: list[Run], tasks: list[str]) -> dict[str, Candidates]:
+def searched_tasks(runs: list[Run]) -> dict[str, Task]:
+    """Return the tasks that any of the runs was searched for.
+
+    Raises:
+        InputError: a task is not what it is in the data of the first run, whose rows the ensemble predicts.
+    """
+    own = runs[0].tasks
+    for run in runs:
+        for name in run.search["tasks"]:
+            if name not in own:
+                raise InputError(f"{runs[0].folder} has no rows of task {name!r}. Name {run.folder} first.")
+            if run.tasks[name] != own[name]:
+                raise InputError(
+                    f"Task {name!r} is declared one way in {runs[0].folder} and another way in {run.folder}. "
+                    "Choose members from runs on the same tasks."
+                )
+    return {name: task for name, task in own.items() if any(name in run.search["tasks"] for run in runs)}
+
+
+def collect(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Candidates]:
     """Read the candidates of each task from all runs.
 
     Raises:
         InputError: a task has none, or they do not predict the same rows.
     """
     kept = [(run, trial, number) for run in runs for trial, number in run.kept()]
-    return {task: _collect(runs, kept, task) for task in tasks}
+    return {name: gather(runs, kept, name, task.kind) for name, task in tasks.items()}
 
 
-def _collect(runs: list[Run], kept: list[tuple[Run, Trial, int]], task: str) -> Candidates:
-    found = dict(_predictions(kept, task))
+def gather(runs: list[Run], rounds: list[tuple[Run, Trial, int]], task: str, kind: Kind) -> Candidates:
+    """Read the candidates of one task from some rounds of trials of the runs.
+
+    Raises:
+        InputError: there is none, or they do not predict the same rows.
+    """
+    found = dict(_predictions(rounds, task))
     finite = {name: rows for name, rows in found.items() if np.isfinite(rows[1]).all()}
     if not finite:
         places = " and ".join(str(run.folder) for run in runs)
@@ -59,21 +83,20 @@ def _collect(runs: list[Run], kept: list[tuple[Run, Trial, int]], task: str) -> 
         )
     ids = list(dict.fromkeys(identifier for rows, _ in finite.values() for identifier in rows))
     outputs = np.stack([_aligned(name, *rows, ids) for name, rows in finite.items()])
-    kind = TASKS[task].kind
     library = Library(kind, predictions(kind, outputs), _labels(runs, task, ids))
     notes = [f"{name}: predictions of {task} are not finite; left out." for name in found if name not in finite]
     return Candidates(list(finite), library, notes)
 
 
 def _predictions(
-    kept: list[tuple[Run, Trial, int]], task: str
+    rounds: list[tuple[Run, Trial, int]], task: str
 ) -> Iterator[tuple[Candidate, tuple[list[str], np.ndarray]]]:
     """Yield ids and outputs [rows, width] of every round that predicted the task."""
-    for run, trial, number in kept:
+    for run, trial, number in rounds:
         name = f"{round_name(number)}-{task}.parquet"
-        if (trial.folder / "predictions").exists(name):
+        if (trial.folder / PREDICTIONS).exists(name):
             candidate = Candidate(run.folder.uri, trial.number, number)
-            yield candidate, read_predictions(trial.folder / "predictions", name)
+            yield candidate, read_predictions(trial.folder / PREDICTIONS, name)
 
 
 def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:

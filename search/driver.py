@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from search.halving import goes_on, rungs
 from search.progress import Progress
 from search.runs import Run
 from search.searcher import FAILURES, StudySearcher
-from search.space import Shape, Space
+from search.space import Checked
 from search.trainable import SearchTrial
 
 
@@ -25,7 +25,7 @@ class Budget(Stopper):
     """The time a session may take. `stop_all` stays False: it would skip every trial's ending."""
 
     def __init__(self, seconds: float | None):
-        """Start the clock at the first look."""
+        """Take a limit in seconds, None for none; the clock stands until `start`."""
         self.seconds, self.started = seconds, 0.0
 
     def start(self) -> None:
@@ -139,51 +139,62 @@ class Interruption(tune.Callback):
 
 
 def search(
-    run: Run, study: optuna.Study, space: Space, shape: Shape, slots: Slots, *, trials: int, seconds: float | None
+    run: Run,
+    study: optuna.Study,
+    checked: Checked,
+    slots: Slots,
+    *,
+    trials: int,
+    seconds: float | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> None:
-    """Search until the trials are used up or the budget is; Ray must have been started.
+    """Train until the trials are used up or the budget is; Ray must have been started.
+
+    Args:
+        checked: what is trained; trials without a common shape run to their ends.
+        names: number -> what a trial is called while it runs, where its number says too little.
 
     Raises:
         KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
     """
-    budget = Budget(seconds)
-    progress = Progress(trials, shape.rounds, run.trials(), budget.remaining)
-    trainable = tune.with_resources(
-        tune.with_parameters(
-            SearchTrial,
-            run=run.folder.uri,
-            threads=slots.threads,
-            device=slots.device,
-            dev_rows=run.search["dev_rows"],
-        ),
-        {"cpu": slots.cpus, "gpu": slots.gpus},
-    )
-    searcher = StudySearcher(study, run, space, shape, trials=trials, spent=budget.spent)
-    interruption = Interruption()
+    budget, shape, interruption = Budget(seconds), checked.shape, Interruption()
+    progress = Progress(trials, shape and shape.rounds, run.trials(), budget.remaining, names or {})
+    searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent)
     budget.start()
     try:
-        # Tune's own files are scratch: nothing is read from them, and they go when the search ends.
         with tempfile.TemporaryDirectory(prefix="tune-") as scratch, interruption.listening():
             tune.Tuner(
-                trainable,
+                _trainable(run, slots),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=RoundHalving(run, shape.rounds),
+                    scheduler=RoundHalving(run, shape.rounds) if shape else FIFOScheduler(),
                     num_samples=-1,  # the searcher says when it is enough
                     max_concurrent_trials=slots.count,
                     reuse_actors=True,
                 ),
-                run_config=tune.RunConfig(
-                    name="tune",
-                    storage_path=scratch,
-                    verbose=0,
-                    stop=budget,
-                    callbacks=[interruption, Forgive(), progress],
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
-                ),
+                run_config=_run_config(scratch, budget, [interruption, Forgive(), progress]),
             ).fit()
         interruption.leave()
         searcher.close()
     finally:
         progress.close()
+
+
+def _trainable(run: Run, slots: Slots) -> Any:
+    """Return what trains a trial in a worker."""
+    shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device}
+    trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search["dev_rows"])
+    return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
+
+
+def _run_config(scratch: str, budget: Budget, callbacks: list[tune.Callback]) -> tune.RunConfig:
+    """Return how Tune runs: its own files are scratch, nothing is read from them, and they go when it ends."""
+    return tune.RunConfig(
+        name="tune",
+        storage_path=scratch,
+        verbose=0,
+        stop=budget,
+        callbacks=callbacks,
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
+    )

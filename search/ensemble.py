@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from model.errors import InputError, unknown
-from search.candidates import Candidate, Candidates, collect
+from search.candidates import Candidate, Candidates, collect, searched_tasks
 from search.estimates import FOLDS, Figures, cross_fit, cross_fit_single, figures_of, interval, mean_figures
 from search.members import FOLDER, Ensemble, Member, write_ensemble
 from search.predict import Each, predict_members
@@ -20,7 +20,6 @@ from search.selection import STRATEGIES, Library, Selection
 from trainers.command import command
 from trainers.scores import score
 from trainers.seeds import numpy_generator, seed_of
-from trainers.tasks import TASKS
 
 METRICS = "metrics.json"
 SCORE = "score"
@@ -61,8 +60,7 @@ def choose(runs: list[Run], strategy: str = DEFAULT, seed: int = 0) -> Chosen:
     """
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
-    asked = {task for run in runs for task in run.search["tasks"]}
-    candidates = collect(runs, [task for task in TASKS if task in asked])
+    candidates = collect(runs, searched_tasks(runs))
     libraries = {task: found.library for task, found in candidates.items()}
     for task, library in libraries.items():
         if len(library.labels) < FOLDS:
@@ -157,7 +155,8 @@ def _entries(
         figures[task] = figures_of(found.library, ensemble[task].dev, ensemble[task].cross_fitted, seeds[task])
         best = figures_of(found.library, single[task].dev, single[task].cross_fitted, seeds[task])
         entries[task] = _entry(figures[task], found.names[single[task].selection.weights.argmax()], best)
-    return entries | {SCORE: _entry(mean_figures(figures), *_best_single(candidates, seeds))}
+    libraries = {task: found.library for task, found in candidates.items()}
+    return entries | {SCORE: _entry(mean_figures(figures, libraries), *_best_single(candidates, seeds))}
 
 
 def _best_single(
@@ -173,13 +172,13 @@ def _best_single(
         task: found.library.candidates([found.names.index(name) for name in shared])
         for task, found in candidates.items()
     }
-    best = int(score({task: library.metrics for task, library in libraries.items()}).argmax())
+    best = int(score({task: library.metrics for task, library in libraries.items()}, libraries).argmax())
     pooled = cross_fit_single(libraries, seeds)
     figures = {
         task: figures_of(library, library.predictions[best], pooled[task], seeds[task])
         for task, library in libraries.items()
     }
-    return shared[best], mean_figures(figures)
+    return shared[best], mean_figures(figures, libraries)
 
 
 def _entry(ensemble: Figures, name: Candidate | None, single: Figures | None) -> dict[str, Any]:
@@ -201,8 +200,8 @@ def _strategy_row(name: str, picked: dict[str, Picked], libraries: Mapping[str, 
     return {
         "strategy": name,
         "members": {task: int(np.count_nonzero(found.selection.weights)) for task, found in picked.items()},
-        "dev": dev | {SCORE: float(score(dev))},
-        "cross_fitted": cross_fitted | {SCORE: float(score(cross_fitted))},
+        "dev": dev | {SCORE: float(score(dev, libraries))},
+        "cross_fitted": cross_fitted | {SCORE: float(score(cross_fitted, libraries))},
     }
 
 

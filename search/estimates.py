@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from search.selection import Library, Strategy
-from trainers.scores import METRICS, score
+from trainers.scores import METRICS, HasKind, score
 from trainers.seeds import numpy_generator
 from trainers.tasks import Kind
 
@@ -56,11 +56,11 @@ def figures_of(library: Library, dev: np.ndarray, cross_fitted: np.ndarray, seed
     return Figures(*found)
 
 
-def mean_figures(figures: Mapping[str, Figures]) -> Figures:
+def mean_figures(figures: Mapping[str, Figures], tasks: Mapping[str, HasKind]) -> Figures:
     """Return the score of the figures of all tasks; rows of different tasks are drawn independently."""
     return Figures(
-        _mean({task: found.dev for task, found in figures.items()}),
-        _mean({task: found.cross_fitted for task, found in figures.items()}),
+        _mean({task: found.dev for task, found in figures.items()}, tasks),
+        _mean({task: found.cross_fitted for task, found in figures.items()}, tasks),
     )
 
 
@@ -92,7 +92,8 @@ def cross_fit_single(libraries: Mapping[str, Library], seeds: Mapping[str, int])
     dealt = {task: folds(library.labels, seeds[task]) for task, library in libraries.items()}
     for fold in range(FOLDS):
         held = {task: dealt[task] == fold for task in libraries}
-        best = score({task: library.rows(~held[task]).metrics for task, library in libraries.items()}).argmax()
+        metrics = {task: library.rows(~held[task]).metrics for task, library in libraries.items()}
+        best = score(metrics, libraries).argmax()
         for task, library in libraries.items():
             pooled[task][held[task]] = library.predictions[best, held[task]]
     return pooled
@@ -114,6 +115,6 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mean(figures: Mapping[str, Figure]) -> Figure:
-    value = score({task: figure.value for task, figure in figures.items()})
-    return Figure(float(value), score({task: figure.resampled for task, figure in figures.items()}))
+def _mean(figures: Mapping[str, Figure], tasks: Mapping[str, HasKind]) -> Figure:
+    value = score({task: figure.value for task, figure in figures.items()}, tasks)
+    return Figure(float(value), score({task: figure.resampled for task, figure in figures.items()}, tasks))

@@ -1,6 +1,6 @@
 """Trials and metrics of a run -> the figures of its report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 from plotly.subplots import make_subplots
 
 from search.runs import Trial
-from trainers.tasks import TASKS
+from trainers.tasks import Task
 
 HEIGHT = 340
 """Pixels of a row of plots."""
@@ -29,14 +29,15 @@ SIDES = {
 }
 
 
-def learning_curves(trials: Sequence[Trial], tasks: Sequence[str], best: Trial | None) -> go.Figure | None:
+def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Trial | None) -> go.Figure | None:
     """Draw score and metrics of every trial over its rounds, those of the best trial boldly; None without rounds."""
     trials = [trial for trial in trials if trial.rows]
     if not trials:
         return None
     names = ["score", *tasks]
     rows = (len(names) + 1) // 2
-    figure = make_subplots(rows, 2, subplot_titles=[metric_name(name) for name in names], vertical_spacing=0.3 / rows)
+    titles = [metric_name(name, tasks) for name in names]
+    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.3 / rows)
     shown = set()
     for trial in sorted(trials, key=lambda trial: (trial is best, list(STYLES).index(trial.state))):
         legend = "best trial" if trial is best else trial.state.lower()
@@ -58,16 +59,16 @@ def learning_curves(trials: Sequence[Trial], tasks: Sequence[str], best: Trial |
             )
             shown.add(legend)
     figure.update_xaxes(title_text="round", dtick=max(1, max(len(trial.rows) for trial in trials) // 8))
-    return _laid_out(figure, HEIGHT * rows)
+    return laid_out(figure, HEIGHT * rows)
 
 
-def comparison(metrics: dict[str, Any], names: Sequence[str]) -> go.Figure:
+def comparison(metrics: dict[str, Any], names: Sequence[str], tasks: Mapping[str, Task]) -> go.Figure:
     """Set the ensemble beside the best single run, each with its interval.
 
     Args:
         names: tasks, and "score".
     """
-    figure = make_subplots(1, len(names), subplot_titles=[metric_name(name) for name in names])
+    figure = make_subplots(1, len(names), subplot_titles=[metric_name(name, tasks) for name in names])
     for place, name in enumerate(names, start=1):
         for side, (color, symbol) in SIDES.items():
             owner, kind = side.split(", ")
@@ -88,7 +89,7 @@ def comparison(metrics: dict[str, Any], names: Sequence[str]) -> go.Figure:
                     col=place,
                 )
     figure.update_xaxes(showticklabels=False)
-    return _laid_out(figure, HEIGHT)
+    return laid_out(figure, HEIGHT)
 
 
 def judged_study(study: optuna.Study) -> optuna.Study:
@@ -107,14 +108,14 @@ def importances(study: optuna.Study) -> go.Figure | None:
     if len(values) < 2 or not _varied(study):
         return None
     figure = optuna.visualization.plot_param_importances(study, params=_varied(study), target_name="score")
-    return _laid_out(figure, HEIGHT, top=10)
+    return laid_out(figure, HEIGHT, top=10)
 
 
 def slices(study: optuna.Study) -> go.Figure | None:
     """Draw the score over each parameter that varies; None if none does."""
     if not _varied(study):
         return None
-    return _laid_out(optuna.visualization.plot_slice(study, params=_varied(study), target_name="score"), HEIGHT, top=10)
+    return laid_out(optuna.visualization.plot_slice(study, params=_varied(study), target_name="score"), HEIGHT, top=10)
 
 
 def parallel(study: optuna.Study) -> go.Figure | None:
@@ -122,7 +123,7 @@ def parallel(study: optuna.Study) -> go.Figure | None:
     if len(_varied(study)) < 2:
         return None
     figure = optuna.visualization.plot_parallel_coordinate(study, params=_varied(study), target_name="score")
-    return _laid_out(figure, HEIGHT, top=30).update_layout(margin_l=90, margin_r=40)
+    return laid_out(figure, HEIGHT, top=30).update_layout(margin_l=90, margin_r=40)
 
 
 def _varied(study: optuna.Study) -> list[str]:
@@ -134,14 +135,15 @@ def _varied(study: optuna.Study) -> list[str]:
     return sorted(name for name, values in found.items() if len(values) > 1)
 
 
-def metric_name(name: str) -> str:
-    """Say what a task's metric, or the score, is."""
-    if name not in TASKS:
-        return "score"
-    return f"{name}: {'Pearson r' if TASKS[name].kind == 'regression' else 'accuracy'}"
+def metric_name(name: str, tasks: Mapping[str, Task]) -> str:
+    """Say what a task's metric is; a mean over tasks says it by its name."""
+    if name not in tasks:
+        return name
+    return f"{name}: {'Pearson r' if tasks[name].kind == 'regression' else 'accuracy'}"
 
 
-def _laid_out(figure: go.Figure, height: int, *, top: int = 50) -> go.Figure:
+def laid_out(figure: go.Figure, height: int, *, top: int = 50) -> go.Figure:
+    """Give a figure of the report its height and the page's look."""
     return figure.update_layout(
         height=height,
         title=None,

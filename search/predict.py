@@ -4,20 +4,19 @@ from collections.abc import Callable, Iterable
 from itertools import starmap
 from typing import Any
 
-import numpy
+import numpy as np
 
 from model.weights import load_encoder
 from search.combiners import combine
 from search.members import FOLDER, Ensemble, Member
 from search.runs import Run
+from trainers.build import build
 from trainers.checkpoint import read_weights
 from trainers.config import TrainConfig
-from trainers.evaluate import evaluate, overall
+from trainers.evaluate import evaluate
 from trainers.predictions import submission
-from trainers.scores import METRICS, plain_mean, predictions
-from trainers.tasks import TASKS
-from trainers.train import build
-from trainers.trial import round_name
+from trainers.scores import METRICS, plain_mean, predictions, score
+from trainers.trial import CHECKPOINTS, CONFIG, round_name
 
 SPLITS = ("dev", "test")
 ALL_DEV = "all_dev_rows.json"
@@ -25,7 +24,7 @@ ALL_DEV = "all_dev_rows.json"
 Each = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
 """Call a function with each tuple of arguments, in order, here or on many machines: `itertools.starmap` or like it."""
 
-Outputs = dict[str, dict[str, numpy.ndarray]]
+Outputs = dict[str, dict[str, np.ndarray]]
 """Task -> split -> outputs [rows, outputs], all rows of the split in the input's order."""
 
 
@@ -37,15 +36,15 @@ def predict_member(location: str, number: int, round: int, tasks: list[str], dev
     """
     run = Run.open(location)
     trial = run.trial_folder(number)
-    config = TrainConfig.model_validate(trial.read_json("config.json"))
-    model = build(config, load_encoder(run.local("encoder")))
-    model.load_state_dict(read_weights(trial / "checkpoints" / round_name(round)))
-    model.to(device)
+    config = TrainConfig.model_validate(trial.read_json(CONFIG))
     corpus = run.corpus()
+    model = build(config, corpus.tasks, load_encoder(run.local("encoder")))
+    model.load_state_dict(read_weights(trial / CHECKPOINTS / round_name(round)))
+    model.to(device)
     outputs: Outputs = {task: {} for task in tasks}
     for split in SPLITS:
-        rows = {task: numpy.arange(len(corpus.splits[task][split])) for task in tasks if split in corpus.splits[task]}
-        for task, values in evaluate(model, corpus, split, rows, config.pairs).items():
+        rows = {task: np.arange(len(corpus.splits[task][split])) for task in tasks if split in corpus.splits[task]}
+        for task, values in evaluate(model, corpus, split, rows).items():
             outputs[task][split] = values
     return outputs
 
@@ -67,14 +66,14 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
     for task, members in ensemble.members.items():
         for split in outputs[_key(members[0])][task]:
             found = [(outputs[_key(member)][task][split], member.weight) for member in members]
-            kind, rows = TASKS[task].kind, corpus.splits[task][split]
+            kind, rows = corpus.tasks[task].kind, corpus.splits[task][split]
             combined = combine(ensemble.rules[task], [(predictions(kind, values), weight) for values, weight in found])
-            name = f"predictions/{TASKS[task].submission}-{split}-output.csv"
-            folder.write(name, submission(TASKS[task], rows.ids, combined))
+            name = f"predictions/{corpus.tasks[task].submission}-{split}-output.csv"
+            folder.write(name, submission(corpus.tasks[task], rows.ids, combined))
             if split == "dev":
-                labelled = numpy.isfinite(rows.labels)
+                labelled = np.isfinite(rows.labels)
                 metrics[task] = float(METRICS[kind](combined[labelled], rows.labels[labelled]))
-    metrics |= {"score": overall(metrics), "plain mean": float(plain_mean(metrics))}
+    metrics |= {"score": float(score(metrics, corpus.tasks)), "plain mean": float(plain_mean(metrics))}
     folder.write_json(ALL_DEV, metrics)
     return metrics
 

@@ -3,21 +3,23 @@
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 
+from model.encoder import Pretrained
 from model.errors import InputError
-from model.weights import Pretrained, load_encoder, read_public, save_encoder
+from model.weights import load_encoder, read_public, save_encoder
 from search.estimates import FOLDS
 from search.lock import locked
 from search.runs import SEARCH, Run
-from search.space import Shape, Space, check_space, load_space
+from search.space import Checked
+from trainers.config import TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder, publish
 from trainers.train import DEV_ROWS
@@ -31,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "dev_rows": DEV_ROWS,
     "study": None,
 }
-"""What a search is made of, beside its space. A resumed one takes them from its `search.json`."""
+"""What a run is made of, beside its space. A resumed one takes them from its `search.json`."""
 
 PACKAGES = ("torch", "ray", "optuna")
 FLOATS = 3
@@ -41,49 +43,79 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that may be searched."""
+    """A run that may be trained."""
 
     run: Run
-    space: Space
-    shape: Shape
+    checked: Checked
     notes: list[str]
     """Lines for the user: what was read."""
 
 
-def prepare_run(location: Folder, space_path: Path, asked: Mapping[str, Any], resume: bool, slots: int) -> Prepared:
-    """Check all that was asked, then write the run directory; an existing one is checked against what is asked.
+def settle(
+    location: Folder, asked: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS, *, resume: bool
+) -> dict[str, Any]:
+    """Return what a run is made of: what was asked for, or what it was made with, if it exists.
 
     Args:
-        asked: the keys of `DEFAULTS`; None for what was left open.
+        asked: the keys of `defaults`; None for what was left open.
+
+    Raises:
+        InputError: the run exists and is not to be resumed, or the other way round, or was made with something else.
+    """
+    if not _exists(location):
+        if resume:
+            raise InputError(
+                f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it."
+            )
+        return {name: value if asked[name] is None else asked[name] for name, value in defaults.items()}
+    run = Run(location)
+    if not resume:
+        raise InputError(
+            f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
+        )
+    _check_same(run, asked)
+    return {name: run.search[name] for name in defaults}
+
+
+def prepare_run(
+    location: Folder,
+    settings: Mapping[str, Any],
+    configs: Iterable[TrainConfig],
+    check: Callable[[Corpus], Checked],
+    slots: int,
+) -> Prepared:
+    """Check all that was settled, then write the run directory; one that exists must have the same space.
+
+    Args:
+        settings: what `settle` returned; all of it is written down.
+        configs: some that will be trained: the data need the text sets that they name.
+        check: the data -> what is to be trained on them, checked.
         slots: trials at once, for which there must be room on the disk.
 
     Raises:
         InputError: anything of it is wrong; unless the storage cannot be written, nothing has been written then.
     """
-    space = load_space(space_path)
     if _exists(location):
-        return _existing(Run(location), space, asked, resume)
-    if resume:
-        raise InputError(f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it.")
-    settings = {name: value if asked[name] is None else asked[name] for name, value in DEFAULTS.items()}
+        return _existing(Run(location), check)
     pretrained = read_public(settings["encoder"])
-    directory, notes = prepare(settings["data"], pretrained.tokenizer, rows=settings["rows"], seed=settings["seed"])
+    texts = frozenset(name for config in configs for name in config.texts)
+    directory, notes = _read(settings, pretrained, texts)
     corpus = Corpus.open(directory)
-    shape = check_space(space, corpus, settings["seed"])
-    _check_dev(corpus, shape, settings["dev_rows"])
+    checked = check(corpus)
+    _check_dev(corpus, checked.tasks, settings["dev_rows"])
     _check_disk(location, pretrained, slots)
-    search = settings | {
+    search = dict(settings) | {
         "name": location.name,
-        "space": str(space_path),
-        "space_source": space.source,
-        "tasks": list(shape.tasks),
-        "rounds": shape.rounds,
+        "space": str(checked.space.path),
+        "space_source": checked.space.source,
+        "tasks": list(checked.tasks),
+        "rounds": checked.shape.rounds if checked.shape else None,
         "fingerprint": corpus.fingerprint,
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _write(location, search, directory, pretrained)
-    return Prepared(Run(location), space, shape, notes)
+    return Prepared(Run(location), checked, notes)
 
 
 def _exists(location: Folder) -> bool:
@@ -112,56 +144,56 @@ def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: P
         ) from error
 
 
-def _existing(run: Run, space: Space, asked: Mapping[str, Any], resume: bool) -> Prepared:
-    """Check that a run is what is asked for."""
-    name = run.folder.name
-    if not resume:
+def _existing(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
+    """Check that a run trains what it did when it was begun."""
+    name, checked = run.folder.name, check(run.corpus())
+    if checked.space.source != run.search["space_source"]:
         raise InputError(
-            f"Run {name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
+            f"Run {name!r} was made with another space: {run.search['space']} has changed, or {checked.space.path} is "
+            "not it. Restore the file (its text is in search.json), or start a run under another --name."
         )
-    if space.source != run.search["space_source"]:
-        raise InputError(
-            f"Run {name!r} was made with another space: {run.search['space']} has changed, or {space.path} is not it. "
-            "Restore the file (its text is in search.json), or start a run under another --name."
-        )
-    for key, value in asked.items():
-        if value is not None and value != run.search[key]:
-            option = "--" + key.replace("_", "-")
-            raise InputError(
-                f"Run {name!r} was made with {option} {run.search[key]}, not {value}. "
-                f"Leave {option} out to resume, or start a run under another --name."
-            )
-    if asked["data"] is not None:
-        _check_same_data(run, load_encoder(run.local("encoder")))
     notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
     if run.search["versions"] != _versions():
         notes.append(f"It was begun with {run.search['versions']}, which are not those of now: bits may differ.")
-    return Prepared(run, space, check_space(space, run.corpus(), run.search["seed"]), notes)
+    return Prepared(run, checked, notes)
+
+
+def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
+    """Check that a run was made with what is asked for."""
+    for key, value in asked.items():
+        if value is not None and value != run.search[key]:
+            option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
+            raise InputError(
+                f"Run {run.folder.name!r} was made with {option} {run.search[key]}, not {value}. "
+                f"Leave {option} out to resume, or start a run under another --name."
+            )
+    if asked["data"] is not None:
+        directory, _ = _read(run.search, load_encoder(run.local("encoder")), run.corpus().texts)
+        if Corpus.open(directory).fingerprint != run.search["fingerprint"]:
+            raise InputError(
+                f"The data at {asked['data']} are not those that run {run.folder.name!r} was made with. "
+                "Restore them, or leave --data out to go on with the run's own copy."
+            )
+
+
+def _read(settings: Mapping[str, Any], pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:
+    """Read and tokenise the data, with some text sets; return where they are, and lines for the user."""
+    return prepare(settings["data"], pretrained.tokenizer, rows=settings["rows"], seed=settings["seed"], texts=texts)
 
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-def _check_dev(corpus: Corpus, shape: Shape, dev_rows: int) -> None:
+def _check_dev(corpus: Corpus, tasks: Iterable[str], dev_rows: int) -> None:
     """Refuse data of which no ensemble could be chosen."""
-    for task in shape.tasks:
-        rows = min(dev_rows, int(numpy.isfinite(corpus.splits[task]["dev"].labels).sum()))
+    for task in tasks:
+        rows = min(dev_rows, int(np.isfinite(corpus.splits[task]["dev"].labels).sum()))
         if rows < FOLDS:
             raise InputError(
                 f"Rounds would be scored on {rows} labelled dev rows of {task}; the ensemble needs {FOLDS}. "
                 "Add dev rows, or raise --dev-rows."
             )
-
-
-def _check_same_data(run: Run, pretrained: Pretrained) -> None:
-    search = run.search
-    directory, _ = prepare(search["data"], pretrained.tokenizer, rows=search["rows"], seed=search["seed"])
-    if Corpus.open(directory).fingerprint != search["fingerprint"]:
-        raise InputError(
-            f"The data at {search['data']} are not those that run {search['name']!r} was made with. "
-            "Restore them, or leave --data out to go on with the run's own copy."
-        )
 
 
 def _check_disk(location: Folder, pretrained: Pretrained, slots: int) -> None:

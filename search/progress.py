@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import rich.console
@@ -16,16 +16,24 @@ from search.runs import RUNNING, Trial
 class Progress(tune.Callback):
     """Show what runs, the best so far and the time left. Called in Tune's event loop: everything here is cheap."""
 
-    def __init__(self, trials: int, rounds: int, before: list[Trial], remaining: Callable[[], float | None]):
+    def __init__(
+        self,
+        trials: int,
+        rounds: int | None,
+        before: list[Trial],
+        remaining: Callable[[], float | None],
+        names: Mapping[int, str],
+    ):
         """Start from what earlier sessions did.
 
         Args:
             trials: trials of the search, those of earlier sessions included.
-            rounds: judged rounds of a trial.
+            rounds: judged rounds of a trial; None if trials differ in it.
             before: the trials of earlier sessions.
             remaining: () -> seconds until the time budget is used up, or None.
+            names: number -> what a trial is called, where it has a name.
         """
-        self.trials, self.rounds, self.remaining = trials, rounds, remaining
+        self.trials, self.rounds, self.remaining, self.names = trials, rounds, remaining, names
         self.best: dict[str, tuple[float, int]] = {}
         self.ended = {trial.number for trial in before if trial.state != RUNNING}
         self.rows: dict[int, dict[str, Any]] = {}
@@ -57,7 +65,7 @@ class Progress(tune.Callback):
         if not self.live:
             figures = " ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
-            self._say(f"trial {number} round {result['round']}: score {_figure(result['score'])} {figures}{best}")
+            self._say(f"{self._name(number)} round {result['round']}: score {_figure(result['score'])} {figures}{best}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that finished or was stopped."""
@@ -71,7 +79,7 @@ class Progress(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that lost its worker and will be tried again."""
-        self._say(f"trial {trial.config['number']} lost its worker; it goes on from its last finished round")
+        self._say(f"{self._name(trial.config['number'])} lost its worker; it goes on from its last finished round")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Leave the last table on the terminal."""
@@ -87,7 +95,10 @@ class Progress(tune.Callback):
         self.ended.add(number)
         row = self.rows.pop(number, None)
         after = f" after round {row['round']}, score {_figure(row['score'])}" if row else ""
-        self._say(f"trial {number} {how}{after} ({len(self.ended)} of {self.trials} ended)")
+        self._say(f"{self._name(number)} {how}{after} ({len(self.ended)} of {self.trials} ended)")
+
+    def _name(self, number: int) -> str:
+        return f"trial {number} ({self.names[number]})" if number in self.names else f"trial {number}"
 
     def _say(self, text: str) -> None:
         if self.live:
@@ -96,7 +107,8 @@ class Progress(tune.Callback):
             print(f"{self._clock()} {text}", flush=True)
 
     def _better(self, number: int, row: dict[str, Any]) -> None:
-        figures = row["metrics"] | ({} if row["score"] is None else {"score": row["score"]})
+        # Without common rounds the scores are means over different tasks.
+        figures = row["metrics"] | ({"score": row["score"]} if self.rounds and row["score"] is not None else {})
         for name, value in figures.items():
             if value > self.best.get(name, (float("-inf"), 0))[0]:
                 self.best[name] = value, number
@@ -105,7 +117,9 @@ class Progress(tune.Callback):
         return f"{time.monotonic() - self.started:6.0f}s"
 
     def _left(self) -> str:
-        """Estimate the time left from the pace so far, as if no more trials were stopped."""
+        """Estimate the time left from the pace so far, as if no more trials were stopped and all were as long."""
+        if not self.rounds:
+            return "time left: unknown, for trials differ"
         seconds = time.monotonic() - self.started
         open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(
             row["judged"] or 0 for row in self.rows.values()
@@ -118,12 +132,11 @@ class Progress(tune.Callback):
         best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
         title = f"{len(self.ended)} of {self.trials} trials ended; {self._left()}"
         tasks = sorted({name for row in self.rows.values() for name in row["metrics"]})
-        table = rich.table.Table("trial", "round", "score", *tasks, "loss", title=title)
+        table = rich.table.Table("", "round", "score", *tasks, "loss", title=title)
         for number, row in sorted(self.rows.items()):
             cells = [_figure(row["metrics"].get(task)) for task in tasks]
-            table.add_row(
-                str(number), f"{row['judged'] or 0}/{self.rounds}", _figure(row["score"]), *cells, _figure(row["loss"])
-            )
+            rounds = f"{row['judged'] or 0}/{self.rounds}" if self.rounds else str(row["round"])
+            table.add_row(self._name(number), rounds, _figure(row["score"]), *cells, _figure(row["loss"]))
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
 
 

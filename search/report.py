@@ -1,6 +1,8 @@
 """A run -> report.html: one file that needs no network, from the run's files alone."""
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +16,16 @@ import typer
 from markupsafe import Markup
 
 from search import figures
+from search.analysis_figures import trade_offs
 from search.ensemble import METRICS, SCORE
 from search.members import FOLDER, read_ensemble
 from search.predict import ALL_DEV
 from search.runs import Run, Trial, rebuild_study
+from search.sections import read_tokenizer, sections
+from search.tables import cost, pulls, variants
 from trainers.command import command
+from trainers.influence import remarks
+from trainers.tasks import Task
 
 FILE = "report.html"
 RANKED = 20
@@ -60,41 +67,63 @@ def render(run: Run) -> str:
     trials, folder = run.trials(), run.folder / FOLDER
     metrics = folder.read_json(METRICS) if folder.exists(METRICS) else None
     ensemble = read_ensemble(run) if metrics else None
-    ranked = sorted((trial for trial in trials if trial.judged), key=lambda trial: -best_row(trial)["score"])
+    judged = [(trial, trial.best_row) for trial in trials if trial.judged]
+    # In a run of recipes some score fewer tasks than others: their scores do not compare with the others'.
+    ranked = sorted(judged, key=lambda found: (-len(found[1]["metrics"]), -found[1]["score"]))
     study = figures.judged_study(rebuild_study(run))
     everywhere = folder.read_json(ALL_DEV) if folder.exists(ALL_DEV) else {}
-    return _template().render(
+    searched = {name: run.tasks[name] for name in run.search["tasks"]}
+    return _template(run.tasks).render(
         name=run.folder.name,
         search=run.search,
         plotly=Markup(plotly.offline.get_plotlyjs()),
-        facts=_facts(run.search, trials),
-        notes=_notes(run.search),
+        facts=_facts(run.search, searched, trials),
+        notes=notes(run.search),
         metrics=metrics,
         scored=[*metrics["rows"], SCORE] if metrics else [],
         members=ensemble.members if ensemble else {},
         rules=ensemble.rules if ensemble else {},
         everywhere=everywhere,
         home=run.folder.uri,
-        ranked=[(trial, best_row(trial)) for trial in ranked[:RANKED]],
+        ranked=ranked[:RANKED],
         judged=len(ranked),
         told=len(study.get_trials(deepcopy=False)),
         few=FEW,
-        parameters=sorted({name for trial in ranked for name in trial.params}),
+        parameters=sorted({name for trial, _ in ranked for name in trial.params}),
         failures=[trial for trial in trials if trial.state == "FAIL"],
-        curves=figures.learning_curves(trials, run.search["tasks"], ranked[0] if ranked else None),
-        comparison=figures.comparison(metrics, [*metrics["rows"], SCORE]) if metrics else None,
+        curves=figures.learning_curves(trials, searched, ranked[0][0] if ranked else None),
+        comparison=figures.comparison(metrics, [*metrics["rows"], SCORE], run.tasks) if metrics else None,
         importances=figures.importances(study),
         slices=figures.slices(study),
         parallel=figures.parallel(study),
+        **_analysis(run, ranked),
     )
 
 
-def best_row(trial: Trial) -> dict[str, Any]:
-    """Return the row of a trial's best judged round, the first of equals."""
-    return max((row for row in trial.rows if row["score"] is not None), key=lambda row: row["score"])
+def _analysis(run: Run, ranked: list[tuple[Trial, dict[str, Any]]]) -> dict[str, Any]:
+    """Return what `analysis.html` shows.
+
+    Args:
+        ranked: judged trials with the rows of their best rounds, the best trial first.
+    """
+    corpus, names = run.corpus(), run.search["tasks"]
+    train_rows = sum(corpus.train_sizes(names).values())
+    best = (ranked[0][0], ranked[0][1]["round"]) if ranked else None
+    measured = pulls(best[0].rows) if best else []
+    return {
+        "best": best,
+        "readable": read_tokenizer(run) is not None,
+        "sections": sections(run, corpus, [run.tasks[name] for name in names], best) if best else [],
+        "trade": trade_offs(ranked, names),
+        "train_rows": train_rows,
+        "costs": [cost(trial, row["score"], train_rows) for trial, row in ranked[:RANKED]],
+        "variants": variants([trial for trial, _ in ranked]),
+        "pulls": measured,
+        "remarks": remarks({pull.name: pull.median for pull in measured}),
+    }
 
 
-def _template() -> jinja2.Template:
+def _template(tasks: Mapping[str, Task]) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -102,11 +131,13 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "interval": _interval, "value": _value, "metric": figures.metric_name}
+    environment.filters |= {"figure": _figure, "interval": _interval, "value": _value}
+    environment.filters |= {"share": _share, "seconds": _seconds}
+    environment.filters["metric"] = lambda name: figures.metric_name(name, tasks)
     return environment.get_template(FILE)
 
 
-def _notes(search: dict[str, Any]) -> list[str]:
+def notes(search: dict[str, Any]) -> list[str]:
     """Return what a reader must know before he believes a figure."""
     notes = []
     if search["data"] == "sample":
@@ -118,7 +149,7 @@ def _notes(search: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _facts(search: dict[str, Any], trials: list[Trial]) -> dict[str, str]:
+def _facts(search: dict[str, Any], tasks: Mapping[str, Task], trials: list[Trial]) -> dict[str, str]:
     """Return what was searched, on what, and what it took."""
     states = Counter(trial.state.lower() for trial in trials)
     rows = [row for trial in trials for row in trial.rows]
@@ -127,9 +158,9 @@ def _facts(search: dict[str, Any], trials: list[Trial]) -> dict[str, str]:
     examples = sum(trial.rows[-1]["examples"] for trial in trials if trial.rows)
     nodes = sorted({row["node"] for row in rows})
     return {
-        "Space": f"{search['space']}, {search['rounds']} rounds a trial, seed {search['seed']}",
+        "Space": f"{search['space']}, {search['rounds'] or 'own numbers of'} rounds a trial, seed {search['seed']}",
         "Data": search["data"] + (f", {search['rows']:,} training rows a task" if search["rows"] else ""),
-        "Tasks": ", ".join(figures.metric_name(task) for task in search["tasks"]),
+        "Tasks": ", ".join(figures.metric_name(name, tasks) for name in tasks),
         "Encoder": search["encoder"],
         "Trials": f"{len(trials)}" + "".join(f", {count} {state}" for state, count in sorted(states.items())),
         "Compute": f"{len(rows)} rounds, {examples:,} training examples; {took}"
@@ -151,6 +182,14 @@ def _interval(bounds: list[float]) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 if __name__ == "__main__":

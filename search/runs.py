@@ -13,8 +13,9 @@ from optuna.trial import TrialState
 
 from model.errors import InputError
 from trainers.checkpoint import STATE
-from trainers.data import Corpus
+from trainers.data import Corpus, corpus_tasks
 from trainers.files import Folder, fetch
+from trainers.tasks import Task
 from trainers.trial import CHECKPOINTS, CONFIG, read_rows, round_name
 
 SEARCH = "search.json"
@@ -47,6 +48,11 @@ class Trial:
         """Count of judged rounds -> score: what the study and the trial scheduler know of the trial."""
         return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
 
+    @property
+    def best_row(self) -> dict[str, Any]:
+        """The row of its best judged round, the first of equals; there must be one."""
+        return max((row for row in self.rows if row["score"] is not None), key=lambda row: row["score"])
+
 
 class Run:
     """A run directory, read back: opening it reads one file, the rest on demand."""
@@ -74,6 +80,11 @@ class Run:
     def search(self) -> dict[str, Any]:
         """What was asked: `search.json`."""
         return self.folder.read_json(SEARCH)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks of the run's data, which may be more than it searched."""
+        return corpus_tasks(self.folder / "corpus")
 
     def trial_folder(self, number: int) -> Folder:
         """Return the folder of a trial; it may not exist yet."""

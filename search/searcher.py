@@ -51,12 +51,19 @@ class StudySearcher(Searcher):
     """Ask a study for configs, and tell it the truth about them. All that it knows can be rebuilt from the run."""
 
     def __init__(
-        self, study: optuna.Study, run: Run, space: Space, shape: Shape, *, trials: int, spent: Callable[[], bool]
+        self,
+        study: optuna.Study,
+        run: Run,
+        space: Space,
+        shape: Shape | None,
+        *,
+        trials: int,
+        spent: Callable[[], bool],
     ):
         """Take over a study whose trials are those of the run.
 
         Args:
-            shape: what every config's rounds must look like.
+            shape: what every config's rounds must look like; None if trials are not compared.
             trials: how many to start in all, those of earlier sessions included.
             spent: () -> bool, whether a budget is used up, so that no trial starts.
         """
@@ -155,10 +162,8 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         if folder.exists(TRIAL) and folder.exists(CONFIG):
             return folder.read(CONFIG).decode()
-        search = self.run.search
-        config = call(self.space, trial).replace(encoder=search["encoder"], seed=search["seed"])
-        shape = shape_of(config, self.corpus)
-        if not shape.matches(self.shape):
+        config = call(self.space, trial)
+        if self.shape and not (shape := shape_of(config, self.corpus)).matches(self.shape):
             raise InputError(
                 f"{self.space.path}: rounds of {shape}, which do not compare with the search's {self.shape}"
             )

@@ -110,7 +110,7 @@ def greedy(library: Library, draw: np.random.Generator, *, of_values: str) -> Se
 
     Source: report 000 (mean of values), report 002 (median).
     """
-    rule = of_values if library.kind == "regression" else "vote"
+    rule = _rule(library, of_values)
     ensemble: Combiner = COMBINERS[rule]()
     members, best = [], -np.inf
     for candidate in library.ranking:
@@ -120,6 +120,14 @@ def greedy(library: Library, draw: np.random.Generator, *, of_values: str) -> Se
             ensemble, best = larger, reached
             members.append(candidate)
     return Selection(_equal_weights(library, members), rule)
+
+
+def vote(library: Library, draw: np.random.Generator, *, of_values: str) -> Selection:
+    """Take all candidates, chosen by hand before: classes are voted on, values combine as `of_values` says.
+
+    Source: report 002 (five models; median of values), report 000 (mean).
+    """
+    return Selection(_equal_weights(library, library.ranking), _rule(library, of_values))
 
 
 def soft_vote(library: Library, draw: np.random.Generator) -> Selection:
@@ -141,6 +149,8 @@ STRATEGIES: dict[str, Strategy] = {
     "caruana": caruana,
     "greedy": partial(greedy, of_values="mean"),
     "greedy_median": partial(greedy, of_values="median"),
+    "vote": partial(vote, of_values="mean"),
+    "vote_median": partial(vote, of_values="median"),
     "soft_vote": soft_vote,
     "uniform": uniform,
     "single": single,
@@ -192,6 +202,10 @@ def _best_prefix(library: Library, drawn: np.ndarray) -> np.ndarray:
     means = (library.predictions[drawn].cumsum(axis=0, dtype=np.float64) / counts).astype(np.float32)
     best = np.lexsort((library.loss(means), -library.metric(means)))[0]
     return np.bincount(drawn[: best + 1], minlength=len(library)) / (best + 1)
+
+
+def _rule(library: Library, of_values: str) -> str:
+    return of_values if library.kind == "regression" else "vote"
 
 
 def _equal_weights(library: Library, members: np.ndarray | list[int]) -> np.ndarray:

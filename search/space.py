@@ -5,7 +5,7 @@ import importlib.util
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +13,10 @@ import optuna
 import pydantic
 
 from model.errors import InputError
-from trainers.config import TrainConfig, describe
+from trainers.config import TrainConfig
 from trainers.data import Corpus
-from trainers.plan import plan_rounds, plan_steps
+from trainers.parsing import describe
+from trainers.plan import plan
 
 Suggest = Callable[[optuna.trial.BaseTrial], TrainConfig]
 
@@ -25,12 +26,14 @@ TRIED = 20
 
 @dataclass(frozen=True)
 class Space:
-    """What a space file defines."""
+    """What may be trained, as a space file defines it."""
 
     path: Path
     source: str
     suggest: Suggest
     start: list[dict[str, Any]]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """Fields that have the same value in every config, whatever `suggest` says."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,17 @@ class Shape:
         """Whether rounds of the two compare: equal but for the last step of a round."""
         close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
         return set(self.tasks) == set(other.tasks) and self.rounds == other.rounds and close
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A space whose configs can be trained on a corpus."""
+
+    space: Space
+    tasks: tuple[str, ...]
+    """All that a config is scored on."""
+    shape: Shape | None
+    """What all configs share; None where trials are not compared with each other."""
 
 
 def load_space(path: Path) -> Space:
@@ -76,18 +90,11 @@ def load_space(path: Path) -> Space:
     return Space(path, path.read_text(), cast(Suggest, suggest), start)
 
 
-def check_space(space: Space, corpus: Corpus, seed: int, trials: int = TRIED) -> Shape:
+def tried_configs(space: Space, trials: int = TRIED) -> list[TrainConfig]:
     """Try a space at its START points and at random ones.
 
-    Args:
-        seed: of the configs, on which the batches depend.
-
-    Returns:
-        What all its configs share.
-
     Raises:
-        InputError: it raises, returns something else than a TrainConfig, a START point does not belong to it, a task is
-            not in the data, or two configs have rounds that cannot be compared.
+        InputError: it raises, returns something else than a TrainConfig, or a START point does not belong to it.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [_start_config(space, point) for point in space.start]
@@ -96,14 +103,23 @@ def check_space(space: Space, corpus: Corpus, seed: int, trials: int = TRIED) ->
             configs.append(call(space, study.ask()))
     if not configs:
         raise InputError(f"{space.path}: all of {trials} random points are infeasible. Widen the space.")
-    shapes = [shape_of(config.replace(seed=seed), corpus) for config in configs]
+    return configs
+
+
+def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> Checked:
+    """Check some configs of a space against the data: the rounds of all must compare.
+
+    Raises:
+        InputError: the data lack what a config needs, or two configs have rounds that cannot be compared.
+    """
+    shapes = [shape_of(config, corpus) for config in configs]
     for shape in shapes:
         if not shape.matches(shapes[0]):
             raise InputError(
                 f"{space.path}: trials would have rounds that cannot be compared: {shapes[0]} and {shape}. "
                 "Give every config the same tasks, rounds and examples (a stage's `passes` or `examples`)."
             )
-    return shapes[0]
+    return Checked(space, shapes[0].tasks, shapes[0])
 
 
 def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
@@ -116,7 +132,8 @@ def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     try:
         config = space.suggest(trial)
         if isinstance(config, TrainConfig):
-            config = TrainConfig.model_validate(dict(config))  # pydantic's own `model_copy` checks nothing
+            # Also without fixed fields: pydantic's own `model_copy` checks nothing.
+            config = TrainConfig.model_validate(dict(config) | space.fixed)
     except pydantic.ValidationError as error:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
@@ -132,14 +149,14 @@ def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
     """Return what the rounds of a config look like.
 
     Raises:
-        InputError: it trains a task that the corpus lacks, or no round in which every task has been trained.
+        InputError: it asks for what the data or the installation lack, or no round is judged.
     """
-    plan = plan_steps(config, corpus.train_sizes(config.tasks))
-    judged = [round for round in plan_rounds(config, plan) if round.judged]
+    steps, rounds = plan(config, corpus)
+    judged = [round for round in rounds if round.judged]
     if not judged:
         raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or cut fewer rounds.")
-    before = plan[judged[0].start - 1].examples if judged[0].start else 0
-    slack = max(sum(step.rows.values()) for step in plan)
+    before = steps[judged[0].start - 1].examples if judged[0].start else 0
+    slack = max(sum(step.rows.values()) for step in steps)
     return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
 
 

@@ -17,13 +17,14 @@ MAY_IMPORT = {
 }
 SPACES_ALSO = {"optuna", *sys.stdlib_module_names}
 WITH_RAY = {f"search.{name}" for name in ("cluster", "driver", "progress", "searcher", "trainable")}
-ABOVE = {"search.launch", "search.reproduce"}
+ABOVE = {"search.launch", "search.reproduce", "search.session"}
 DRIVE = WITH_RAY | ABOVE
 READ = {
     f"search.{name}"
     for name in (
-        *("candidates", "combiners", "dashboard", "ensemble", "estimates", "figures"),
-        *("members", "predict", "report", "running", "selection"),
+        *("analysis", "analysis_figures", "answers", "candidates", "combiners", "comparison", "dashboard", "ensemble"),
+        *("estimates", "examples", "figures", "members", "predict", "published", "report", "results", "running"),
+        *("sections", "selection", "tables"),
     )
 }
 PURE = {"search.selection"}  # the searcher may call the pure functions of the ensemble

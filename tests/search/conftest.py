@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from tests.search.example_run import example_corpus
+from tests.search.recipe_runs import SYSTEMS
+from trainers.recipes import RECIPES
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def systems(monkeypatch):
+    """Give small recipes of every kind their names."""
+    for name, system in SYSTEMS.items():
+        monkeypatch.setitem(RECIPES, name, lambda system=system: system)

@@ -21,7 +21,6 @@ from trainers.files import Folder, publish
 from trainers.predictions import write_predictions
 from trainers.sample import sample_corpus
 from trainers.scores import METRICS, predictions, score
-from trainers.tasks import TASKS
 from trainers.trial import ROUNDS, round_name, run_trial
 
 TASK_NAMES = ("sst", "qqp", "sts")
@@ -49,7 +48,7 @@ def tokenizer() -> str:
     """Return a tokenizer of whole words, as the text of a tokenizer.json."""
     texts = [
         text
-        for splits in sample_corpus().values()
+        for splits in sample_corpus().splits.values()
         for split in splits.values()
         for side in split.texts
         for text in side
@@ -73,6 +72,7 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
     """Write a run directory without trials."""
     folder = Folder.at(place)
     publish(corpus, folder / "corpus")
+    (folder / "encoder").write("tokenizer.json", tokenizer())
     search = {
         "name": place.name,
         "space": "spaces/example.py",
@@ -161,7 +161,7 @@ def candidate_file(run: Run, trial: int, number: int, task: str) -> tuple[Folder
 def outputs_of(corpus: Corpus, task: str, skill: float, draw: np.random.Generator) -> tuple[list[str], np.ndarray]:
     """Return ids of the dev rows and outputs [rows, width] that know the labels the better the larger `skill` is."""
     split = corpus.splits[task]["dev"]
-    labels, kind, width = split.labels, TASKS[task].kind, TASKS[task].outputs
+    labels, kind, width = split.labels, corpus.tasks[task].kind, corpus.tasks[task].outputs
     signal = np.eye(width)[labels.astype(int)] if kind == "classification" else labels[:, None] - labels.mean()
     return split.ids, (skill * signal + draw.normal(size=(len(labels), width))).astype(np.float32)
 
@@ -172,12 +172,19 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
     for task in trial.tasks:
         ids, outputs = outputs_of(corpus, task, trial.skill * number / trial.rounds, draw)
         write_predictions(folder / "predictions", f"{round_name(number)}-{task}.parquet", ids, outputs)
-        kind = TASKS[task].kind
+        kind = corpus.tasks[task].kind
         metrics[task] = float(METRICS[kind](predictions(kind, outputs), corpus.splits[task]["dev"].labels))
     (folder / "checkpoints" / round_name(number)).write(WEIGHTS, b"")
-    row = {"round": number, "judged": number, "last": number == 3, "finite": True, "score": float(score(metrics))}
+    row = {
+        "round": number,
+        "judged": number,
+        "last": number == 3,
+        "finite": True,
+        "score": float(score(metrics, corpus.tasks)),
+    }
     row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
     row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
     row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
-    folder.append_json(ROUNDS, row | {"threads": 1})
+    row |= {"threads": 1, "ratios": {"qqp.smoothness": 0.2, "sst.smoothness": 0.0001 * number}}
+    folder.append_json(ROUNDS, row)
     return row["score"]

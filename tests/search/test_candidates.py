@@ -4,9 +4,10 @@ import pytest
 from optuna.trial import TrialState
 
 from model.errors import InputError
-from search.candidates import collect
-from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run
+from search.candidates import collect, searched_tasks
+from tests.search.example_run import ExampleTrial, candidate_file, example_run
 from trainers.predictions import read_predictions, write_predictions
+from trainers.tasks import TASKS, Task
 from trainers.trial import round_name
 
 
@@ -15,8 +16,12 @@ def run(tmp_path, sample_corpus_directory):
     return example_run(tmp_path / "example", sample_corpus_directory)
 
 
+def only(*names: str) -> dict[str, Task]:
+    return {name: TASKS[name] for name in names}
+
+
 def test_candidates_are_all_kept_rounds_of_all_trials(run):
-    for task, found in collect([run], list(TASK_NAMES)).items():
+    for task, found in collect([run], searched_tasks([run])).items():
         kept = [(trial.number, number) for trial, number in run.kept()]
         assert [(name.trial, name.round) for name in found.names] == kept
         rows = {(trial.number, row["round"]): row["metrics"][task] for trial in run.trials() for row in trial.rows}
@@ -24,13 +29,13 @@ def test_candidates_are_all_kept_rounds_of_all_trials(run):
 
 
 def test_candidates_are_aligned_by_id(run):
-    expected = collect([run], ["sst"])["sst"].library
+    expected = collect([run], only("sst"))["sst"].library
     for number in (1, 3):
         place, name = candidate_file(run, 0, number, "sst")
         ids, outputs = read_predictions(place, name)
         order = np.random.default_rng(number).permutation(len(ids))
         write_predictions(place, name, [ids[row] for row in order], outputs[order])
-    library = collect([run], ["sst"])["sst"].library
+    library = collect([run], only("sst"))["sst"].library
     np.testing.assert_array_equal(library.metrics, expected.metrics)
     order = np.lexsort((*library.predictions[-1].T, library.labels))
     ordered = np.lexsort((*expected.predictions[-1].T, expected.labels))
@@ -43,7 +48,7 @@ def test_a_missing_id_is_an_error_that_names_it(run, trial):
     ids, outputs = read_predictions(place, name)
     write_predictions(place, name, ids[:7] + ids[8:], np.delete(outputs, 7, axis=0))
     with pytest.raises(InputError, match=f"trial {trial}, round 2.*{ids[7]}"):
-        collect([run], ["sts"])
+        collect([run], only("sts"))
 
 
 def test_candidates_that_are_not_finite_are_left_out_and_named(run):
@@ -52,7 +57,7 @@ def test_candidates_that_are_not_finite_are_left_out_and_named(run):
     outputs = outputs.copy()
     outputs[5] = np.nan
     write_predictions(place, name, ids, outputs)
-    found = collect([run], ["sst", "qqp"])
+    found = collect([run], only("sst", "qqp"))
     assert len(found["qqp"].notes) == 1
     assert "trial 0, round 3" in found["qqp"].notes[0]
     assert "qqp" in found["qqp"].notes[0]
@@ -62,19 +67,19 @@ def test_candidates_that_are_not_finite_are_left_out_and_named(run):
 
 def test_a_round_without_weights_is_no_candidate(run):
     (run.trial_folder(0) / "checkpoints").delete(round_name(3))
-    names = collect([run], ["sst"])["sst"].names
+    names = collect([run], only("sst"))["sst"].names
     assert (0, 3) not in [(name.trial, name.round) for name in names]
     assert len(names) == 6
 
 
 def test_a_run_given_twice_has_its_candidates_once(run):
-    assert len(collect([run, run], ["sst"])["sst"].names) == 7
+    assert len(collect([run, run], only("sst"))["sst"].names) == 7
 
 
 def test_without_candidates_there_is_nothing_to_choose_from(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "empty", sample_corpus_directory, [ExampleTrial(0, TrialState.FAIL, rounds=0)])
     with pytest.raises(InputError, match="nothing to choose from"):
-        collect([run], ["sst"])
+        collect([run], only("sst"))
 
 
 def test_labels_on_which_runs_disagree_are_an_error(run, tmp_path, sample_corpus_directory):
@@ -87,4 +92,4 @@ def test_labels_on_which_runs_disagree_are_an_error(run, tmp_path, sample_corpus
     with open(path, "wb") as file, pa.ipc.new_file(file, changed.schema) as writer:
         writer.write_batch(changed)
     with pytest.raises(InputError, match=f"{batch['id'][3]}.*another run"):
-        collect([run, other], ["sst"])
+        collect([run, other], only("sst"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -57,9 +57,9 @@ def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
 
 
 def test_a_restarted_search_judges_every_round_as_it_was_judged_the_first_time(run: Run):
-    scores, scheduler = numpy.random.default_rng(0).random((30, 2)), RoundHalving(run, ROUND_COUNT)
+    scores, scheduler = np.random.default_rng(0).random((30, 2)), RoundHalving(run, ROUND_COUNT)
     first: dict[tuple[int, int], str] = {}
-    for second, number in enumerate(numpy.random.default_rng(1).permutation(30).tolist()):
+    for second, number in enumerate(np.random.default_rng(1).permutation(30).tolist()):
         for place, judged in enumerate((1, 3)):
             if first.get((number, 1)) != STOP:
                 result = row(judged, float(scores[number, place]))

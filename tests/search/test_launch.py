@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from model.errors import InputError
-from search.launch import _seconds, app
-from search.prepare import DEFAULTS, prepare_run
+from search.launch import _seconds, app, prepare_search
+from search.prepare import DEFAULTS
 from tests.search.searching import SPACE, finish, start, wait_for
 from trainers.files import Folder
 
@@ -54,7 +54,7 @@ class Place:
     def prepared(self, **changed: object) -> Path:
         """Write a run that no driver has touched yet."""
         asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder)} | changed
-        prepare_run(Folder.at(self.storage) / NAME, self.space, asked, False, 1)
+        prepare_search(Folder.at(self.storage) / NAME, self.space, asked, False, 1)
         return self.storage / NAME
 
 

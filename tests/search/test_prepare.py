@@ -8,7 +8,8 @@ import torch
 
 from model.errors import InputError
 from model.weights import load_encoder, read_public
-from search.prepare import DEFAULTS, Prepared, prepare_run
+from search.launch import prepare_search
+from search.prepare import DEFAULTS, Prepared
 from search.runs import SEARCH
 from tests.conftest import ROWS
 from tests.search.searching import SPACE
@@ -29,7 +30,7 @@ def space(tmp_path: Path) -> Path:
 
 
 def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any) -> Prepared:
-    return prepare_run(Folder.at(space.parent / "run"), space, dict.fromkeys(DEFAULTS) | changed, resume, slots)
+    return prepare_search(Folder.at(space.parent / "run"), space, dict.fromkeys(DEFAULTS) | changed, resume, slots)
 
 
 def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_from_there(
@@ -48,7 +49,7 @@ def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_f
     assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
     assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
     again = prepare(space, resume=True)
-    assert (again.run.search, again.shape) == (search, first.shape)
+    assert (again.run.search, again.checked.shape) == (search, first.checked.shape)
 
 
 def test_a_directory_that_a_kill_left_unfinished_is_no_run_and_is_made_anew(space: Path, tiny_encoder: Path):

@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from search.runs import STUDY, Run, end_trial
 from search.searcher import StudySearcher
-from search.space import Shape, Space, check_space, load_space
+from search.space import Shape, Space, check_space, load_space, tried_configs
 from search.study import enqueue, opened_study
 from tests.search.example_run import write_search
 from trainers.checkpoint import BEST
@@ -74,7 +74,9 @@ def search(tmp_path: Path, sample_corpus_directory: Path) -> Search:
     (tmp_path / "space.py").write_text(SPACE)
     run = write_search(tmp_path / "run", sample_corpus_directory, tasks=("sst",), rounds=4)
     space = load_space(tmp_path / "space.py")
-    return Search(run, space, check_space(space, run.corpus(), 0))
+    checked = check_space(space, tried_configs(space), run.corpus())
+    assert checked.shape
+    return Search(run, checked.space, checked.shape)
 
 
 def params(suggested: dict[str, Any]) -> float:

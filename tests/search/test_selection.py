@@ -132,17 +132,19 @@ def test_greedy_keeps_a_candidate_that_changes_nothing():
     assert STRATEGIES["greedy"](found, generator()).weights.tolist() == pytest.approx([1 / 3] * 3)
 
 
-def test_greedy_votes_on_classes_and_combines_values_as_its_report_does():
+def test_classes_are_voted_on_and_values_combined_as_the_reports_do():
     rules = {name: [STRATEGIES[name](library(kind), generator()).rule for kind in KINDS] for name in STRATEGIES}
     assert rules["greedy"] == ["vote", "vote", "mean"]
-    assert rules["greedy_median"] == ["vote", "vote", "median"]
+    assert rules["greedy_median"] == rules["vote_median"] == ["vote", "vote", "median"]
+    assert rules["vote"] == ["vote", "vote", "mean"]
 
 
-def test_a_soft_vote_is_of_the_best_few_and_uniform_of_all():
+def test_a_soft_vote_is_of_the_best_few_and_a_vote_and_uniform_of_all():
     found = library("classification", candidates=12)
     soft, uniform = (STRATEGIES[name](found, generator()).weights for name in ("soft_vote", "uniform"))
     assert set(np.flatnonzero(soft)) == set(found.ranking[:START])
     np.testing.assert_allclose(uniform, 1 / 12)
+    np.testing.assert_allclose(STRATEGIES["vote"](found, generator()).weights, 1 / 12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,141 @@
+"""What the commands that train share: a run is prepared, locked and trained, on machines that were found for it."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import optuna
+
+from search.lock import locked
+from search.prepare import Prepared
+from search.runs import SEARCH, Run, write_table
+from search.study import enqueue, opened_study, url_of
+from trainers.command import command
+from trainers.files import Folder
+
+if TYPE_CHECKING:
+    from search.cluster import Slots
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What was asked for of machines."""
+
+    address: str | None
+    concurrency: int | None
+    cpus: float
+    gpus: float | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run that this process alone may train now, and what it is trained on."""
+
+    prepared: Prepared
+    study: optuna.Study
+    slots: "Slots"
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.prepared.run
+
+    def train(self, trials: int, *, seconds: float | None = None, names: Mapping[int, str] | None = None) -> None:
+        """Train until so many trials have ended, or the time is up; see `driver.search`."""
+        from search import driver  # here, because Ray reads its environment when it is imported
+
+        _introduce(self.prepared, self.slots)
+        driver.search(
+            self.run, self.study, self.prepared.checked, self.slots, trials=trials, seconds=seconds, names=names
+        )
+        write_table(self.run)
+
+
+@contextmanager
+def run_command(module: str, storage: str, name: str | None, stem: str) -> Iterator[Folder]:
+    """Run the body of a command that trains, see `command`; yield where its run lies.
+
+    Args:
+        name: the run's; by default `stem` and the time.
+    """
+    label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    def begun() -> bool:
+        return (Folder.at(storage) / label).exists(SEARCH)
+
+    with command(module, resumable=begun, extra=() if name else ("--name", label)):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        yield Folder.at(storage) / label
+
+
+@contextmanager
+def session(
+    machines: Machines, prepare: Callable[[int], Prepared], *, study: str | None = None, dashboard: bool = False
+) -> Iterator[Session]:
+    """Find machines, prepare a run for them, and hold it.
+
+    Args:
+        prepare: trials at once -> a run that may be trained.
+        study: the URL of an Optuna storage, if one was given.
+    """
+    with _prepared(machines, prepare, dashboard) as (prepared, slots, page):
+        run = prepared.run
+        with locked(run.folder), opened_study(run, url_of(run, study)) as opened, _dashboard(run, page):
+            enqueue(opened, prepared.checked.space.start)
+            yield Session(prepared, opened, slots)
+
+
+@contextmanager
+def _prepared(
+    machines: Machines, prepare: Callable[[int], Prepared], dashboard: bool
+) -> Iterator[tuple[Prepared, "Slots", str]]:
+    """Yield a prepared run, the slots for its trials, and where Ray's own page is, if it is wanted; Ray has started."""
+    if not machines.address:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
+    from search import cluster  # here, because Ray reads its environment when it is imported
+
+    wanted = (machines.concurrency, machines.cpus, machines.gpus)
+    if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
+        with cluster.started_ray(machines.address, dashboard) as page:
+            slots = cluster.choose_slots(cluster.nodes(), *wanted)
+            yield prepare(slots.count), slots, page if dashboard else ""
+    else:
+        slots = cluster.choose_slots(cluster.machine(), *wanted)
+        prepared = prepare(slots.count)
+        with cluster.started_ray(None, dashboard) as page:
+            yield prepared, slots, page if dashboard else ""
+
+
+@contextmanager
+def _dashboard(run: Run, page: str) -> Iterator[None]:
+    """Serve the study's live view from a process of its own while the run is trained, if there is a page of Ray's."""
+    if not page:
+        yield
+        return
+    print(f"Ray's own page: http://{page}", flush=True)
+    viewer = subprocess.Popen([sys.executable, "-m", "search.dashboard", str(run.folder)])
+    try:
+        yield
+    finally:
+        viewer.terminate()
+        viewer.wait()
+
+
+def _introduce(prepared: Prepared, slots: "Slots") -> None:
+    """Say what is trained on, and how to look at it."""
+    search = prepared.run.search
+    if search["data"] == "sample":
+        print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")
+    else:
+        print(f"Data: {search['data']}" + (f", {search['rows']} training rows a task." if search["rows"] else "."))
+    if search["encoder"].startswith("minilm"):
+        print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
+    print(*prepared.notes, sep="\n")
+    print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
+    print(f"Look at it with: python -m search.dashboard {shlex.quote(str(prepared.run.folder))}", flush=True)

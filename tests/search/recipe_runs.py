@@ -1,0 +1,60 @@
+"""Runs of recipes as files: trials that were never trained, but whose predictions see the labels through noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from search.runs import TRIAL, Run
+from tests.conftest import small_config, small_stage
+from tests.search.example_run import TASK_NAMES, ExampleTrial, write_search, write_trial
+from trainers.recipes import configs
+from trainers.systems import EnsembleOf, Group, Recipe
+from trainers.trial import ROUNDS
+
+SYSTEMS: dict[str, Recipe] = {
+    "joint": small_config(),
+    "other": small_config(dropout=0.2),
+    "alias": small_config(),
+    "group": Group({task: small_config(small_stage(tasks=(task,))) for task in TASK_NAMES}),
+    "best": EnsembleOf(("joint", "group"), "single"),
+    "voted": EnsembleOf(("joint", "group", "other"), "vote_median"),
+}
+"""Recipes that have their names while a test uses the fixture `systems`."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has ended."""
+
+    recipe: str
+    seed: int = 0
+    tasks: tuple[str, ...] = TASK_NAMES
+    reason: str = ""
+    """Why it failed, if it did."""
+    rounds: int = 3
+
+
+GROUP = tuple(Training(f"group/{task}", tasks=(task,)) for task in TASK_NAMES)
+
+
+def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Sequence[Training], **changed: Any) -> Run:
+    """Write a run of recipes."""
+    settings: dict[str, Any] = {"recipes": list(names), "seeds": 1, "set": [], "scale": 1.0, "rounds": None}
+    settings["trained_as"] = {part: part for name in names for part in configs(name)}
+    run = write_search(place, corpus, **(settings | changed))
+    for number, training in enumerate(trainings):
+        state = TrialState.FAIL if training.reason else TrialState.COMPLETE
+        write_trial(run, ExampleTrial(number, state, training.rounds, tasks=training.tasks, reason=training.reason))
+        folder = run.trial_folder(number)
+        params = {"recipe": training.recipe, "seed": training.seed}
+        folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": {}})
+    return run
+
+
+def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:
+    """Give a round of a trial other figures: of two rows of one round the later counts."""
+    row = run.trials()[number].rows[round - 1]
+    run.trial_folder(number).append_json(ROUNDS, row | {"score": score, "metrics": row["metrics"] | metrics})
