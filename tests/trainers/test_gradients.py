@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import small_config, small_stage
-from tests.trainers.passes import STILL, moved
+from tests.trainers.passes import STILL, WILD, moved
 from tests.trainers.training import TASKS, Trainer
 from trainers.config import Stage, TrainConfig
 from trainers.parts import Rows, split
@@ -146,6 +146,13 @@ def test_micro_batches_add_up_to_one_large_batch_ragged_or_not(trainer, name, ac
     large = gradients(training, rows)
     small = gradients(training, rows, small_stage(accumulate=accumulate))
     assert worst_difference(large, small) < 1e-6
+
+
+def test_micro_batches_drop_units_of_their_own(trainer):
+    training, passes = step_of(small_config(small_stage(accumulate=2), **WILD), trainer), []
+    training.model.register_forward_hook(lambda model, arguments, outputs: passes.append(outputs["sst"]))
+    gradients(training, {"sst": np.concatenate([first(4), first(4)])})
+    assert len(passes) == 2 and not torch.equal(*passes)
 
 
 @pytest.mark.parametrize("surgery", OURS)
