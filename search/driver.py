@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
 
 from search.cluster import Slots
-from search.halving import goes_on, rungs
+from search.halving import BRACKETS, Halving
 from search.progress import Progress
-from search.runs import Run
+from search.runs import Run, Trial
 from search.searcher import FAILURES, StudySearcher
-from search.space import Checked
+from search.space import Checked, Shape
 from search.trainable import SearchTrial
 
 
@@ -52,12 +52,12 @@ class Budget(Stopper):
 class RoundHalving(FIFOScheduler):
     """Successive halving on judged rounds. The rungs are read from the trials' rows, so they survive a restart."""
 
-    def __init__(self, run: Run, rounds: int):
-        """Fill the rungs from the run's trials, in the order in which their rounds ended."""
+    def __init__(self, trials: Iterable[Trial], halving: Halving):
+        """Fill the rungs from a run's trials, in the order in which their rounds ended."""
         super().__init__()
         self._metric = "score"
-        self.rungs: dict[int, dict[int, float]] = {rung: {} for rung in rungs(rounds)}
-        ended = [(row["ended"], trial.number, row) for trial in run.trials() for row in trial.rows]
+        self.halving = halving
+        ended = [(row["ended"], trial.number, row) for trial in trials for row in trial.rows]
         for _, number, row in sorted(ended, key=lambda entry: entry[0]):
             self._enter(number, row)
 
@@ -69,20 +69,17 @@ class RoundHalving(FIFOScheduler):
         """Stop a trial that is not ahead enough at a rung; a round told again is judged as it was the first time."""
         number = trial.config["number"]
         self._enter(number, result)
-        rung = self.rungs.get(result["judged"], {})
-        if number not in rung or result["last"]:
+        if result["last"] or result["score"] is None or self.halving.goes_on(number, result["judged"]):
             return TrialScheduler.CONTINUE
-        until = list(rung).index(number) + 1
-        seen = list(rung.values())[:until]
-        return TrialScheduler.CONTINUE if goes_on(seen, rung[number]) else TrialScheduler.STOP
+        return TrialScheduler.STOP
 
     def debug_string(self) -> str:
         """Say how full the rungs are."""
-        return f"rungs: { {rung: len(scores) for rung, scores in self.rungs.items()} }"
+        return f"rungs: { {rung: len(seen) for rung, seen in self.halving.rungs.items()} }"
 
     def _enter(self, number: int, row: dict[str, Any]) -> None:
-        if row["score"] is not None and row["judged"] in self.rungs:
-            self.rungs[row["judged"]].setdefault(number, row["score"])
+        if row["score"] is not None:
+            self.halving.enter(number, row["judged"], (row["score"],))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -167,7 +164,7 @@ def search(
                 _trainable(run, slots),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=RoundHalving(run, shape.rounds) if shape else FIFOScheduler(),
+                    scheduler=_trial_scheduler(run, shape),
                     num_samples=-1,  # the searcher says when it is enough
                     max_concurrent_trials=slots.count,
                     reuse_actors=True,
@@ -178,6 +175,14 @@ def search(
         searcher.close()
     finally:
         progress.close()
+
+
+def _trial_scheduler(run: Run, shape: Shape | None) -> TrialScheduler:
+    """Return who stops trials early."""
+    name = run.search["trial_scheduler"]
+    if shape is None or name == "none":
+        return FIFOScheduler()
+    return RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS[name]))
 
 
 def _trainable(run: Run, slots: Slots) -> Any:

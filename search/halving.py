@@ -1,34 +1,107 @@
 """Early stopping: who goes on at a rung. Pure; its only state is the trials' rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 ETA = 3
 
+Values = tuple[float, ...]
+"""What a round is worth, a value per objective; of each, more is better."""
 
-def rungs(rounds: int, eta: int = ETA) -> tuple[int, ...]:
-    """Return the judged rounds after which a trial may be stopped: 1, eta, eta ** 2 ... below the last.
+
+class Halving:
+    """What each rung holds, in the order of arrival, and who of it goes on.
 
     Source: Li et al. 2020 (A System for Massively Parallel Hyperparameter Tuning), ASHA with stopping.
     """
-    found, rung = [], 1
+
+    def __init__(self, rounds: int, bracket: Callable[[int, int], int]):
+        """Start with empty rungs.
+
+        Args:
+            rounds: of a trial that is never stopped.
+            bracket: a value of `BRACKETS`.
+        """
+        self.rounds, self.bracket = rounds, bracket
+        self.rungs: dict[tuple[int, int], dict[int, Values]] = {}
+
+    def enter(self, number: int, judged: int, values: Values) -> None:
+        """Note a round of a trial; one that is told again counts as it did the first time."""
+        bracket = self.bracket(number, self.rounds)
+        if judged in rungs(self.rounds, bracket):
+            self.rungs.setdefault((bracket, judged), {}).setdefault(number, values)
+
+    def goes_on(self, number: int, judged: int) -> bool:
+        """Tell whether a trial goes on after a round, by what its rung held when it arrived there."""
+        rung = self.rungs.get((self.bracket(number, self.rounds), judged), {})
+        if number not in rung:
+            return True
+        return goes_on(list(rung.values())[: list(rung).index(number) + 1])
+
+
+def rungs(rounds: int, bracket: int = 0, eta: int = ETA) -> tuple[int, ...]:
+    """Return the judged rounds after which a trial may be stopped: powers of eta below the last.
+
+    Args:
+        bracket: the lowest power; each bracket stops later than the one before.
+    """
+    found, rung = [], eta**bracket
     while rung < rounds:
         found.append(rung)
         rung *= eta
     return tuple(found)
 
 
-def goes_on(seen: Sequence[float], score: float, eta: int = ETA) -> bool:
-    """Tell whether a trial goes on past a rung.
+def goes_on(seen: Sequence[Values], eta: int = ETA) -> bool:
+    """Tell whether the trial that arrived last goes on past a rung.
 
-    While a rung holds fewer than eta scores every trial goes on; then those with fewer than len / eta, rounded up,
-    ahead of them.
+    While a rung holds fewer than eta trials every trial goes on; then those with fewer than len / eta, rounded up,
+    ahead of them. Ahead is who is dominated by fewer: with one objective, who has a higher value.
 
     Args:
-        seen: the scores that the rung holds, this one included.
-        score: the trial's score; higher is better.
+        seen: what the rung holds, the trial's own values last.
+
+    Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
     if len(seen) < eta:
         return True
-    ahead = sum(other > score for other in seen)
-    return ahead < math.ceil(len(seen) / eta)
+    ranks = dominated(np.array(seen))
+    return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / eta)
+
+
+def dominated(values: np.ndarray) -> np.ndarray:
+    """Count for each row of `values` [trials, objectives] the rows that are nowhere worse and somewhere better."""
+    better = np.zeros((len(values), len(values)), bool)
+    worse = better.copy()
+    for column in values.T:
+        better |= column[:, None] > column
+        worse |= column[:, None] < column
+    return (better & ~worse).sum(axis=0)
+
+
+def asha(number: int, rounds: int) -> int:
+    """Put every trial into the bracket that stops earliest."""
+    return 0
+
+
+def hyperband(number: int, rounds: int) -> int:
+    """Deal trials to all brackets, so that each trains about equally long.
+
+    Source: Li et al. 2018 (Hyperband), algorithm 1: bracket s starts ceil(count / (s + 1) * eta ** s) trials, which
+    may be stopped s times.
+    """
+    stops = len(rungs(rounds))
+    shares = [math.ceil((stops + 1) / (s + 1) * ETA**s) for s in range(stops, -1, -1)]
+    # In turn: the k-th trial of a bracket comes at the (k + 1/2) / share-th part of a deal.
+    deal = sorted((part, bracket) for bracket, share in enumerate(shares) for part in _middles(share))
+    return deal[number % len(deal)][1]
+
+
+def _middles(count: int) -> list[float]:
+    return [(place + 0.5) / count for place in range(count)]
+
+
+BRACKETS: dict[str, Callable[[int, int], int]] = {"asha": asha, "hyperband": hyperband}
+"""By name of the trial scheduler: (number of a trial, judged rounds of a trial) -> its bracket."""

@@ -1,7 +1,7 @@
 """The command line of a search: space and data -> trials -> ensemble -> report."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Annotated, Any
 import pandas
 import typer
 
-from model.errors import InputError
+from model.errors import InputError, unknown
 from search import ensemble, options, report
+from search.halving import BRACKETS
 from search.prepare import Prepared, prepare_run, settle
 from search.session import Machines, Session, run_command, session
 from search.space import check_space, load_space, tried_configs
 from search.study import checked_url
 from trainers.files import Folder
+
+TRIAL_SCHEDULERS = (*BRACKETS, "none")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -40,6 +43,9 @@ def main(
     study: Annotated[str | None, typer.Option(help="An Optuna storage URL; default a journal in the run.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the search and of every trial; default 0.")] = None,
     dev_rows: options.DevRows = None,
+    trial_scheduler: Annotated[
+        str | None, typer.Option(help=f"Who stops trials early: {', '.join(TRIAL_SCHEDULERS)}; default asha.")
+    ] = None,
     resume: options.Resume = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the live views beside the search.")] = False,
 ) -> None:
@@ -48,6 +54,7 @@ def main(
         seconds = _seconds(time_budget)
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
         asked["study"] = checked_url(study)
+        asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         prepare = partial(prepare_search, location, space, asked, resume)
         with session(machines, prepare, study=study, dashboard=dashboard) as opened:
@@ -77,6 +84,13 @@ def _conclude(session: Session) -> None:
     if not any_kept:
         print("No trial finished a round; the report says why.", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _known(what: str, name: str | None, known: Collection[str]) -> str | None:
+    """Return a name that is among the known ones, or None."""
+    if name is not None and name not in known:
+        raise unknown(what, name, known)
+    return name
 
 
 def _seconds(text: str | None) -> float | None:

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "dev_rows": DEV_ROWS,
     "study": None,
+    "trial_scheduler": "asha",
 }
 """What a run is made of, beside its space. A resumed one takes them from its `search.json`."""
 
@@ -57,7 +58,7 @@ def settle(
     """Return what a run is made of: what was asked for, or what it was made with, if it exists.
 
     Args:
-        asked: the keys of `defaults`; None for what was left open.
+        asked: keys of `defaults`; None, or no key, for what was left open.
 
     Raises:
         InputError: the run exists and is not to be resumed, or the other way round, or was made with something else.
@@ -67,7 +68,7 @@ def settle(
             raise InputError(
                 f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it."
             )
-        return {name: value if asked[name] is None else asked[name] for name, value in defaults.items()}
+        return {name: value if asked.get(name) is None else asked[name] for name, value in defaults.items()}
     run = Run(location)
     if not resume:
         raise InputError(

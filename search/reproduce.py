@@ -56,7 +56,7 @@ def main(
             _list(chosen(recipes or []))
         return
     with run_command("search.reproduce", storage, name, "reproduce") as location:
-        asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows, "study": None}
+        asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
         asked |= {"recipes": chosen(recipes or []) or None, "seeds": seeds, "set": values or None, "scale": scale}
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         with session(machines, partial(prepare_reproduction, location, asked, resume)) as opened:

@@ -74,7 +74,7 @@ def read_surface() -> pandas.DataFrame:
 
 def prepare(location: Folder, data: str, slots: int) -> Prepared:
     """Prepare the run that trains the grid, or find it."""
-    asked = {"data": data, "rows": ROWS, "encoder": ENCODER, "seed": 0, "dev_rows": DEV_ROWS, "study": None}
+    asked = {"data": data, "rows": ROWS, "encoder": ENCODER, "seed": 0, "dev_rows": DEV_ROWS}
     settings = settle(location, asked, resume=location.exists(SEARCH))
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
     # No common shape: nothing is stopped early.

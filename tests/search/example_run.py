@@ -83,6 +83,7 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
         "seed": 0,
         "dev_rows": 1200,
         "study": None,
+        "trial_scheduler": "asha",
         "tasks": list(tasks),
         "rounds": 3,
         "fingerprint": Corpus.open(corpus).fingerprint,

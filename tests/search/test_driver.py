@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from search.driver import Budget, RoundHalving
+from search.halving import BRACKETS, Halving
 from search.runs import Run, start_trial
 from tests.search.example_run import write_search
 from tests.search.searching import SPACE, command, rows, start, wait_for
@@ -45,6 +46,11 @@ def tell(scheduler: RoundHalving, number: int, result: dict[str, Any]) -> str:
     return scheduler.on_trial_result(None, trial, result)
 
 
+def halving(run: Run) -> RoundHalving:
+    """Start early stopping on what a run's trials have done."""
+    return RoundHalving(run.trials(), Halving(ROUND_COUNT, BRACKETS["asha"]))
+
+
 def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
     """Write a round to a trial's files."""
     folder = run.trial_folder(number)
@@ -57,7 +63,7 @@ def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
 
 
 def test_a_restarted_search_judges_every_round_as_it_was_judged_the_first_time(run: Run):
-    scores, scheduler = np.random.default_rng(0).random((30, 2)), RoundHalving(run, ROUND_COUNT)
+    scores, scheduler = np.random.default_rng(0).random((30, 2)), halving(run)
     first: dict[tuple[int, int], str] = {}
     for second, number in enumerate(np.random.default_rng(1).permutation(30).tolist()):
         for place, judged in enumerate((1, 3)):
@@ -66,20 +72,20 @@ def test_a_restarted_search_judges_every_round_as_it_was_judged_the_first_time(r
                 record(run, number, result, 2 * second + place)
                 first[number, judged] = tell(scheduler, number, result)
     assert set(first.values()) == {GO, STOP} and STOP in {first[key] for key in first if key[1] == 3}
-    for judge in (scheduler, RoundHalving(run, ROUND_COUNT)):
+    for judge in (scheduler, halving(run)):
         again = {(n, judged): tell(judge, n, row(judged, float(scores[n, judged // 2]))) for n, judged in first}
         assert again == first
 
 
 def test_rounds_without_a_score_between_rungs_or_at_the_end_stop_nobody(run: Run):
-    scheduler = RoundHalving(run, ROUND_COUNT)
+    scheduler = halving(run)
     for number in range(5):
         assert tell(scheduler, number, row(1, 0.9)) == GO
     assert tell(scheduler, 5, row(None, None)) == GO
     assert tell(scheduler, 6, row(1, None, finite=False)) == GO
     assert tell(scheduler, 7, row(2, 0.1)) == GO
     assert tell(scheduler, 8, row(1, 0.1, last=True)) == GO
-    assert {rung: len(scores) for rung, scores in scheduler.rungs.items()} == {1: 6, 3: 0}
+    assert {rung: len(seen) for rung, seen in scheduler.halving.rungs.items()} == {(0, 1): 6}
     assert tell(scheduler, 9, row(1, 0.1)) == STOP
 
 
