@@ -1,4 +1,4 @@
-"""Runs -> the candidates of each task: dev predictions of all kept rounds, aligned by id."""
+"""Runs -> the candidates of each task: dev predictions of rounds, aligned by id, and of many the best alone."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,25 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.errors import InputError
-from search.runs import Run, Trial
+from search.estimates import FOLDS, views
+from search.runs import Run
 from search.selection import Library
+from search.shortlist import shortlist, standing
+from trainers.files import Folder
 from trainers.predictions import read_predictions
-from trainers.scores import HasKind, predictions
+from trainers.scores import HasKind, predictions, score
 from trainers.tasks import Kind, Task
 from trainers.trial import PREDICTIONS, round_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Candidate:
-    """A round of a trial that may join an ensemble."""
+    """A round of a trial, or a run's soup, that may join an ensemble."""
 
     run: str
     """URI of its run."""
-    trial: int
+    trial: int | None
+    """None for the soup."""
     round: int
 
     def __str__(self) -> str:
         return f"{self.run}, trial {self.trial}, round {self.round}"
+
+
+Rounds = Mapping[Candidate, Folder]
+"""Rounds, each with the directory of its trial."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,19 @@ class Candidates:
     """The candidates of one task."""
 
     names: list[Candidate]
+    ids: list[str]
+    """[rows], of the library."""
     library: Library
+
+
+@dataclass(frozen=True)
+class Standings:
+    """How all candidates of one task stand in every view of its rows; their predictions are not kept."""
+
+    kind: Kind
+    names: list[Candidate]
+    figures: np.ndarray
+    """[candidates, views, 2], metrics and losses."""
     notes: list[str]
     """What was left out, in words."""
 
@@ -57,46 +77,98 @@ def searched_tasks(runs: list[Run]) -> dict[str, Task]:
     return {name: task for name, task in own.items() if any(name in run.search["tasks"] for run in runs)}
 
 
-def collect(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Candidates]:
-    """Read the candidates of each task from all runs.
+def kept_rounds(runs: list[Run]) -> Rounds:
+    """Return every finished round of the runs whose weights are on disk."""
+    return {
+        Candidate(run.folder.uri, trial.number, number): trial.folder for run in runs for trial, number in run.kept()
+    }
+
+
+def compare(
+    runs: list[Run], rounds: Rounds, tasks: Mapping[str, HasKind], seeds: Mapping[str, int]
+) -> dict[str, Standings]:
+    """Read the candidates of each task, one at a time, and tell how they stand.
+
+    Args:
+        seeds: task -> what deals its rows to folds.
 
     Raises:
-        InputError: a task has none, or they do not predict the same rows.
+        InputError: a task has none or too few rows, or they do not predict the same rows.
     """
-    kept = [(run, trial, number) for run in runs for trial, number in run.kept()]
-    return {name: gather(runs, kept, name, task.kind) for name, task in tasks.items()}
+    return {name: _standings(runs, rounds, name, task.kind, seeds[name]) for name, task in tasks.items()}
 
 
-def gather(runs: list[Run], rounds: list[tuple[Run, Trial, int]], task: str, kind: Kind) -> Candidates:
-    """Read the candidates of one task from some rounds of trials of the runs.
+def collect(runs: list[Run], rounds: Rounds, standings: Mapping[str, Standings]) -> dict[str, Candidates]:
+    """Read those candidates of each task again that any selection may take, alone or for all tasks together."""
+    together = _best_together(standings)
+    found = {}
+    for task, all_of_it in standings.items():
+        chosen = together | {all_of_it.names[number] for number in shortlist(all_of_it.figures)}
+        places = {name: folder for name, folder in rounds.items() if name in chosen}
+        found[task] = gather(runs, places, task, all_of_it.kind)
+    return found
+
+
+def gather(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates:
+    """Read all candidates of one task.
 
     Raises:
         InputError: there is none, or they do not predict the same rows.
     """
-    found = dict(_predictions(rounds, task))
-    finite = {name: rows for name, rows in found.items() if np.isfinite(rows[1]).all()}
-    if not finite:
-        places = " and ".join(str(run.folder) for run in runs)
-        raise InputError(
-            f"{places}: no finished round has both weights and finite predictions of task {task}, so there is nothing "
-            "to choose from. Let the search finish a round of it."
-        )
-    ids = list(dict.fromkeys(identifier for rows, _ in finite.values() for identifier in rows))
-    outputs = np.stack([_aligned(name, *rows, ids) for name, rows in finite.items()])
-    library = Library(kind, predictions(kind, outputs), _labels(runs, task, ids))
-    notes = [f"{name}: predictions of {task} are not finite; left out." for name in found if name not in finite]
-    return Candidates(list(finite), library, notes)
+    found = list(finite_outputs(rounds, task, []))
+    if not found:
+        raise _nothing(runs, task)
+    names, outputs = [name for name, _, _ in found], np.stack([values for _, _, values in found])
+    ids = found[0][1]
+    return Candidates(names, ids, Library(kind, predictions(kind, outputs), _labels(runs, task, ids)))
 
 
-def _predictions(
-    rounds: list[tuple[Run, Trial, int]], task: str
-) -> Iterator[tuple[Candidate, tuple[list[str], np.ndarray]]]:
-    """Yield ids and outputs [rows, width] of every round that predicted the task."""
-    for run, trial, number in rounds:
-        name = f"{round_name(number)}-{task}.parquet"
-        if (trial.folder / PREDICTIONS).exists(name):
-            candidate = Candidate(run.folder.uri, trial.number, number)
-            yield candidate, read_predictions(trial.folder / PREDICTIONS, name)
+def finite_outputs(rounds: Rounds, task: str, notes: list[str]) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
+    """Yield ids and outputs [rows, width] of the rounds that predicted the task, all with the rows of the first.
+
+    Args:
+        notes: is told which are left out.
+    """
+    first: tuple[Candidate, list[str]] | None = None
+    for name, ids, outputs in _predictions(rounds, task):
+        if not np.isfinite(outputs).all():
+            notes.append(f"{name}: predictions of {task} are not finite; left out.")
+            continue
+        first = first or (name, ids)
+        yield name, first[1], _aligned((name, ids), first, outputs)
+
+
+def _standings(runs: list[Run], rounds: Rounds, task: str, kind: Kind, seed: int) -> Standings:
+    names, figures, notes = [], [], []
+    labels, seen = np.empty(0), np.empty(0)
+    for name, ids, outputs in finite_outputs(rounds, task, notes):
+        if not names:
+            labels = _labels(runs, task, ids)
+            if len(labels) < FOLDS:
+                raise InputError(f"Task {task} has {len(labels)} labelled dev rows; add some: selection needs {FOLDS}.")
+            seen = views(labels, seed)
+        names.append(name)
+        figures.append(standing(kind, predictions(kind, outputs), labels, seen))
+    if not names:
+        raise _nothing(runs, task)
+    return Standings(kind, names, np.stack(figures), notes)
+
+
+def _best_together(standings: Mapping[str, Standings]) -> set[Candidate]:
+    """Return the candidates whose score over all tasks is the best in any view; none if none predicts them all."""
+    places = {task: {name: place for place, name in enumerate(found.names)} for task, found in standings.items()}
+    shared = [name for name in next(iter(places.values())) if all(name in place for place in places.values())]
+    if not shared:
+        return set()
+    metrics = {task: found.figures[[places[task][name] for name in shared], :, 0] for task, found in standings.items()}
+    return {shared[number] for number in score(metrics, standings).argmax(axis=0)}
+
+
+def _predictions(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
+    for candidate, folder in rounds.items():
+        name = f"{round_name(candidate.round)}-{task}.parquet"
+        if (folder / PREDICTIONS).exists(name):
+            yield candidate, *read_predictions(folder / PREDICTIONS, name)
 
 
 def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
@@ -114,15 +186,27 @@ def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
     return np.array([known[identifier] for identifier in ids], np.float32)
 
 
-def _aligned(name: Candidate, ids: list[str], outputs: np.ndarray, wanted: list[str]) -> np.ndarray:
+def _aligned(
+    found: tuple[Candidate, list[str]], wanted: tuple[Candidate, list[str]], outputs: np.ndarray
+) -> np.ndarray:
     """Return the outputs [rows, width] of the rows `wanted`, in their order."""
-    if ids == wanted:
+    if found[1] == wanted[1]:
         return outputs
-    place = {identifier: row for row, identifier in enumerate(ids)}
-    missing = [identifier for identifier in wanted if identifier not in place]
-    if missing:
-        raise InputError(
-            f"{name}: no prediction of dev row {missing[0]!r}, which other candidates predict ({len(missing)} rows are "
-            "missing). Choose members from runs on the same data."
-        )
-    return outputs[[place[identifier] for identifier in wanted]]
+    for (name, ids), (_, others) in ((found, wanted), (wanted, found)):
+        known = set(ids)
+        missing = [identifier for identifier in others if identifier not in known]
+        if missing:
+            raise InputError(
+                f"{name}: no prediction of dev row {missing[0]!r}, which other candidates predict ({len(missing)} rows "
+                "are missing). Choose members from runs on the same data."
+            )
+    place = {identifier: row for row, identifier in enumerate(found[1])}
+    return outputs[[place[identifier] for identifier in wanted[1]]]
+
+
+def _nothing(runs: list[Run], task: str) -> InputError:
+    places = " and ".join(str(run.folder) for run in runs)
+    return InputError(
+        f"{places}: no finished round has both weights and finite predictions of task {task}, so there is nothing "
+        "to choose from. Let the search finish a round of it."
+    )

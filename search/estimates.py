@@ -1,17 +1,20 @@
 """How good a selection is on rows it was not made on (cross-fitting), and how sure that is (bootstrap over rows)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from search.selection import Library, Strategy
+from search.shortlist import LIMIT, best
 from trainers.scores import METRICS, HasKind, score
 from trainers.seeds import numpy_generator
 from trainers.tasks import Kind
 
 FOLDS = 5
+VIEWS = 1 + FOLDS
+"""All rows, and the rows outside of each fold."""
 RESAMPLES = 1000
 COVERAGE = 0.95
 
@@ -40,6 +43,18 @@ class Figures:
             "cross_fitted": self.cross_fitted.value,
             "cross_fitted_interval": interval(self.cross_fitted.resampled),
         }
+
+
+@dataclass(frozen=True)
+class Held:
+    """A fold: rows that are held out, and the candidates from which, on all other rows, their ensemble is selected."""
+
+    rows: np.ndarray
+    """[all rows], whether a row is held out."""
+    predictions: np.ndarray
+    """[candidates, rows held out, width]"""
+    others: Library
+    """The same candidates on the other rows."""
 
 
 def figures_of(library: Library, dev: np.ndarray, cross_fitted: np.ndarray, seed: int) -> Figures:
@@ -72,13 +87,28 @@ def folds(labels: np.ndarray, seed: int) -> np.ndarray:
     return dealt
 
 
-def cross_fit(strategy: Strategy, library: Library, seed: int) -> np.ndarray:
+def views(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return which rows selections are made on, [views, rows]: all, then those outside of each fold."""
+    return folds(labels, seed) != np.arange(-1, FOLDS)[:, None]
+
+
+def deal(libraries: Sequence[Library], seed: int, limit: int = LIMIT) -> list[Held]:
+    """Hold each fold's rows out in turn, and cut its library to the candidates that are best on the other rows.
+
+    Args:
+        libraries: one for each fold. They differ only in candidates that were themselves made with a view to dev rows:
+            those of a fold have not seen it.
+    """
+    dealt = folds(libraries[0].labels, seed)
+    return [_held(library, dealt == fold, limit) for fold, library in enumerate(libraries)]
+
+
+def cross_fit(strategy: Strategy, dealt: Sequence[Held], seed: int) -> np.ndarray:
     """Predict every row by an ensemble that was selected without it; score the result [rows, width] once, whole."""
-    pooled = np.empty(library.predictions.shape[1:], np.float32)
-    dealt = folds(library.labels, seed)
-    for fold in range(FOLDS):
-        selection = strategy(library.rows(dealt != fold), numpy_generator(seed, "fold", fold))
-        pooled[dealt == fold] = selection.combine(library.predictions[:, dealt == fold])
+    pooled = np.empty((len(dealt[0].rows), dealt[0].predictions.shape[-1]), np.float32)
+    for fold, held in enumerate(dealt):
+        selection = strategy(held.others, numpy_generator(seed, "fold", fold))
+        pooled[held.rows] = selection.combine(held.predictions)
     return pooled
 
 
@@ -113,6 +143,12 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
     """Return the middle 95 % of metrics or scores [resamples]."""
     low, high = np.quantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(low), float(high)
+
+
+def _held(library: Library, rows: np.ndarray, limit: int) -> Held:
+    others = library.rows(~rows)
+    chosen = best(others, limit)
+    return Held(rows, library.predictions[chosen][:, rows], others.candidates(chosen))
 
 
 def _mean(figures: Mapping[str, Figure], tasks: Mapping[str, HasKind]) -> Figure:

@@ -1,24 +1,33 @@
-"""`ensemble/members.json`: which rounds of which trials form a run's ensemble, written and read back."""
+"""`ensemble/members.json`: the rounds, and the soup, that form a run's ensemble; written and read back."""
 
 from dataclasses import asdict, dataclass
 
 from model.errors import InputError
 from search.runs import Run
+from trainers.files import Folder
 
 FOLDER = "ensemble"
 FILE = "members.json"
+SOUP = "soup"
+"""The soup's folder in that of the ensemble."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A round of a trial that takes part in a task's ensemble."""
+    """A round of a trial, or a run's soup, that takes part in a task's ensemble."""
 
     run: str
     """Path or URI of its run."""
-    trial: int
+    trial: int | None
+    """None for the soup."""
     round: int
     weight: float
     """Above 0; the weights of a task's members sum to 1."""
+
+    @property
+    def name(self) -> str:
+        """What a reader knows it by, within its run."""
+        return SOUP if self.trial is None else f"{self.trial}.{self.round}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,11 @@ class Ensemble:
     """Task -> a name in COMBINERS."""
     members: dict[str, list[Member]]
     """Task -> its members, the weightiest first."""
+
+
+def home_of(run: Run, trial: int | None) -> Folder:
+    """Return the directory of a trial, or of the soup, which is laid out as a trial's."""
+    return run.folder / FOLDER / SOUP if trial is None else run.trial_folder(trial)
 
 
 def write_ensemble(run: Run, ensemble: Ensemble) -> None:

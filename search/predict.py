@@ -5,15 +5,18 @@ from itertools import starmap
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from model.multitask import Multitask
 from model.weights import load_encoder
 from search.combiners import combine
-from search.members import FOLDER, Ensemble, Member
+from search.members import FOLDER, Ensemble, Member, home_of
 from search.runs import Run
 from trainers.build import build
 from trainers.checkpoint import read_weights
 from trainers.config import TrainConfig
 from trainers.evaluate import evaluate
+from trainers.files import Folder
 from trainers.predictions import submission
 from trainers.scores import METRICS, plain_mean, predictions, score
 from trainers.trial import CHECKPOINTS, CONFIG, round_name
@@ -28,25 +31,29 @@ Outputs = dict[str, dict[str, np.ndarray]]
 """Task -> split -> outputs [rows, outputs], all rows of the split in the input's order."""
 
 
-def predict_member(location: str, number: int, round: int, tasks: list[str], device: str = "cpu") -> Outputs:
-    """Load the weights of one round of one trial and predict all dev and test rows of some tasks.
+def predict_member(location: str, trial: int | None, round: int, tasks: list[str], device: str = "cpu") -> Outputs:
+    """Load the weights of one round of one trial, or of the soup, and predict all dev and test rows of some tasks.
 
     Args:
         location: the run's path or URI.
     """
     run = Run.open(location)
-    trial = run.trial_folder(number)
-    config = TrainConfig.model_validate(trial.read_json(CONFIG))
-    corpus = run.corpus()
-    model = build(config, corpus.tasks, load_encoder(run.local("encoder")))
-    model.load_state_dict(read_weights(trial / CHECKPOINTS / round_name(round)))
-    model.to(device)
+    corpus, home = run.corpus(), home_of(run, trial)
+    model = load(run, home, read_weights(home / CHECKPOINTS / round_name(round)), device)
     outputs: Outputs = {task: {} for task in tasks}
     for split in SPLITS:
         rows = {task: np.arange(len(corpus.splits[task][split])) for task in tasks if split in corpus.splits[task]}
         for task, values in evaluate(model, corpus, split, rows).items():
             outputs[task][split] = values
     return outputs
+
+
+def load(run: Run, home: Folder, weights: dict[str, Tensor], device: str) -> Multitask:
+    """Build the model of a trial's config with the weights given."""
+    config = TrainConfig.model_validate(home.read_json(CONFIG))
+    model = build(config, run.tasks, load_encoder(run.local("encoder")))
+    model.load_state_dict(weights)
+    return model.to(device)
 
 
 def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[str, float]:
@@ -78,14 +85,14 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
     return metrics
 
 
-def _jobs(ensemble: Ensemble) -> dict[tuple[str, int, int], list[str]]:
+def _jobs(ensemble: Ensemble) -> dict[tuple[str, int | None, int], list[str]]:
     """List each model to load once, with all tasks that it predicts."""
-    jobs: dict[tuple[str, int, int], list[str]] = {}
+    jobs: dict[tuple[str, int | None, int], list[str]] = {}
     for task, members in ensemble.members.items():
         for member in members:
             jobs.setdefault(_key(member), []).append(task)
     return jobs
 
 
-def _key(member: Member) -> tuple[str, int, int]:
+def _key(member: Member) -> tuple[str, int | None, int]:
     return member.run, member.trial, member.round

@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from search import figures
 from search.analysis_figures import trade_offs
-from search.ensemble import METRICS, SCORE
+from search.choice import SCORE
+from search.ensemble import METRICS
 from search.members import FOLDER, read_ensemble
 from search.predict import ALL_DEV
 from search.runs import Run, Trial, rebuild_study

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from search.candidates import gather
+from search.candidates import Candidate, gather
 from search.runs import Run, Trial
 from search.selection import STRATEGIES
 from trainers.config import TrainConfig
@@ -93,7 +93,11 @@ def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Resu
 
 def _joined(run: Run, trials: Iterable[Trial], task: str, strategy: str, seed: int) -> float | None:
     """Return what an ensemble of trials reaches, each with its best round for the task; None without any."""
-    rounds = [(run, trial, _best_round(trial, task)) for trial in trials if task in trial.rows[-1]["metrics"]]
+    rounds = {
+        Candidate(run.folder.uri, trial.number, _best_round(trial, task)): trial.folder
+        for trial in trials
+        if task in trial.rows[-1]["metrics"]
+    }
     if not rounds:
         return None
     library = gather([run], rounds, task, run.tasks[task].kind).library

@@ -38,9 +38,13 @@ class Library:
         """Return the library on some of the rows: row numbers, or a mask [rows]."""
         return replace(self, predictions=self.predictions[:, chosen], labels=self.labels[chosen])
 
-    def candidates(self, chosen: list[int]) -> "Library":
+    def candidates(self, chosen: np.ndarray | list[int]) -> "Library":
         """Return the library of some of the candidates."""
         return replace(self, predictions=self.predictions[chosen])
+
+    def joined(self, predictions: np.ndarray) -> "Library":
+        """Return the library with more candidates, which predict [more, rows, width]."""
+        return replace(self, predictions=np.concatenate([self.predictions, predictions]))
 
     def metric(self, predictions: np.ndarray) -> np.ndarray:
         """Score predictions [..., rows, width]."""
@@ -48,7 +52,7 @@ class Library:
 
     def loss(self, predictions: np.ndarray) -> np.ndarray:
         """Return the mean loss of predictions [..., rows, width], which breaks ties of the metric."""
-        return LOSSES[self.kind](predictions, self.labels)
+        return LOSSES[self.kind](predictions, self.labels).mean(axis=-1)
 
     @cached_property
     def metrics(self) -> np.ndarray:
@@ -215,20 +219,20 @@ def _equal_weights(library: Library, members: np.ndarray | list[int]) -> np.ndar
 
 
 def cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean negative log of the labels' probabilities in [..., rows, classes]."""
+    """Return the negative log of each label's probability, [..., rows], in [..., rows, classes]."""
     own = predictions[..., np.arange(len(labels)), labels.astype(np.int64)]
-    return -np.log(np.maximum(own, TINY)).mean(axis=-1)
+    return -np.log(np.maximum(own, TINY))
 
 
 def binary_cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean negative log of the labels' probabilities, where [..., rows, 1] are those of yes."""
+    """Return the negative log of each label's probability, [..., rows], where [..., rows, 1] are those of yes."""
     own = np.where(labels == 1, predictions[..., 0], 1 - predictions[..., 0])
-    return -np.log(np.maximum(own, TINY)).mean(axis=-1)
+    return -np.log(np.maximum(own, TINY))
 
 
 def squared_error(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of values [..., rows, 1]."""
-    return np.square(predictions[..., 0] - labels).mean(axis=-1)
+    """Return the squared error [..., rows] of values [..., rows, 1]."""
+    return np.square(predictions[..., 0] - labels)
 
 
 LOSSES: dict[Kind, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

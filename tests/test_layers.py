@@ -22,12 +22,16 @@ DRIVE = WITH_RAY | ABOVE
 READ = {
     f"search.{name}"
     for name in (
-        *("analysis", "analysis_figures", "answers", "candidates", "combiners", "comparison", "dashboard", "ensemble"),
-        *("estimates", "examples", "figures", "members", "predict", "published", "report", "results", "running"),
-        *("sections", "selection", "tables"),
+        *("analysis", "analysis_figures", "answers", "candidates", "choice", "combiners", "comparison", "contribution"),
+        *("dashboard", "ensemble", "estimates", "examples", "figures", "members", "predict", "published", "report"),
+        *("results", "running", "sections", "selection", "shortlist", "soup", "tables"),
     )
 }
-PURE = {"search.selection"}  # the searcher may call the pure functions of the ensemble
+# The searcher may ask what a trial adds to the ensemble.
+PURE = {
+    f"search.{name}"
+    for name in ("candidates", "combiners", "contribution", "estimates", "running", "selection", "shortlist")
+}
 
 
 @dataclass(frozen=True)

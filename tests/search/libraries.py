@@ -1,9 +1,13 @@
 """Small libraries of candidates whose skill is known."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from search.candidates import Candidates, Standings, collect, compare, kept_rounds
+from search.runs import Run
 from search.selection import Library
-from trainers.scores import predictions
+from trainers.scores import HasKind, predictions
 from trainers.tasks import Kind
 
 
@@ -20,3 +24,13 @@ def library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float =
     noise = generator.normal(size=(1, rows, width)) + generator.normal(size=(candidates, rows, width))
     skills = skill * generator.uniform(0.5, 1, size=(candidates, 1, 1))
     return Library(kind, predictions(kind, (skills * signal + noise).astype(np.float32)), labels.astype(np.float32))
+
+
+def compared(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Standings]:
+    """Return how all kept rounds stand, their rows dealt by seed 0."""
+    return compare(runs, kept_rounds(runs), tasks, dict.fromkeys(tasks, 0))
+
+
+def collected(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Candidates]:
+    """Return those kept rounds that a selection may take."""
+    return collect(runs, kept_rounds(runs), compared(runs, tasks))

@@ -5,8 +5,9 @@ import pytest
 import typer.testing
 
 from model.errors import InputError
+from search.choice import choose
 from search.combiners import combine
-from search.ensemble import app, choose, write
+from search.ensemble import app, write
 from search.members import read_ensemble
 from search.runs import Run
 from search.selection import STRATEGIES

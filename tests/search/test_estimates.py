@@ -2,13 +2,27 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.estimates import FOLDS, bootstrap, cross_fit, cross_fit_single, figures_of, folds, interval, mean_figures
+from search.estimates import (
+    FOLDS,
+    bootstrap,
+    cross_fit,
+    cross_fit_single,
+    deal,
+    figures_of,
+    folds,
+    interval,
+    mean_figures,
+)
 from search.selection import STRATEGIES, Library
 from tests.search.libraries import library
 from trainers.scores import METRICS, score
 from trainers.tasks import TASKS
 
 KINDS = tuple(METRICS)
+
+
+def cross_fitted(strategy, found, seed):
+    return cross_fit(strategy, deal([found] * FOLDS, seed), seed)
 
 
 @pytest.mark.parametrize("rows", [5, 17, 200])
@@ -34,13 +48,13 @@ def test_every_fold_of_values_has_their_whole_range():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_row_has_no_part_in_the_choice_of_who_predicts_it(strategy, kind):
     found = library(kind, candidates=6, rows=60)
-    pooled = cross_fit(STRATEGIES[strategy], found, 0)
+    pooled = cross_fitted(STRATEGIES[strategy], found, 0)
     held = folds(found.labels, 0) == 2
     rows = np.flatnonzero(held)
     # Where equal labels trade their predictions within a fold, no other fold's selection sees a difference.
     worse = found.predictions.copy()
     worse[:, held] = found.predictions[:, rows[::-1]]
-    changed = cross_fit(STRATEGIES[strategy], Library(kind, worse, found.labels), 0)
+    changed = cross_fitted(STRATEGIES[strategy], Library(kind, worse, found.labels), 0)
     np.testing.assert_array_equal(changed[rows[::-1]], pooled[rows])
 
 
@@ -50,8 +64,8 @@ def test_of_guessing_candidates_dev_flatters_and_cross_fitting_does_not():
         found = library("binary", candidates=40, rows=600, skill=0, seed=seed)
         strategy = STRATEGIES["caruana"]
         dev.append(found.metric(strategy(found, np.random.default_rng(0)).combine(found.predictions)))
-        honest.append(found.metric(cross_fit(strategy, found, seed)))
-        single.append(found.metric(cross_fit(STRATEGIES["single"], found, seed)))
+        honest.append(found.metric(cross_fitted(strategy, found, seed)))
+        single.append(found.metric(cross_fitted(STRATEGIES["single"], found, seed)))
     # One standard error of the mean of ten is .0065.
     assert np.mean(dev) > 0.53
     assert np.mean(honest) == pytest.approx(0.5, abs=0.02)
@@ -62,7 +76,7 @@ def test_with_one_candidate_all_estimates_are_its_metric():
     for kind in KINDS:
         found = library(kind, candidates=1)
         for strategy in STRATEGIES.values():
-            assert found.metric(cross_fit(strategy, found, 0)) == pytest.approx(found.metrics[0], abs=1e-9)
+            assert found.metric(cross_fitted(strategy, found, 0)) == pytest.approx(found.metrics[0], abs=1e-9)
 
 
 def test_the_best_single_run_is_chosen_over_all_tasks_at_once():
@@ -83,7 +97,7 @@ def test_the_best_single_run_is_chosen_over_all_tasks_at_once():
 def test_over_one_task_the_best_single_run_is_the_best_candidate():
     found = library("regression", candidates=30, rows=60, skill=0.1)
     pooled = cross_fit_single({"sts": found}, {"sts": 7})["sts"]
-    np.testing.assert_array_equal(pooled, cross_fit(STRATEGIES["single"], found, 7))
+    np.testing.assert_array_equal(pooled, cross_fitted(STRATEGIES["single"], found, 7))
     assert found.metric(pooled) < found.metrics.max()
 
 

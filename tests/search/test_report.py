@@ -9,7 +9,7 @@ import tokenizers
 import typer.testing
 from optuna.trial import TrialState
 
-from search.ensemble import choose
+from search.choice import choose
 from search.ensemble import write as write_ensemble
 from search.figures import judged_study
 from search.report import CONTAMINATED, GENERATED, LEAKS, app, render, write

@@ -14,7 +14,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.ensemble import FOLDER
+from search.members import FOLDER
 from search.runs import Run
 from tests.search.searching import SPACE, command, finish, rows, start, wait_for
 from trainers.files import Folder

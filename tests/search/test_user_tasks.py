@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from search.candidates import collect, searched_tasks
-from search.ensemble import Chosen, choose, write
+from search.candidates import searched_tasks
+from search.choice import Chosen, choose
+from search.ensemble import write
 from search.predict import predict_members
 from search.report import render
 from search.runs import Run
 from tests.search.example_run import ExampleTrial, candidate_file, example_run, tokenizer
+from tests.search.libraries import collected
 from tests.trainers.user_data import USER_TASKS, declarations, labels_of, write_user_data
 from trainers.data import prepare
 from trainers.declared import TAKEN
@@ -41,7 +43,7 @@ def chosen(run) -> Chosen:
 
 def test_candidates_are_scored_by_the_kind_that_the_data_declare(run):
     assert list(searched_tasks([run])) == list(run.tasks) == list(NAMES)
-    for name, found in collect([run], searched_tasks([run])).items():
+    for name, found in collected([run], searched_tasks([run])).items():
         assert found.library.kind == USER_TASKS[name][0]
         np.testing.assert_allclose(found.library.metrics, [row["metrics"][name] for row in run.trials()[0].rows])
 
