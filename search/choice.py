@@ -33,7 +33,9 @@ from trainers.seeds import numpy_generator, seed_of
 SCORE = "score"
 """Stands among the tasks for their mean."""
 DEFAULT = "greedy"
-"""Measured on 12 trials of real data: ahead of Caruana's when cross-fitted, with 3 models to load instead of 13."""
+"""The reports' rule: on 12 trials and 1,200 rows ahead of Caruana's when cross-fitted, with 3 models to load instead of
+13. Among the rounds of 72 trials on 200 rows, Caruana's is ahead by .006 on rows that neither saw, with 19 models for 9.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def choose(
     runs: list[Run], strategy: str = DEFAULT, seed: int = 0, *, soup: str = "none", each: Each = starmap
 ) -> Chosen:
     """Choose members for every task of the runs.
+
+    All that is chosen here is cross-fitted, the soup too. Which rounds a search kept weights of is not: it kept the
+    best by all rows.
 
     Args:
         soup: how rounds of the first run are averaged into one more candidate, a name in SOUPS.

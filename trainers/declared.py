@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 TAKEN = {
     *("trial", "round", "state", "score", "loss", "examples", "tokens", "steps"),
     *("train_seconds", "eval_seconds", "save_seconds", "ended", "node", "error"),
-    *("strategy", "seed", "rows", "candidates", "strategies"),
+    *("strategy", "seed", "soup", "rows", "candidates", "strategies"),
 }
 """What stands beside the tasks' names in the tables and records of a run."""
 

@@ -24,6 +24,14 @@ def test_a_standing_is_metric_and_loss_on_all_rows_and_outside_of_each_fold(kind
     np.testing.assert_allclose(standings(found, 3), expected, atol=1e-6)
 
 
+def test_values_that_are_constant_or_almost_stand_at_nothing():
+    labels = np.random.default_rng(0).uniform(0, 5, 40).astype(np.float32)
+    seen = views(labels, 0)
+    assert standing("regression", np.full((40, 1), 0.7, np.float32), labels, seen)[:, 0].tolist() == [0] * len(seen)
+    alone = np.where(seen[1][:, None], 1000.7, 3).astype(np.float32)  # constant outside of the first fold
+    assert standing("regression", alone, labels, seen)[1, 0] == 0
+
+
 def test_equal_accuracies_on_different_rows_stand_equal():
     found = library("binary", candidates=300, rows=33, skill=0)
     whole = standings(found, 0)[:, 0, 0]

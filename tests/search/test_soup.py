@@ -11,6 +11,7 @@ from search.ensemble import app
 from search.estimates import FOLDS, views
 from search.members import read_ensemble
 from search.predict import predict_member
+from search.runs import Run
 from search.soup import INGREDIENTS, SOUPS, Averages, architecture, cook, mean_weights
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run, trained_run
 from tests.search.libraries import collected, compared
@@ -29,7 +30,8 @@ def run(tmp_path, sample_corpus_directory):
     return example_run(tmp_path / "example", sample_corpus_directory, TRIALS)
 
 
-def outputs_of(run, trial, number, task):
+def outputs_of(run: Run, trial: int | None, number: int, task: str) -> np.ndarray:
+    assert trial is not None
     return read_predictions(*candidate_file(run, trial, number, task))[1]
 
 
@@ -38,7 +40,10 @@ def linear(run):
 
     def each(function, jobs):
         for _, rounds, ids in jobs:
-            yield {task: np.mean([outputs_of(run, *found, task) for found in rounds], axis=0) for task in ids}
+            yield {
+                task: np.mean([outputs_of(run, trial, number, task) for trial, number in rounds], axis=0)
+                for task in ids
+            }
 
     return each
 
@@ -49,6 +54,10 @@ def soups_of(run, recipe):
     seen = {task: views(found.library.labels, 0) for task, found in candidates.items()}
     averages = Averages(run, candidates, seen, linear(run))
     return cook(recipe, run, compared([run], tasks), averages)
+
+
+def ingredients(soups):
+    return [soup.ingredients for soup in soups]
 
 
 def worth(run, outputs, rows):
@@ -71,12 +80,8 @@ def seen_rows(run):
 def test_a_greedy_soup_is_never_below_its_best_ingredient_on_what_it_was_chosen_on(run):
     for soup, rows in zip(soups_of(run, "greedy"), seen_rows(run), strict=True):
         alone = [
-            worth(
-                run,
-                {task: read_predictions(*candidate_file(run, name.trial, name.round, task))[1] for task in rows},
-                rows,
-            )
-            for name in kept_rounds([run])
+            worth(run, {task: outputs_of(run, found.trial, found.round, task) for task in rows}, rows)
+            for found in kept_rounds([run])
         ]
         assert soup is not None
         assert worth(run, soup.outputs, rows) >= max(alone) - 1e-9
@@ -93,14 +98,14 @@ def test_a_fold_has_no_part_in_the_soup_that_predicts_it(run, recipe):
                 ids, outputs = read_predictions(place, name)
                 write_predictions(place, name, ids, np.where(rows[:, None], outputs, -outputs))
     after = soups_of(run, recipe)
-    assert after[1 + fold].ingredients == before[1 + fold].ingredients
-    assert [soup.ingredients for soup in after] != [soup.ingredients for soup in before]
+    assert ingredients(after)[1 + fold] == ingredients(before)[1 + fold]
+    assert ingredients(after) != ingredients(before)
 
 
 def test_a_uniform_soup_is_of_the_best_rounds_of_the_best_trials(run):
     best = sorted(run.trials(), key=lambda trial: trial.best_row["score"])[-INGREDIENTS:]
     expected = {Candidate(run.folder.uri, trial.number, trial.best_row["round"]) for trial in best}
-    assert soups_of(run, "uniform")[0].ingredients == expected
+    assert ingredients(soups_of(run, "uniform"))[0] == expected
 
 
 def test_rounds_of_one_trial_are_no_soup(tmp_path, sample_corpus_directory):
