@@ -187,7 +187,7 @@ def _trial_scheduler(run: Run, shape: Shape | None) -> TrialScheduler:
 
 def _trainable(run: Run, slots: Slots) -> Any:
     """Return what trains a trial in a worker."""
-    shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device}
+    shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device, "memory": slots.memory}
     trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search["dev_rows"])
     return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
 
