@@ -29,10 +29,15 @@ import ray
 import torch
 import yaml
 
-from model.errors import InputError
+from model.errors import InputError, first_line
 from trainers.command import catch_signals
+from trainers.devices import keep_to_share
 
 KNOCK_SECONDS = 5
+EVEN = 0.95
+"""0.33 three times is a whole GPU, 0.3 is not."""
+ROUNDING = 1e-9
+"""1/(1/49) may be less than 49."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ class Slots:
         """Threads of a trial: the CPUs that it was given, at least one."""
         return max(1, int(self.cpus))
 
+    @property
+    def memory(self) -> float | None:
+        """The share of a GPU's memory that is a trial's; None for all of it, or without a GPU."""
+        return self.gpus if 0 < self.gpus < 1 else None
+
 
 @contextmanager
 def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
@@ -62,7 +72,7 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         Where Ray's own page is, "host:port", or "" if there is none.
 
     Raises:
-        InputError: no cluster answers at the address.
+        InputError: no cluster answers at the address, or Ray does not start here.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     # A short path: those of the sockets below it may not be longer than 107 bytes.
@@ -70,14 +80,23 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
     try:
         if scratch:
             page = {"include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
-            context = _init(address="local", _temp_dir=scratch, **page)
+            try:
+                context = _init(address="local", _temp_dir=scratch, **page)
+            except Exception as error:  # Ray's own: a start that takes over half a minute is a bare Exception
+                raise InputError(
+                    f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
+                    "or pass --address of a cluster that runs."
+                ) from error
         else:
             package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s; Ray makes twenty
             try:
                 _knock(str(address))
                 context = _init(address=address, runtime_env=package)
-            except (OSError, ValueError) as error:
-                raise InputError(f"--address {address}: {error}. Give auto, or HOST:PORT of a running head.") from error
+            except Exception as error:  # whatever Ray meets there: a port of something else, another version
+                raise InputError(
+                    f"--address {address}: {first_line(error)}. Give auto, or HOST:PORT of a running head."
+                ) from error
         catch_signals()  # Ray has put handlers of its own in place
         yield context.dashboard_url or ""
     finally:
@@ -92,6 +111,7 @@ def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, .
     def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         def limited(*given: Any) -> Any:
             torch.set_num_threads(slots.threads)
+            keep_to_share(slots.memory)
             return function(*given, device=slots.device)
 
         remote = ray.remote(limited).options(num_cpus=slots.cpus, num_gpus=slots.gpus)
@@ -124,12 +144,12 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
     Args:
         nodes: resources of each, "CPU" and "GPU".
         concurrency: trials at once; None for as many as fit.
-        cpus, gpus: of a trial; None GPUs for one if a node has any.
+        cpus, gpus: of a trial; None GPUs for one if a node has any, below one a k-th, which may be rounded down.
 
     Raises:
-        InputError: a trial fits on no node, or not as many as asked for.
+        InputError: a trial fits on no node, or not as many as asked for, or GPUs cannot be parted like that.
     """
-    gpus = gpus if gpus is not None else float(any(node.get("GPU", 0) for node in nodes))
+    gpus = _even(gpus) if gpus is not None else float(any(node.get("GPU", 0) for node in nodes))
     room = sum(_room(node, cpus, gpus) for node in nodes)
     if not room:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
@@ -144,6 +164,24 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
             "Lower it, or --cpus-per-trial or --gpus-per-trial."
         )
     return Slots(concurrency or room, cpus, gpus)
+
+
+def _even(gpus: float) -> float:
+    """Check that a trial has whole GPUs or a k-th of one; return it unrounded."""
+    if gpus >= 1 and gpus % 1:
+        raise InputError(
+            f"--gpus-per-trial {gpus:g}: trials have whole GPUs, or share one. "
+            f"Pass {int(gpus)} or {int(gpus) + 1}, or a share such as 0.5, 0.33 or 0.25."
+        )
+    if gpus >= 1 or not gpus:
+        return gpus
+    neighbours = math.floor(1 / gpus + ROUNDING)
+    if neighbours * gpus < EVEN:
+        raise InputError(
+            f"--gpus-per-trial {gpus:g}: as many trials as fit would leave a part of the GPU to nobody. "
+            f"Pass {1 / neighbours:.2g}, or {1 / (neighbours + 1):.2g} for one more."
+        )
+    return 1 / neighbours
 
 
 def _knock(address: str) -> None:
@@ -163,5 +201,5 @@ def _init(**settings: Any) -> Any:
 def _room(node: dict[str, float], cpus: float, gpus: float) -> int:
     fits = [math.floor(node.get("CPU", 0) / cpus)]
     if gpus:
-        fits.append(math.floor(node.get("GPU", 0) / gpus))
+        fits.append(math.floor(node.get("GPU", 0) / gpus + ROUNDING))
     return min(fits)

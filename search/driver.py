@@ -2,7 +2,6 @@
 
 import signal
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import optuna
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.stopper import Stopper
 
+from search.budgets import Budget, Limits
 from search.cluster import Slots
 from search.halving import BRACKETS, Halving
 from search.progress import Progress
@@ -19,34 +18,6 @@ from search.runs import Run, Trial
 from search.searcher import FAILURES, StudySearcher
 from search.space import Checked, Shape
 from search.trainable import SearchTrial
-
-
-class Budget(Stopper):
-    """The time a session may take. `stop_all` stays False: it would skip every trial's ending."""
-
-    def __init__(self, seconds: float | None):
-        """Take a limit in seconds, None for none; the clock stands until `start`."""
-        self.seconds, self.started = seconds, 0.0
-
-    def start(self) -> None:
-        """Start the clock: Ray's own start does not count."""
-        self.started = time.monotonic()
-
-    def remaining(self) -> float | None:
-        """Return the seconds left, or None without a budget."""
-        return None if self.seconds is None else self.started + self.seconds - time.monotonic()
-
-    def spent(self) -> bool:
-        """Whether no trial may start and no round follow."""
-        return self.seconds is not None and time.monotonic() >= self.started + self.seconds
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether a trial ends with this round."""
-        return self.spent() and not result["last"]
-
-    def stop_all(self) -> bool:
-        """Never: see the class."""
-        return False
 
 
 class RoundHalving(FIFOScheduler):
@@ -102,6 +73,22 @@ class Forgive(tune.Callback):
             trial.run_metadata.num_failures = 0
 
 
+class Endings(tune.Callback):
+    """Tell the budget of trials that have ended."""
+
+    def __init__(self, budget: Budget):
+        """Take what counts them."""
+        self.budget = budget
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count a trial that finished or was stopped."""
+        self.budget.end(trial.config["number"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count a trial that was given up."""
+        self.budget.end(trial.config["number"])
+
+
 class Interruption(tune.Callback):
     """Leave Tune between two of its steps, of which it makes about ten a second.
 
@@ -142,20 +129,24 @@ def search(
     slots: Slots,
     *,
     trials: int,
-    seconds: float | None = None,
+    limits: Limits = Limits(),
     names: Mapping[int, str] | None = None,
-) -> None:
-    """Train until the trials are used up or the budget is; Ray must have been started.
+) -> str | None:
+    """Train until the trials are used up or another budget is; Ray must have been started.
 
     Args:
         checked: what is trained; trials without a common shape run to their ends.
         names: number -> what a trial is called while it runs, where its number says too little.
 
+    Returns:
+        Which budget has ended it; None if all trials were trained.
+
     Raises:
         KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
     """
-    budget, shape, interruption = Budget(seconds), checked.shape, Interruption()
-    progress = Progress(trials, shape and shape.rounds, run.trials(), budget.remaining, names or {})
+    before, shape, interruption = run.trials(), checked.shape, Interruption()
+    budget = Budget(limits, before, slots.gpus)
+    progress = Progress(trials, shape and shape.rounds, before, budget.remaining, names or {})
     searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent)
     budget.start()
     try:
@@ -169,12 +160,13 @@ def search(
                     max_concurrent_trials=slots.count,
                     reuse_actors=True,
                 ),
-                run_config=_run_config(scratch, budget, [interruption, Forgive(), progress]),
+                run_config=_run_config(scratch, budget, [interruption, Forgive(), Endings(budget), progress]),
             ).fit()
         interruption.leave()
         searcher.close()
     finally:
         progress.close()
+    return budget.over
 
 
 def _trial_scheduler(run: Run, shape: Shape | None) -> TrialScheduler:
@@ -187,7 +179,7 @@ def _trial_scheduler(run: Run, shape: Shape | None) -> TrialScheduler:
 
 def _trainable(run: Run, slots: Slots) -> Any:
     """Return what trains a trial in a worker."""
-    shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device}
+    shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device, "memory": slots.memory}
     trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search["dev_rows"])
     return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
 
@@ -198,7 +190,7 @@ def _run_config(scratch: str, budget: Budget, callbacks: list[tune.Callback]) ->
         name="tune",
         storage_path=scratch,
         verbose=0,
-        stop=budget,
+        stop=budget.cuts,  # at a round's end: a Stopper that stops all would skip every trial's ending
         callbacks=callbacks,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         failure_config=tune.FailureConfig(max_failures=FAILURES - 1),

@@ -1,7 +1,7 @@
 """The command line of a search: space and data -> trials -> ensemble -> report."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,13 @@ import typer
 
 from model.errors import InputError, unknown
 from search import ensemble, options, report
+from search.budgets import Limits
 from search.halving import BRACKETS
 from search.prepare import Prepared, prepare_run, settle
 from search.session import Machines, Session, run_command, session
 from search.space import check_space, load_space, tried_configs
 from search.study import checked_url
+from search.warm_start import Source, fitted, read_sources, shown
 from trainers.files import Folder
 
 TRIAL_SCHEDULERS = (*BRACKETS, "none")
@@ -35,6 +37,9 @@ def main(
     encoder: options.Encoder = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier sessions included.")] = 12,
     time_budget: Annotated[str | None, typer.Option(help="Of this session, such as 2h or 90m.")] = None,
+    stop_at: Annotated[float | None, typer.Option(min=0, max=1, help="Enough: a round's score.")] = None,
+    plateau: Annotated[int | None, typer.Option(min=1, help="Enough: so many trials in a row, none better.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=1e-6, help="Of all sessions together.")] = None,
     concurrency: options.Concurrency = None,
     cpus_per_trial: options.Cpus = 1.0,
     gpus_per_trial: options.Gpus = None,
@@ -46,31 +51,47 @@ def main(
     trial_scheduler: Annotated[
         str | None, typer.Option(help=f"Who stops trials early: {', '.join(TRIAL_SCHEDULERS)}; default asha.")
     ] = None,
+    warm_start: Annotated[list[str] | None, typer.Option(metavar="RUN_OR_STUDY", help="Learn from its trials.")] = None,
     resume: options.Resume = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the live views beside the search.")] = False,
 ) -> None:
     """Search a space, build an ensemble of the best trials, and write a report."""
     with run_command("search.launch", storage, name, space.stem) as location:
-        seconds = _seconds(time_budget)
+        limits = Limits(_seconds(time_budget), stop_at, plateau, gpu_hours)
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
-        asked["study"] = checked_url(study)
+        asked |= {"study": checked_url(study), "warm_start": [shown(source) for source in warm_start or []] or None}
         asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
-        prepare = partial(prepare_search, location, space, asked, resume)
-        with session(machines, prepare, study=study, dashboard=dashboard) as opened:
+        earlier = partial(read_sources, warm_start or [], storage)
+        prepare = partial(prepare_search, location, space, asked, resume, earlier=earlier)
+        with session(machines, prepare, limits=limits, study=study, dashboard=dashboard) as opened:
             search = opened.run.search
             print(f"Run {search['name']} at {location}: up to {trials} trials of {search['rounds']} rounds, {space}.")
-            opened.train(trials, seconds=seconds)
+            if over := opened.train(trials):
+                print(f"The search has ended: {over}.")
             _conclude(opened)
 
 
-def prepare_search(location: Folder, path: Path, asked: Mapping[str, Any], resume: bool, slots: int) -> Prepared:
-    """Check all that was asked, then write the run directory of a search, or find it; see `prepare_run`."""
+def prepare_search(
+    location: Folder,
+    path: Path,
+    asked: Mapping[str, Any],
+    resume: bool,
+    slots: int,
+    *,
+    earlier: Callable[[], list[Source]] = list,
+) -> Prepared:
+    """Check all that was asked, then write the run directory of a search, or find it; see `prepare_run`.
+
+    Args:
+        earlier: () -> what it learns from; a resumed one has its own copy.
+    """
     space = load_space(path)
     settings = settle(location, asked, resume=resume)
+    learn = partial(fitted, [] if resume else earlier())
     space = replace(space, fixed={"encoder": settings["encoder"], "seed": settings["seed"]})
     configs = tried_configs(space)
-    return prepare_run(location, settings, configs, partial(check_space, space, configs), slots)
+    return prepare_run(location, settings, configs, partial(check_space, space, configs), slots, learn=learn)
 
 
 def _conclude(session: Session) -> None:

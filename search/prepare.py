@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from model.weights import load_encoder, read_public, save_encoder
 from search.estimates import FOLDS
 from search.lock import locked
 from search.runs import SEARCH, Run
-from search.space import Checked
+from search.space import Checked, Space
+from search.warm_start import WARM_START, WarmStart, fitted
 from trainers.config import TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder, publish
@@ -33,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "dev_rows": DEV_ROWS,
     "study": None,
     "trial_scheduler": "asha",
+    "warm_start": [],
 }
 """What a run is made of, beside its space. A resumed one takes them from its `search.json`."""
 
@@ -75,7 +78,7 @@ def settle(
             f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
         )
     _check_same(run, asked)
-    return {name: run.search[name] for name in defaults}
+    return {name: run.search.get(name, value) for name, value in defaults.items()}
 
 
 def prepare_run(
@@ -84,6 +87,8 @@ def prepare_run(
     configs: Iterable[TrainConfig],
     check: Callable[[Corpus], Checked],
     slots: int,
+    *,
+    learn: Callable[[Space, Mapping[str, Any]], WarmStart] = partial(fitted, []),
 ) -> Prepared:
     """Check all that was settled, then write the run directory; one that exists must have the same space.
 
@@ -92,6 +97,7 @@ def prepare_run(
         configs: some that will be trained: the data need the text sets that they name.
         check: the data -> what is to be trained on them, checked.
         slots: trials at once, for which there must be room on the disk.
+        learn: space, `search.json` -> what it learns from.
 
     Raises:
         InputError: anything of it is wrong; unless the storage cannot be written, nothing has been written then.
@@ -115,8 +121,9 @@ def prepare_run(
         "versions": _versions(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _write(location, search, directory, pretrained)
-    return Prepared(Run(location), checked, notes)
+    warm = learn(checked.space, search)
+    _write(location, search, directory, pretrained, warm)
+    return Prepared(Run(location), checked, notes + warm.notes)
 
 
 def _exists(location: Folder) -> bool:
@@ -129,8 +136,8 @@ def _exists(location: Folder) -> bool:
         ) from error
 
 
-def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained) -> None:
-    """Write what workers read, and last what was asked: a run exists when that file does."""
+def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained, warm: WarmStart) -> None:
+    """Write what workers read, what is learned from, and last what was asked: a run exists when that file does."""
     try:
         with locked(location), tempfile.TemporaryDirectory() as scratch:
             if location.exists(SEARCH):
@@ -138,6 +145,8 @@ def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: P
             publish(corpus, location / "corpus")
             save_encoder(Path(scratch), pretrained)
             publish(Path(scratch), location / "encoder")
+            if warm.records:
+                location.write_json(WARM_START, warm.records)
             location.write_json(SEARCH, search)
     except OSError as error:
         raise InputError(
@@ -162,10 +171,11 @@ def _existing(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
 def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
     """Check that a run was made with what is asked for."""
     for key, value in asked.items():
-        if value is not None and value != run.search[key]:
+        made_with = run.search.get(key)
+        if value is not None and value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
             raise InputError(
-                f"Run {run.folder.name!r} was made with {option} {run.search[key]}, not {value}. "
+                f"Run {run.folder.name!r} was made with {option} {made_with}, not {value}. "
                 f"Leave {option} out to resume, or start a run under another --name."
             )
     if asked["data"] is not None:

@@ -9,8 +9,11 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from model.errors import InputError
+from search.budgets import USED_UP
 from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, start_trial
 from search.space import Shape, Space, call, shape_of
+from search.warm_sampler import WarmSampler
+from search.warm_start import warm_trials
 from trainers.checkpoint import best_rounds
 from trainers.seeds import seed_of
 from trainers.trial import CHECKPOINTS, CONFIG, ERROR, read_rows, round_name
@@ -71,6 +74,7 @@ class StudySearcher(Searcher):
         self.study, self.run, self.space, self.shape = study, run, space, shape
         self.count, self.spent = trials, spent
         self.corpus = run.corpus()
+        self.before = warm_trials(run)
         self.live: dict[str, optuna.Trial] = {}
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.weights = {(trial.number, row["round"]): row for trial in ended.values() for row in trial.rows}
@@ -148,14 +152,21 @@ class StudySearcher(Searcher):
 
     def _take_up(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
         """Go on with a trial; what it had not drawn yet is drawn as it would have been."""
-        self.study.sampler = optuna_sampler(self.run.search["seed"], frozen.number)
+        self.study.sampler = self._sampler(frozen.number)
         return optuna.Trial(self.study, frozen._trial_id)
 
     def _ask(self) -> optuna.Trial:
         waiting = self._frozen(TrialState.WAITING)
         number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = optuna_sampler(self.run.search["seed"], number)
+        self.study.sampler = self._sampler(number)
         return self.study.ask()
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = self.run.search["seed"]
+        if not self.before:
+            return optuna_sampler(seed, number)
+        # Under its own seed a search would begin with the points that the earlier one began with.
+        return WarmSampler(optuna_sampler(seed_of(seed, len(self.before), "warm start"), number), self.before)
 
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
@@ -217,5 +228,5 @@ class StudySearcher(Searcher):
         if state == TrialState.COMPLETE:
             return "finished"
         if self.spent() or not record.rows:
-            return "budget used up"
+            return USED_UP
         return f"stopped early after round {record.rows[-1]['round']}"

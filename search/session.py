@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from search.budgets import Limits
 from search.lock import locked
 from search.prepare import Prepared
 from search.runs import SEARCH, Run, write_table
@@ -40,21 +41,23 @@ class Session:
     prepared: Prepared
     study: optuna.Study
     slots: "Slots"
+    limits: Limits
 
     @property
     def run(self) -> Run:
         """The run."""
         return self.prepared.run
 
-    def train(self, trials: int, *, seconds: float | None = None, names: Mapping[int, str] | None = None) -> None:
-        """Train until so many trials have ended, or the time is up; see `driver.search`."""
+    def train(self, trials: int, *, names: Mapping[int, str] | None = None) -> str | None:
+        """Train until so many trials have ended, or a budget is used up, which is returned; see `driver.search`."""
         from search import driver  # here, because Ray reads its environment when it is imported
 
         _introduce(self.prepared, self.slots)
-        driver.search(
-            self.run, self.study, self.prepared.checked, self.slots, trials=trials, seconds=seconds, names=names
+        over = driver.search(
+            self.run, self.study, self.prepared.checked, self.slots, trials=trials, limits=self.limits, names=names
         )
         write_table(self.run)
+        return over
 
 
 @contextmanager
@@ -76,7 +79,12 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
 
 @contextmanager
 def session(
-    machines: Machines, prepare: Callable[[int], Prepared], *, study: str | None = None, dashboard: bool = False
+    machines: Machines,
+    prepare: Callable[[int], Prepared],
+    *,
+    limits: Limits = Limits(),
+    study: str | None = None,
+    dashboard: bool = False,
 ) -> Iterator[Session]:
     """Find machines, prepare a run for them, and hold it.
 
@@ -84,29 +92,33 @@ def session(
         prepare: trials at once -> a run that may be trained.
         study: the URL of an Optuna storage, if one was given.
     """
-    with _prepared(machines, prepare, dashboard) as (prepared, slots, page):
+    with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
         run = prepared.run
         with locked(run.folder), opened_study(run, url_of(run, study)) as opened, _dashboard(run, page):
             enqueue(opened, prepared.checked.space.start)
-            yield Session(prepared, opened, slots)
+            yield Session(prepared, opened, slots, limits)
 
 
 @contextmanager
 def _prepared(
-    machines: Machines, prepare: Callable[[int], Prepared], dashboard: bool
+    machines: Machines, prepare: Callable[[int], Prepared], limits: Limits, dashboard: bool
 ) -> Iterator[tuple[Prepared, "Slots", str]]:
     """Yield a prepared run, the slots for its trials, and where Ray's own page is, if it is wanted; Ray has started."""
     if not machines.address:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
     from search import cluster  # here, because Ray reads its environment when it is imported
 
-    wanted = (machines.concurrency, machines.cpus, machines.gpus)
+    def chosen(nodes: list[dict[str, float]]) -> "Slots":
+        slots = cluster.choose_slots(nodes, machines.concurrency, machines.cpus, machines.gpus)
+        limits.check(slots.gpus)
+        return slots
+
     if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
         with cluster.started_ray(machines.address, dashboard) as page:
-            slots = cluster.choose_slots(cluster.nodes(), *wanted)
+            slots = chosen(cluster.nodes())
             yield prepare(slots.count), slots, page if dashboard else ""
     else:
-        slots = cluster.choose_slots(cluster.machine(), *wanted)
+        slots = chosen(cluster.machine())
         prepared = prepare(slots.count)
         with cluster.started_ray(None, dashboard) as page:
             yield prepared, slots, page if dashboard else ""

@@ -9,6 +9,7 @@ from ray import tune
 from model.weights import load_encoder
 from trainers.config import TrainConfig
 from trainers.data import Corpus
+from trainers.devices import keep_to_share
 from trainers.files import Folder, fetch
 from trainers.trial import ERROR, run_trial
 
@@ -17,15 +18,17 @@ class SearchTrial(tune.Trainable):
     """Drive trials one after another in one process, which has mapped the corpus and loaded the encoder once."""
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]  `tune.with_parameters` hands over the rest
-        self, config: dict[str, Any], *, run: str, threads: int, device: str, dev_rows: int
+        self, config: dict[str, Any], *, run: str, threads: int, device: str, memory: float | None, dev_rows: int
     ) -> None:
         """Open what all trials of this process share.
 
         Args:
             run: the run directory's URI.
             threads: the CPUs that a trial was given; a worker sees all of the machine's.
+            memory: the share of its GPU's memory; None for all, or without a GPU.
         """
         torch.set_num_threads(threads)
+        keep_to_share(memory)
         self.device, self.dev_rows = device, dev_rows
         self.corpus = Corpus.open(fetch(Folder.at(run) / "corpus"))
         self.pretrained = load_encoder(fetch(Folder.at(run) / "encoder"))

@@ -1,4 +1,4 @@
-"""Early stopping and budget by hand; then faults in real searches: killed workers, and a trial that cannot succeed."""
+"""Early stopping by hand; then faults in real searches: killed workers, and a trial that cannot succeed."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from search.driver import Budget, RoundHalving
+from search.driver import RoundHalving
 from search.halving import BRACKETS, Halving
 from search.runs import Run, start_trial
 from tests.search.example_run import write_search
@@ -87,23 +87,6 @@ def test_rounds_without_a_score_between_rungs_or_at_the_end_stop_nobody(run: Run
     assert tell(scheduler, 8, row(1, 0.1, last=True)) == GO
     assert {rung: len(seen) for rung, seen in scheduler.halving.rungs.items()} == {(0, 1): 6}
     assert tell(scheduler, 9, row(1, 0.1)) == STOP
-
-
-def test_a_budget_ends_trials_at_their_next_round_and_never_all_at_once():
-    budget = Budget(3600)
-    budget.start()
-    assert not budget.spent() and 0 < (budget.remaining() or 0) <= 3600
-    assert not budget("a", row(1, 0.5))
-    budget.started -= 3600
-    assert budget.spent() and budget("a", row(1, 0.5))
-    assert not budget("a", row(4, 0.5, last=True)), "a trial that has finished is not cut"
-    assert not budget.stop_all()
-
-
-def test_without_a_budget_the_time_is_never_up():
-    budget = Budget(None)
-    budget.start()
-    assert budget.remaining() is None and not budget.spent() and not budget("a", row(1, 0.5))
 
 
 def workers(driver: int) -> list[int]:

@@ -153,7 +153,9 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "address where nobody listens": (with_options(address="127.0.0.1:1"), "--address 127.0.0.1:1:"),
     "address of no known form": (with_options(address="nowhere"), "--address nowhere: Invalid address"),
     "study of no known kind": (with_options(study="nowhere://study"), "--study nowhere://study"),
+    "nothing to learn from": (with_options(warm_start="nothing"), "There is no run 'nothing': no search.json in it."),
     "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
+    "GPU-hours without GPUs": (with_options(gpu_hours=5, gpus_per_trial=0), "--gpu-hours 5: a trial has 0 GPUs here"),
     "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
 }
 
@@ -176,6 +178,9 @@ NUMBERS = {
     "--seed": ("-1",),
     "--cpus-per-trial": ("0", "nan"),
     "--gpus-per-trial": ("-1", "one"),
+    "--stop-at": ("80", "-0.1", "best"),
+    "--plateau": ("0", "0.5"),
+    "--gpu-hours": ("0", "-1", "2h"),
 }
 
 
