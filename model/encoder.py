@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
@@ -68,7 +69,12 @@ class Pretrained:
 def build_encoder(pretrained: Pretrained, dropout: float, attention_dropout: float) -> Encoder:
     """Build an encoder with pretrained weights: copies, which share no memory with those of `pretrained`."""
     config, dropouts = pretrained.config, (dropout, attention_dropout)
-    encoder = Bert(config, *dropouts) if isinstance(config, BertConfig) else Foreign(config, *dropouts)
+    if isinstance(config, BertConfig):
+        with torch.device("meta"):  # drawing weights that are replaced would take most of the time
+            encoder = Bert(config, *dropouts)
+        encoder.to_empty(device="cpu")
+    else:
+        encoder = Foreign(config, *dropouts)
     encoder.load_state_dict(pretrained.weights)
     return encoder
 

@@ -7,7 +7,7 @@ from typer import Option
 Data = Annotated[str | None, Option(help="sample (default), hub, or a directory with the course's files.")]
 Rows = Annotated[int | None, Option(min=1, help="Training rows of each task, sampled; default all.")]
 Encoder = Annotated[str | None, Option(help="minilm (default), minilm:LAYERS, a hub id, or a directory.")]
-DevRows = Annotated[int | None, Option(min=1, help="Dev rows a task that rounds are scored on.")]
+DevRows = Annotated[int | None, Option(min=1, help="Dev rows a task to score rounds on; default 15 % of the work.")]
 Concurrency = Annotated[int | None, Option(min=1, help="Trials at once; default as many as fit.")]
 Cpus = Annotated[float, Option(min=0.01, help="Each trial has as many threads.")]
 Gpus = Annotated[float | None, Option(min=0, help="Default 1 if there is a GPU, else 0.")]

@@ -11,12 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.encoder import Pretrained
 from model.errors import InputError
 from model.weights import load_encoder, read_public, save_encoder
-from search.estimates import FOLDS
+from search.dev_rows import labelled_rows, settled_rows
 from search.lock import locked
 from search.runs import SEARCH, Run
 from search.space import Checked, Space
@@ -24,7 +22,6 @@ from search.warm_start import WARM_START, WarmStart, fitted
 from trainers.config import TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder, publish
-from trainers.train import DEV_ROWS
 from trainers.trial import STATES
 
 DEFAULTS: dict[str, Any] = {
@@ -32,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "rows": None,
     "encoder": "minilm",
     "seed": 0,
-    "dev_rows": DEV_ROWS,
+    "dev_rows": None,
     "study": None,
     "trial_scheduler": "asha",
     "warm_start": [],
@@ -109,9 +106,10 @@ def prepare_run(
     directory, notes = _read(settings, pretrained, texts)
     corpus = Corpus.open(directory)
     checked = check(corpus)
-    _check_dev(corpus, checked.tasks, settings["dev_rows"])
+    dev_rows = settled_rows(settings["dev_rows"], checked.shape, labelled_rows(corpus, checked.tasks))
     _check_disk(location, pretrained, slots)
     search = dict(settings) | {
+        "dev_rows": dev_rows,
         "name": location.name,
         "space": str(checked.space.path),
         "space_source": checked.space.source,
@@ -194,17 +192,6 @@ def _read(settings: Mapping[str, Any], pretrained: Pretrained, texts: Collection
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-
-
-def _check_dev(corpus: Corpus, tasks: Iterable[str], dev_rows: int) -> None:
-    """Refuse data of which no ensemble could be chosen."""
-    for task in tasks:
-        rows = min(dev_rows, int(np.isfinite(corpus.splits[task]["dev"].labels).sum()))
-        if rows < FOLDS:
-            raise InputError(
-                f"Rounds would be scored on {rows} labelled dev rows of {task}; the ensemble needs {FOLDS}. "
-                "Add dev rows, or raise --dev-rows."
-            )
 
 
 def _check_disk(location: Folder, pretrained: Pretrained, slots: int) -> None:

@@ -16,7 +16,7 @@ from trainers.checkpoint import STATE
 from trainers.data import Corpus, corpus_tasks
 from trainers.files import Folder, fetch
 from trainers.tasks import Task
-from trainers.trial import CHECKPOINTS, CONFIG, read_rows, round_name
+from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows, round_name
 
 SEARCH = "search.json"
 TABLE = "trials.parquet"
@@ -150,10 +150,11 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
 
 
 def end_trial(folder: Folder, state: TrialState, value: float | None, reason: str) -> None:
-    """Write how a trial ended; its full states go, because nothing will resume it."""
+    """Write how a trial ended; its full states go, and what it did not finish, because nothing will resume it."""
     folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "value": value, "reason": reason})
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
+    clear_unfinished(folder, [row["round"] for row in read_rows(folder)])
 
 
 def write_table(run: Run) -> None:

@@ -149,5 +149,6 @@ def _introduce(prepared: Prepared, slots: "Slots") -> None:
     if search["encoder"].startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
+    print(f"Rounds are scored on at most {prepared.run.search['dev_rows']:,} dev rows a task.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
     print(f"Look at it with: python -m search.dashboard {shlex.quote(str(prepared.run.folder))}", flush=True)

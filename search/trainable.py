@@ -27,15 +27,15 @@ class SearchTrial(tune.Trainable):
             threads: the CPUs that a trial was given; a worker sees all of the machine's.
             memory: the share of its GPU's memory; None for all, or without a GPU.
         """
-        torch.set_num_threads(threads)
         keep_to_share(memory)
-        self.device, self.dev_rows = device, dev_rows
+        self.threads, self.device, self.dev_rows = threads, device, dev_rows
         self.corpus = Corpus.open(fetch(Folder.at(run) / "corpus"))
         self.pretrained = load_encoder(fetch(Folder.at(run) / "encoder"))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another trial."""
+        """Turn to another trial; the model of the one before goes with its generator."""
+        torch.set_num_threads(self.threads)
         self.folder = Folder.at(new_config["folder"])
         # Lazy: Tune retries what fails in a step, but not what fails in a reset.
         self.rows = run_trial(

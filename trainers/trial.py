@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -59,6 +59,7 @@ def run_trial(
         yield told
         if told["last"] or not told["finite"]:
             return
+    clear_unfinished(folder, rows)
     training = _newest(folder, rows, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
     for result in training:
         row = rows[result.round] = _record(folder, training, result)
@@ -66,6 +67,15 @@ def run_trial(
         yield row
         if not result.finite:
             return
+
+
+def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:
+    """Delete what a failure or a kill has left of rounds without a row, half-written files included."""
+    known = {round_name(number) for number in finished}
+    for place in (folder / CHECKPOINTS, folder / PREDICTIONS):
+        for name in place.names():
+            if name.split("-")[0] not in known:
+                place.delete(name)
 
 
 def _newest(folder: Folder, rows: dict[int, Any], start: Callable[..., Training]) -> Training:

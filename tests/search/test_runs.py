@@ -9,10 +9,10 @@ from optuna.trial import TrialState
 from pyarrow import fs
 
 from model.errors import InputError
-from search.runs import SEARCH, TABLE, Run, write_table
+from search.runs import SEARCH, TABLE, Run, end_trial, write_table
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from trainers.files import Folder
-from trainers.trial import ROUNDS
+from trainers.trial import CHECKPOINTS, PREDICTIONS, ROUNDS, round_name
 
 COLUMNS = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"
 MORE_COLUMNS = "ended node error params.lambda_s params.dropout params.batch_schedule"
@@ -76,6 +76,15 @@ def test_a_round_that_was_not_wholly_recorded_does_not_exist_and_of_two_the_late
     assert [row["round"] for row in run.trials()[0].rows] == [1, 2]
     path.write_text(whole + whole.splitlines()[0].replace('"steps": 16', '"steps": 17') + "\n")
     assert [row["steps"] for row in run.trials()[0].rows] == [17, 32, 48]
+
+
+def test_a_trial_that_ends_leaves_neither_full_states_nor_files_of_a_round_that_it_did_not_finish(run: Run):
+    trial = run.trials()[0]
+    before = {name: (trial.folder / name).names() for name in (CHECKPOINTS, PREDICTIONS)}
+    (trial.folder / CHECKPOINTS / round_name(7)).write(".state.pt.1.partial", b"half")
+    (trial.folder / PREDICTIONS).write(f"{round_name(7)}-sst.parquet", b"of no row")
+    end_trial(trial.folder, TrialState.FAIL, None, "its worker was lost")
+    assert {name: (trial.folder / name).names() for name in before} == before
 
 
 def test_only_finite_rounds_with_weights_are_kept(run: Run, tmp_path: Path, sample_corpus_directory: Path):

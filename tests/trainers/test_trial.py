@@ -185,6 +185,16 @@ def test_a_round_whose_files_cannot_be_written_does_not_exist(name, trials, whol
     assert trials.run(Folder.at(tmp_path)) == outcome(Folder.at(whole))
 
 
+def test_what_killed_workers_left_of_a_round_goes_when_the_trial_goes_on(trials, whole, copy):
+    left = ("checkpoints/00004/.state.pt.1.partial", "predictions/.00004-sst.parquet.1.partial", "checkpoints/00009/x")
+    for name in left:
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_bytes(b"half")
+    trials.run(Folder.at(copy))
+    named = [sorted(str(path.relative_to(home)) for path in home.rglob("*")) for home in (copy, whole)]
+    assert named[0] == named[1]
+
+
 def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
     before = read_rows(Folder.at(copy))
     rows = trials.rows(Folder.at(copy))
