@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
+from search.objectives import directions
 from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.command import command
 
@@ -62,7 +63,8 @@ def study_storage(run: Run) -> BaseStorage:
     if run.folder.local and run.folder.exists(STUDY):
         return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
     storage = InMemoryStorage()
-    rebuild_study(run, optuna.create_study(storage=storage, study_name=run.folder.name, direction="maximize"))
+    directed = directions(run.objectives)
+    rebuild_study(run, optuna.create_study(storage=storage, study_name=run.folder.name, directions=directed))
     return storage
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from optuna.trial import TrialState, create_trial
 from plotly.subplots import make_subplots
 
+from search.objectives import objective, trial_values
 from search.runs import Trial
 from trainers.tasks import Task
 
@@ -92,37 +93,52 @@ def comparison(metrics: dict[str, Any], names: Sequence[str], tasks: Mapping[str
     return laid_out(figure, HEIGHT)
 
 
-def judged_study(study: optuna.Study) -> optuna.Study:
-    """Return the trials that were judged, as complete ones with their best score: Optuna's plots skip stopped ones."""
-    judged = optuna.create_study(direction="maximize")
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        if trial.intermediate_values:
-            best = max(trial.intermediate_values.values())
-            judged.add_trial(create_trial(value=best, params=trial.params, distributions=trial.distributions))
+def judged_study(trials: Sequence[Trial], name: str) -> optuna.Study:
+    """Return the trials that were judged and have ended, as complete ones: Optuna's plots skip stopped ones.
+
+    Args:
+        name: the objective whose best value is a trial's value.
+    """
+    judged = optuna.create_study(direction=objective(name).direction)
+    for trial in trials:
+        values = trial_values(trial.rows, [name])
+        if values and trial.state in (TrialState.COMPLETE.name, TrialState.PRUNED.name):
+            judged.add_trial(create_trial(values=values, params=trial.params, distributions=trial.kinds))
     return judged
 
 
-def importances(study: optuna.Study) -> go.Figure | None:
-    """Draw how much of the score's spread each parameter explains; None if nothing varies."""
+def pareto_front(study: optuna.Study, names: Sequence[str]) -> go.Figure | None:
+    """Draw finished trials by their values, and those that no other is ahead of; None if they cannot be drawn.
+
+    Args:
+        names: of the objectives; only two or three can be drawn.
+    """
+    if len(names) not in (2, 3) or not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return None
+    return laid_out(optuna.visualization.plot_pareto_front(study, target_names=list(names)), HEIGHT + 100, top=20)
+
+
+def importances(study: optuna.Study, name: str) -> go.Figure | None:
+    """Draw how much of an objective's spread each parameter explains; None if nothing varies."""
     values = {trial.value for trial in study.get_trials(deepcopy=False)}
     if len(values) < 2 or not _varied(study):
         return None
-    figure = optuna.visualization.plot_param_importances(study, params=_varied(study), target_name="score")
+    figure = optuna.visualization.plot_param_importances(study, params=_varied(study), target_name=name)
     return laid_out(figure, HEIGHT, top=10)
 
 
-def slices(study: optuna.Study) -> go.Figure | None:
-    """Draw the score over each parameter that varies; None if none does."""
+def slices(study: optuna.Study, name: str) -> go.Figure | None:
+    """Draw an objective over each parameter that varies; None if none does."""
     if not _varied(study):
         return None
-    return laid_out(optuna.visualization.plot_slice(study, params=_varied(study), target_name="score"), HEIGHT, top=10)
+    return laid_out(optuna.visualization.plot_slice(study, params=_varied(study), target_name=name), HEIGHT, top=10)
 
 
-def parallel(study: optuna.Study) -> go.Figure | None:
-    """Draw each trial as a line through its parameters; None for fewer than two that vary."""
+def parallel(study: optuna.Study, name: str) -> go.Figure | None:
+    """Draw each trial as a line through its parameters to an objective; None for fewer than two that vary."""
     if len(_varied(study)) < 2:
         return None
-    figure = optuna.visualization.plot_parallel_coordinate(study, params=_varied(study), target_name="score")
+    figure = optuna.visualization.plot_parallel_coordinate(study, params=_varied(study), target_name=name)
     return laid_out(figure, HEIGHT, top=30).update_layout(margin_l=90, margin_r=40)
 
 

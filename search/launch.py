@@ -14,11 +14,14 @@ from model.errors import InputError, unknown
 from search import ensemble, options, report
 from search.budgets import Limits
 from search.halving import BRACKETS
+from search.objectives import OBJECTIVES, check_objectives
 from search.prepare import Prepared, prepare_run, settle
+from search.samplers import SAMPLERS, check_sampler
 from search.session import Machines, Session, run_command, session
-from search.space import check_space, load_space, tried_configs
+from search.space import Checked, check_space, load_space, tried_configs
 from search.study import checked_url
 from search.warm_start import Source, fitted, read_sources, shown
+from trainers.data import Corpus
 from trainers.files import Folder
 
 TRIAL_SCHEDULERS = (*BRACKETS, "none")
@@ -48,6 +51,11 @@ def main(
     study: Annotated[str | None, typer.Option(help="An Optuna storage URL; default a journal in the run.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the search and of every trial; default 0.")] = None,
     dev_rows: options.DevRows = None,
+    sampler: Annotated[str | None, typer.Option(help=f"Who suggests: {', '.join(SAMPLERS)}; default tpe.")] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(OBJECTIVES)} or a task's metric; may be repeated; default score."),
+    ] = None,
     trial_scheduler: Annotated[
         str | None, typer.Option(help=f"Who stops trials early: {', '.join(TRIAL_SCHEDULERS)}; default asha.")
     ] = None,
@@ -60,6 +68,7 @@ def main(
         limits = Limits(_seconds(time_budget), stop_at, plateau, gpu_hours)
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
         asked |= {"study": checked_url(study), "warm_start": [shown(source) for source in warm_start or []] or None}
+        asked |= {"sampler": _known("sampler", sampler, SAMPLERS), "objective": objective or None}
         asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         earlier = partial(read_sources, warm_start or [], storage)
@@ -90,8 +99,16 @@ def prepare_search(
     settings = settle(location, asked, resume=resume)
     learn = partial(fitted, [] if resume else earlier())
     space = replace(space, fixed={"encoder": settings["encoder"], "seed": settings["seed"]})
-    configs = tried_configs(space)
-    return prepare_run(location, settings, configs, partial(check_space, space, configs), slots, learn=learn)
+    configs, objectives = tried_configs(space), settings["objective"]
+    notes = check_sampler(settings["sampler"], space, len(objectives))
+
+    def check(corpus: Corpus) -> Checked:
+        checked = check_space(space, configs, corpus)
+        check_objectives(objectives, checked.tasks)
+        return checked
+
+    prepared = prepare_run(location, settings, configs, check, slots, learn=learn)
+    return replace(prepared, notes=[*prepared.notes, *notes])
 
 
 def _conclude(session: Session) -> None:

@@ -16,6 +16,7 @@ from model.errors import InputError
 from model.weights import load_encoder, read_public, save_encoder
 from search.dev_rows import labelled_rows, settled_rows
 from search.lock import locked
+from search.objectives import DEFAULT
 from search.runs import SEARCH, Run
 from search.space import Checked, Space
 from search.warm_start import WARM_START, WarmStart, fitted
@@ -31,7 +32,9 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "dev_rows": None,
     "study": None,
+    "sampler": "tpe",
     "trial_scheduler": "asha",
+    "objective": DEFAULT,
     "warm_start": [],
 }
 """What a run is made of, beside its space. A resumed one takes them from its `search.json`."""

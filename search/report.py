@@ -20,6 +20,7 @@ from search.analysis_figures import trade_offs
 from search.choice import SCORE
 from search.ensemble import METRICS
 from search.members import FOLDER, read_ensemble
+from search.objectives import directions
 from search.predict import ALL_DEV
 from search.runs import Run, Trial, rebuild_study
 from search.sections import read_tokenizer, sections
@@ -71,7 +72,8 @@ def render(run: Run) -> str:
     judged = [(trial, trial.best_row) for trial in trials if trial.judged]
     # In a run of recipes some score fewer tasks than others: their scores do not compare with the others'.
     ranked = sorted(judged, key=lambda found: (-len(found[1]["metrics"]), -found[1]["score"]))
-    study = figures.judged_study(rebuild_study(run))
+    objective = run.objectives[0] if len(run.objectives) == 1 else SCORE
+    study = figures.judged_study(trials, objective)
     everywhere = folder.read_json(ALL_DEV) if folder.exists(ALL_DEV) else {}
     searched = {name: run.tasks[name] for name in run.search["tasks"]}
     return _template(run.tasks).render(
@@ -94,11 +96,24 @@ def render(run: Run) -> str:
         failures=[trial for trial in trials if trial.state == "FAIL"],
         curves=figures.learning_curves(trials, searched, ranked[0][0] if ranked else None),
         comparison=figures.comparison(metrics, [*metrics["rows"], SCORE], run.tasks) if metrics else None,
-        importances=figures.importances(study),
-        slices=figures.slices(study),
-        parallel=figures.parallel(study),
+        objective=objective,
+        importances=figures.importances(study, objective),
+        slices=figures.slices(study, objective),
+        parallel=figures.parallel(study, objective),
+        **_pareto(run),
         **_analysis(run, ranked),
     )
+
+
+def _pareto(run: Run) -> dict[str, Any]:
+    """Return what `pareto.html` shows: of several objectives, the finished trials that no other is ahead of."""
+    names = run.objectives
+    several = rebuild_study(run) if len(names) > 1 else None
+    return {
+        "objectives": dict(zip(names, directions(names), strict=True)),
+        "front": several.best_trials if several else [],
+        "pareto": figures.pareto_front(several, names) if several else None,
+    }
 
 
 def _analysis(run: Run, ranked: list[tuple[Trial, dict[str, Any]]]) -> dict[str, Any]:

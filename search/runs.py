@@ -1,5 +1,6 @@
 """The run directory: what the driver writes into it beside the trials' own files, and how all of it is read back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import optuna
 import pandas
 import pyarrow.parquet
-from optuna.distributions import json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
 from model.errors import InputError
+from search.objectives import directions, round_values
 from trainers.checkpoint import STATE
 from trainers.data import Corpus, corpus_tasks
 from trainers.files import Folder, fetch
@@ -25,6 +27,8 @@ STUDY = "study.journal"
 HIDDEN = "***"
 """Stands for a password in a URL that was written down."""
 RUNNING = TrialState.RUNNING.name
+STOPPED = "stopped"
+"""The study's attribute of a trial that was stopped, with several objectives: the values of its last round."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,20 @@ class Trial:
     """Name -> Optuna's JSON of the distribution."""
     state: str
     """RUNNING until it has ended, then COMPLETE, PRUNED or FAIL."""
-    value: float | None
+    values: list[float] | None
+    """Of each objective: those of its best round if it finished, of its last one if it was stopped."""
     reason: str | None
     rows: list[dict[str, Any]]
     """Its finished rounds, in order; of a round that was trained twice the later row."""
 
     @property
+    def kinds(self) -> dict[str, BaseDistribution]:
+        """Name -> the distribution itself."""
+        return {name: json_to_distribution(text) for name, text in self.distributions.items()}
+
+    @property
     def judged(self) -> dict[int, float]:
-        """Count of judged rounds -> score: what the study and the trial scheduler know of the trial."""
+        """Count of judged rounds -> score."""
         return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
 
     @property
@@ -59,6 +69,8 @@ class Run:
 
     def __init__(self, folder: Folder):
         self.folder = folder
+        self._ended: dict[str, Trial] = {}
+        """Name of the folder -> a trial that was read after its end, when nobody writes to it any more."""
 
     @classmethod
     def open(cls, name: str, storage: str = "runs") -> "Run":
@@ -81,6 +93,11 @@ class Run:
         """What was asked: `search.json`."""
         return self.folder.read_json(SEARCH)
 
+    @property
+    def objectives(self) -> list[str]:
+        """The names of what it was searched for."""
+        return self.search["objective"]
+
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """The tasks of the run's data, which may be more than it searched."""
@@ -91,9 +108,12 @@ class Run:
         return self.folder / "trials" / round_name(number)
 
     def trials(self) -> list[Trial]:
-        """Read all trials, by number; files of trials that go on may have grown at the next call."""
-        folders = [self.folder / "trials" / name for name in (self.folder / "trials").names()]
-        return [_read_trial(folder) for folder in folders if folder.exists(TRIAL)]
+        """Read all trials, by number; those that had ended before are not read again."""
+        folder = self.folder / "trials"
+        names = [name for name in folder.names() if name in self._ended or (folder / name).exists(TRIAL)]
+        trials = {name: self._ended.get(name) or _read_trial(folder / name) for name in names}
+        self._ended |= {name: trial for name, trial in trials.items() if trial.state != RUNNING}
+        return list(trials.values())
 
     def kept(self) -> list[tuple[Trial, int]]:
         """List (trial, round) of every finished round whose weights are on disk."""
@@ -141,7 +161,7 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
             for name, distribution in trial.distributions.items()
         },
         "state": RUNNING,
-        "value": None,
+        "values": None,
         "reason": None,
     }
     if config:
@@ -149,9 +169,9 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
     folder.write_json(TRIAL, record)
 
 
-def end_trial(folder: Folder, state: TrialState, value: float | None, reason: str) -> None:
+def end_trial(folder: Folder, state: TrialState, values: list[float] | None, reason: str) -> None:
     """Write how a trial ended; its full states go, and what it did not finish, because nothing will resume it."""
-    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "value": value, "reason": reason})
+    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "values": values, "reason": reason})
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
     clear_unfinished(folder, [row["round"] for row in read_rows(folder)])
@@ -166,23 +186,42 @@ def write_table(run: Run) -> None:
 
 def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
     """Add to a study, a new one in memory by default, the trials that the run's files tell of and it lacks."""
-    study = study or optuna.create_study(direction="maximize")
+    study = study or optuna.create_study(directions=directions(run.objectives))
+    known = len(study.get_trials(deepcopy=False))
     for trial in run.trials():
-        if trial.number < len(study.get_trials(deepcopy=False)):
+        if trial.number < known:
             continue
-        while len(study.get_trials(deepcopy=False)) < trial.number:
+        for _ in range(known, trial.number):
             # A number that was given to a waiting point, of which no file tells: the next `ask` takes it.
             study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState[trial.state],
-                value=trial.value,
-                params=trial.params,
-                distributions={name: json_to_distribution(text) for name, text in trial.distributions.items()},
-                intermediate_values=trial.judged,
-            )
-        )
+        study.add_trial(_frozen(trial, run.objectives))
+        known = trial.number + 1
     return study
+
+
+def reported(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[int, float]:
+    """Return count of judged rounds -> value, which the study knows of a trial; it takes none of several objectives."""
+    found = {row["judged"]: round_values(row, names) for row in rows}
+    return {judged: values[0] for judged, values in found.items() if values} if len(names) == 1 else {}
+
+
+def stopped_attributes(state: TrialState, values: list[float] | None, names: Sequence[str]) -> dict[str, Any]:
+    """Return the attributes of an ended trial: Optuna has no place for the values of one that was stopped."""
+    return {STOPPED: values} if state == TrialState.PRUNED and values and len(names) > 1 else {}
+
+
+def _frozen(trial: Trial, names: Sequence[str]) -> optuna.trial.FrozenTrial:
+    """Return what the study knows of a trial."""
+    state = TrialState[trial.state]
+    attributes = stopped_attributes(state, trial.values, names)
+    return optuna.trial.create_trial(
+        state=state,
+        values=None if attributes else trial.values,
+        params=trial.params,
+        distributions=trial.kinds,
+        user_attrs=attributes,
+        intermediate_values=reported(trial.rows, names),
+    )
 
 
 def _read_trial(folder: Folder) -> Trial:
@@ -193,7 +232,7 @@ def _read_trial(folder: Folder) -> Trial:
         record["params"],
         record["distributions"],
         record["state"],
-        record["value"],
+        record["values"],
         record["reason"],
         read_rows(folder),
     )

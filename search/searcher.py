@@ -1,6 +1,5 @@
 """An Optuna study as Tune's searcher, and the one place where a trial ends."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,11 @@ from ray.tune.search import Searcher
 
 from model.errors import InputError
 from search.budgets import USED_UP
-from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, start_trial
+from search.objectives import last_values, trial_values
+from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, reported, start_trial, stopped_attributes
+from search.samplers import SAMPLERS
+from search.shown import Shown
 from search.space import Shape, Space, call, shape_of
-from search.warm_sampler import WarmSampler
 from search.warm_start import warm_trials
 from trainers.checkpoint import best_rounds
 from trainers.seeds import seed_of
@@ -31,23 +32,11 @@ def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
     return TrialState.COMPLETE if result["last"] else TrialState.PRUNED
 
 
-def value_of(trial: Trial, state: TrialState) -> float | None:
-    """Return the value of an ended trial: its best score if it finished, its last one if it was stopped."""
-    scores = list(trial.judged.values())
-    if state == TrialState.FAIL or not scores:
+def values_of(trial: Trial, state: TrialState, objectives: list[str]) -> list[float] | None:
+    """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
+    if state == TrialState.FAIL:
         return None
-    return max(scores) if state == TrialState.COMPLETE else scores[-1]
-
-
-def optuna_sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """Return the Optuna sampler of one trial.
-
-    One seed for all would repeat itself: a resumed search would draw its first points again.
-    """
-    with warnings.catch_warnings():
-        # `group`, for the parameters that not every trial has, is still marked experimental.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed_of(seed, number, "sampler") % 2**32, group=True, multivariate=True)
+    return (trial_values if state == TrialState.COMPLETE else last_values)(trial.rows, objectives)
 
 
 class StudySearcher(Searcher):
@@ -77,13 +66,15 @@ class StudySearcher(Searcher):
         self.before = warm_trials(run)
         self.live: dict[str, optuna.Trial] = {}
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
-        self.weights = {(trial.number, row["round"]): row for trial in ended.values() for row in trial.rows}
+        self.started = sum(frozen.state != TrialState.WAITING for frozen in study.get_trials(deepcopy=False))
+        self.weights = {(trial.number, number): row for trial in ended.values() for number, row in _saved(trial)}
+        """(trial, round) -> row of the rounds of ended trials whose weights are on disk."""
         self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before all knew
                 trial = ended[frozen.number]
-                end_trial(trial.folder, TrialState[trial.state], trial.value, str(trial.reason))
-                self._tell(frozen.number, TrialState[trial.state], trial.value)
+                end_trial(trial.folder, TrialState[trial.state], trial.values, str(trial.reason))
+                self._tell(optuna.Trial(study, frozen._trial_id), TrialState[trial.state], trial.values)
         self.unfinished = self._frozen(TrialState.RUNNING)
 
     def suggest(self, trial_id: str) -> Any:
@@ -92,7 +83,7 @@ class StudySearcher(Searcher):
         Returns:
             What the trainable needs; None to be asked again; or Tune's mark that it is enough.
         """
-        if self.spent() or (not self.unfinished and self._started() >= self.count):
+        if self.spent() or (not self.unfinished and self.started >= self.count):
             return Searcher.FINISHED
         trial = self._take_up(self.unfinished.pop(0)) if self.unfinished else self._ask()
         try:
@@ -105,13 +96,12 @@ class StudySearcher(Searcher):
             return None
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
-        for row in read_rows(folder):  # what the trial did after the study last heard of it
-            self._report(trial, row)
+        self._report(trial, read_rows(folder))  # what the trial did after the study last heard of it
         return {"number": trial.number, "folder": folder.uri, "train": text}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note a finished round."""
-        self._report(self.live[trial_id], result)
+        self._report(self.live[trial_id], [result])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a trial ended. Tune hands the last round of a stopped trial to this method only."""
@@ -147,26 +137,24 @@ class StudySearcher(Searcher):
     def _frozen(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
 
-    def _started(self) -> int:
-        return sum(frozen.state != TrialState.WAITING for frozen in self.study.get_trials(deepcopy=False))
+    def _ask(self) -> optuna.Trial:
+        self.started += 1
+        trial = self.study.ask()
+        self.study.sampler = self._sampler(trial.number)  # it draws when the space asks for a parameter
+        return trial
 
     def _take_up(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
         """Go on with a trial; what it had not drawn yet is drawn as it would have been."""
         self.study.sampler = self._sampler(frozen.number)
         return optuna.Trial(self.study, frozen._trial_id)
 
-    def _ask(self) -> optuna.Trial:
-        waiting = self._frozen(TrialState.WAITING)
-        number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = self._sampler(number)
-        return self.study.ask()
-
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = self.run.search["seed"]
-        if not self.before:
-            return optuna_sampler(seed, number)
+        """Return the Optuna sampler of one trial: one for all would draw its first points again after a restart."""
+        search, before = self.run.search, self.before
         # Under its own seed a search would begin with the points that the earlier one began with.
-        return WarmSampler(optuna_sampler(seed_of(seed, len(self.before), "warm start"), number), self.before)
+        place = ("warm start", len(before)) if before else ()
+        sampler = SAMPLERS[search["sampler"]](seed_of(search["seed"], number, "sampler", *place) % 2**32)
+        return Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
 
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
@@ -183,33 +171,37 @@ class StudySearcher(Searcher):
         return text
 
     def _told(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-        """Return what the study knows of a trial now."""
-        return self.study.get_trials(deepcopy=False)[trial.number]
+        """Return what the study knows of a trial now, without listing all trials."""
+        return trial.storage.get_trial(trial._trial_id)
 
     def _record(self, trial: optuna.Trial) -> Trial:
         folder = self.run.trial_folder(trial.number)
         return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
 
-    def _report(self, trial: optuna.Trial, row: dict[str, Any]) -> None:
-        if row["score"] is not None and row["judged"] not in self._told(trial).intermediate_values:
-            trial.report(row["score"], row["judged"])
+    def _report(self, trial: optuna.Trial, rows: list[dict[str, Any]]) -> None:
+        """Report the judged rounds that the study does not know yet."""
+        known = self._told(trial).intermediate_values
+        for judged, value in reported(rows, self.run.objectives).items():
+            if judged not in known:
+                trial.report(value, judged)
 
     def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
         """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
-        folder = self.run.trial_folder(trial.number)
-        for row in read_rows(folder):
-            self._report(trial, row)
-        if not folder.exists(TRIAL):
-            start_trial(folder, self._told(trial), None)
-        value = value_of(self._record(trial), state)
-        end_trial(folder, state, value, reason)
-        self._tell(trial.number, state, value)
-        self.weights |= {(trial.number, row["round"]): row for row in read_rows(folder)}
+        record = self._record(trial)
+        self._report(trial, record.rows)
+        if not record.folder.exists(TRIAL):
+            start_trial(record.folder, self._told(trial), None)
+        values = values_of(record, state, self.run.objectives)
+        end_trial(record.folder, state, values, reason)
+        self._tell(trial, state, values)
+        self.weights |= {(trial.number, number): row for number, row in _saved(record)}
         self._prune()
 
-    def _tell(self, number: int, state: TrialState, value: float | None) -> None:
-        # Of a pruned trial Optuna takes the last reported score itself, and refuses to be told.
-        self.study.tell(number, value if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
+    def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
+        for name, value in stopped_attributes(state, values, self.run.objectives).items():
+            trial.set_user_attr(name, value)
+        # Of a pruned trial Optuna takes the last reported value itself, and refuses to be told.
+        self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
 
     def _prune(self) -> None:
         """Delete the weights of ended trials' rounds that are not among the run's best."""
@@ -230,3 +222,9 @@ class StudySearcher(Searcher):
         if self.spent() or not record.rows:
             return USED_UP
         return f"stopped early after round {record.rows[-1]['round']}"
+
+
+def _saved(trial: Trial) -> list[tuple[int, dict[str, Any]]]:
+    """List (round, row) of a trial's rounds whose weights are on disk."""
+    names = set((trial.folder / CHECKPOINTS).names())
+    return [(row["round"], row) for row in trial.rows if round_name(row["round"]) in names]

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from model.errors import InputError
+from search.objectives import directions
 from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.files import mend_last_line
 
@@ -67,7 +68,7 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
         study = optuna.create_study(
             storage=optuna.storages.get_storage(url) if url else _journal((run.folder.local or Path(scratch)) / STUDY),
             study_name=run.search["name"],
-            direction="maximize",
+            directions=directions(run.objectives),
             load_if_exists=True,
         )
         if study.user_attrs.get(STARTED, run.search["started"]) != run.search["started"]:
@@ -79,8 +80,12 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
 
 def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
     """Put a space's START points first; one that was tried or waits already is not doubled."""
+    # Not Optuna's own `skip_if_exists`: it reads the whole study for every point.
+    known = [trial.system_attrs.get("fixed_params", trial.params) for trial in study.get_trials(deepcopy=False)]
     for point in points:
-        study.enqueue_trial(point, skip_if_exists=True)
+        if point not in known:
+            study.enqueue_trial(point)
+            known.append(point)
 
 
 def _journal(path: Path) -> JournalStorage:

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from model.errors import InputError, first_line, unknown
+from search.objectives import directions
 from search.runs import Run, rebuild_study
 from search.space import Space, call
 
@@ -89,25 +90,18 @@ def read_sources(given: Sequence[str], storage: str) -> list[Source]:
     return [_read(source, storage) for source in dict.fromkeys(given)]
 
 
-def fitted(
-    sources: Sequence[Source],
-    space: Space,
-    search: Mapping[str, Any],
-    *,
-    directions: Sequence[StudyDirection] = (StudyDirection.MAXIMIZE,),
-) -> WarmStart:
+def fitted(sources: Sequence[Source], space: Space, search: Mapping[str, Any]) -> WarmStart:
     """Take over the trials that could have been drawn from a space.
 
     Args:
         search: what the run that learns is made of, see `search.json`.
-        directions: of its objectives.
 
     Raises:
         InputError: the values of a source are not of these objectives and tasks, or none of its trials can be used.
     """
     records, notes = [], []
     for source in sources:
-        _check_comparable(source, search, directions)
+        _check_comparable(source, search)
         found, unfit = _taken_over(source, space)
         told = f" {sum(unfit.values())} of {len(source.trials)} trials not used: {_reasons(unfit)}." if unfit else ""
         if not found:
@@ -176,17 +170,17 @@ def _chosen(storage: BaseStorage, place: str, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name or names[0], storage=storage)
 
 
-def _check_comparable(source: Source, search: Mapping[str, Any], directions: Sequence[StudyDirection]) -> None:
+def _check_comparable(source: Source, search: Mapping[str, Any]) -> None:
     """Refuse values that mean something else than those of this search."""
-    theirs, ours = ([direction.name.lower() for direction in found] for found in (source.directions, directions))
+    theirs, ours = [direction.name.lower() for direction in source.directions], directions(search["objective"])
     if theirs != ours:
         raise InputError(
             f"--warm-start {source.name}: its trials' values are to {_and(theirs)}, those of this search to "
             f"{_and(ours)}. Pass a source with the same objectives."
         )
-    for key in ("objective", "tasks"):
+    for key, order in (("objective", list), ("tasks", sorted)):
         found = source.search.get(key) if source.search else None
-        if found is not None and sorted(found) != sorted(search[key]):
+        if found is not None and order(found) != order(search[key]):
             raise InputError(
                 f"--warm-start {source.name}: its trials are judged by the {key} {_and(found)}, those of this search "
                 f"by {_and(search[key])}. Pass a run with the same."

@@ -54,6 +54,8 @@ class RoundResult:
     examples: int
     tokens: int
     steps: int
+    parameters: int
+    """Of the model, those that are not trained included."""
     train_seconds: float
     eval_seconds: float
     predictions: dict[str, np.ndarray] = field(repr=False)
@@ -181,6 +183,7 @@ class Training:
             examples=round.examples,
             tokens=self.tokens,
             steps=round.stop,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             train_seconds=train_seconds,
             eval_seconds=time.perf_counter() - started,
             predictions=outputs,

@@ -83,7 +83,9 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
         "seed": 0,
         "dev_rows": 1200,
         "study": None,
+        "sampler": "tpe",
         "trial_scheduler": "asha",
+        "objective": ["score"],
         "tasks": list(tasks),
         "rounds": 3,
         "fingerprint": Corpus.open(corpus).fingerprint,
@@ -108,7 +110,7 @@ def write_trial(run: Run, trial: ExampleTrial) -> None:
     corpus = run.corpus()
     scores = [_write_round(folder, corpus, trial, number) for number in range(1, trial.rounds + 1)]
     if trial.state != TrialState.RUNNING:
-        best = max(scores) if trial.state == TrialState.COMPLETE else None
+        best = [max(scores)] if trial.state == TrialState.COMPLETE else None
         end_trial(folder, trial.state, best, trial.reason)
 
 
@@ -133,13 +135,18 @@ def example_run(
     return run
 
 
-def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> Run:
-    """Really train two trials of a tiny encoder for two rounds; of equal seeds they start from the same heads."""
+def tiny_pretrained() -> Pretrained:
+    """Return a random encoder of one layer."""
     torch.manual_seed(0)
     shape = BertConfig(vocabulary=2000, width=16, layers=1, heads=2, feed_forward=32)
     # As drawn, a sentence hardly shows in the output of its first token.
     weights = {name: 40 * weight if weight.dim() == 2 else weight for name, weight in Bert(shape).state_dict().items()}
-    pretrained = Pretrained(shape, weights, tokenizer())
+    return Pretrained(shape, weights, tokenizer())
+
+
+def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> Run:
+    """Really train two trials of a tiny encoder for two rounds; of equal seeds they start from the same heads."""
+    pretrained = tiny_pretrained()
     run = write_search(place, corpus, encoder="tiny", rounds=2)
     save_encoder(place / "encoder", pretrained)
     for number, (seed, rate) in enumerate(zip(seeds, (3e-3, 1e-2), strict=True)):
@@ -150,7 +157,7 @@ def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> R
         folder = run.trial_folder(number)
         start_trial(folder, frozen, config.model_dump_json())
         rows = list(run_trial(folder, config, run.corpus(), pretrained))
-        end_trial(folder, TrialState.COMPLETE, max(row["score"] for row in rows), "")
+        end_trial(folder, TrialState.COMPLETE, [max(row["score"] for row in rows)], "")
     return run
 
 
@@ -186,6 +193,6 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
     row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
     row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
     row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
-    row |= {"threads": 1, "ratios": {"qqp.smoothness": 0.2, "sst.smoothness": 0.0001 * number}}
+    row |= {"threads": 1, "parameters": 1000, "ratios": {"qqp.smoothness": 0.2, "sst.smoothness": 0.0001 * number}}
     folder.append_json(ROUNDS, row)
     return row["score"]

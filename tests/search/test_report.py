@@ -13,7 +13,6 @@ from search.choice import choose
 from search.ensemble import write as write_ensemble
 from search.figures import judged_study
 from search.report import CONTAMINATED, GENERATED, LEAKS, app, render, write
-from search.runs import rebuild_study
 from tests.search.example_run import PARAMETERS, TASK_NAMES, ExampleTrial, candidate_file, example_run, tokenizer
 from trainers.data import prepare
 from trainers.predictions import read_predictions, submission, write_predictions
@@ -245,7 +244,7 @@ def test_a_run_without_predictions_or_tokenizer_has_a_report(tmp_path, sample_co
 
 
 def test_stopped_trials_count_with_their_best_score(run):
-    judged = judged_study(rebuild_study(run)).trials
+    judged = judged_study(run.trials(), "score").trials
     values = [max(trial.judged.values()) for trial in run.trials() if trial.judged]
     assert [trial.value for trial in judged] == values
     assert len(judged) == 3

@@ -66,7 +66,7 @@ def test_stopped_trials_are_pruned_with_their_values_and_finished_ones_complete_
 def test_the_files_agree_with_the_study_and_hold_no_more_than_was_promised(ended):
     run = ended[0]
     for told, trial in zip(study_of(run), Run(Folder.at(run)).trials(), strict=True):
-        assert (trial.state, trial.value) == (told.state.name, told.value)
+        assert (trial.state, trial.values) == (told.state.name, told.values)
         assert trial.judged == told.intermediate_values
         assert not list((run / "trials").glob(f"{trial.number:05d}/checkpoints/*/state.pt"))
     table = pandas.read_parquet(run / "trials.parquet")

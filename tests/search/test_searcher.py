@@ -126,7 +126,8 @@ def test_every_ending_is_told_as_what_it_is_to_the_study_and_in_the_files(search
             search.run.trial_folder(0).write("error.txt", ending.traceback)
         searcher.on_trial_complete("a", last if ending.told else None, error=ending.error)
     frozen, (trial,) = search.told()[0], search.run.trials()
-    assert (frozen.state.name, frozen.value) == (trial.state, trial.value) == (ending.state, ending.value)
+    assert (frozen.state.name, frozen.values) == (trial.state, trial.values)
+    assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
     assert ending.reason in str(trial.reason)
     if ending.state != "RUNNING":
         assert frozen.intermediate_values == trial.judged
@@ -176,7 +177,7 @@ def test_an_end_that_was_written_but_not_told_is_told_at_the_next_start(search: 
         searcher.suggest("a")
         for row in search.train(0, 3):
             searcher.on_trial_result("a", row)
-        end_trial(search.run.trial_folder(0), TrialState[state], value, "as it was")
+        end_trial(search.run.trial_folder(0), TrialState[state], value and [value], "as it was")
     with search.session() as searcher:
         assert searcher.suggest("b")["number"] == 1
     assert (search.told()[0].state.name, search.told()[0].value) == (state, value)
@@ -237,7 +238,7 @@ def test_a_budget_that_is_used_up_starts_nothing_and_leaves_nothing_running(sear
     assert [frozen.state.name for frozen in search.told()] == ["PRUNED", "PRUNED", "COMPLETE"]
     trials = search.run.trials()
     assert [trial.reason for trial in trials] == ["budget used up", "budget used up", "finished"]
-    assert [trial.value for trial in trials] == [frozen.value for frozen in search.told()] == [0.5, None, 0.77]
+    assert [trial.values for trial in trials] == [frozen.values for frozen in search.told()] == [[0.5], None, [0.77]]
 
 
 def test_a_config_whose_rounds_do_not_compare_fails_and_says_so(search: Search):

@@ -18,9 +18,9 @@ from search.launch import prepare_search
 from search.prepare import DEFAULTS, Prepared
 from search.runs import STUDY, Run, rebuild_study
 from search.searcher import StudySearcher
+from search.shown import Shown
 from search.space import Space, load_space
 from search.study import enqueue, opened_study
-from search.warm_sampler import WarmSampler
 from search.warm_start import WARM_START, Source, fitted, read_sources, shown, warm_trials
 from tests.conftest import ROWS
 from tests.search.example_run import ExampleTrial, example_run
@@ -40,7 +40,7 @@ def suggest(trial):
         raise optuna.TrialPruned
     return TrainConfig(stages=(Stage(tasks=("sst",), steps=2, batch_size=8),))
 """
-SEARCH = {"tasks": ["sst"], "fingerprint": "1", "encoder": "tiny", "rounds": 2}
+SEARCH = {"objective": ["score"], "tasks": ["sst"], "fingerprint": "1", "encoder": "tiny", "rounds": 2}
 WIDE: dict[str, BaseDistribution] = {
     "schedule": CategoricalDistribution(["other", "interleaved", "cycle"]),
     "learning_rate": FloatDistribution(1e-6, 1),
@@ -304,7 +304,7 @@ def test_behind_no_trials_a_sampler_draws_what_it_would_draw_by_itself(sampler):
         study = optuna.create_study(direction="maximize", sampler=own)
         for _ in range(12):
             if warm:
-                study.sampler = WarmSampler(own, [])
+                study.sampler = Shown(own, lambda study: study.get_trials(deepcopy=False))
             trial = study.ask()
             study.tell(trial, trial.suggest_float("x", 0, 1) - trial.suggest_float("y", 0, 1))
         return [trial.params for trial in study.get_trials()]

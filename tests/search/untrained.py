@@ -1,0 +1,126 @@
+"""A search whose trials write the rows that a trial writes, and train nothing: the rest is as real as it gets."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from search.driver import RoundHalving
+from search.halving import BRACKETS, Halving
+from search.runs import Run
+from search.searcher import StudySearcher
+from search.space import Space, call, shape_of
+from trainers.config import OptimizerConfig, Stage, TrainConfig
+from trainers.files import Folder
+from trainers.seeds import numpy_generator
+from trainers.smart import SmartConfig
+from trainers.trial import ROUNDS
+
+ROUND_COUNT = 9
+"""Rungs after rounds 1 and 3."""
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
+    """Vary twelve parameters, two of them only where SMART is on."""
+    smart = SmartConfig()
+    if trial.suggest_categorical("smart", [True, False]):
+        lambda_s = trial.suggest_float("lambda_s", 1e-2, 10, log=True)
+        smart = SmartConfig(lambda_s=lambda_s, every=trial.suggest_int("every", 1, 4))
+    stage = Stage(
+        tasks=("sst",),
+        steps=ROUND_COUNT,
+        rounds=ROUND_COUNT,
+        learning_rate=trial.suggest_float("learning_rate", 1e-6, 1e-2, log=True),
+        batch_size=trial.suggest_int("batch_size", 4, 8),
+    )
+    optimizer = OptimizerConfig(
+        weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
+        warmup=trial.suggest_float("warmup", 0, 0.3),
+        clip_norm=trial.suggest_float("clip_norm", 0.1, 10, log=True),
+        decay=trial.suggest_categorical("decay", [True, False]),
+    )
+    return TrainConfig(
+        pooling="mean" if trial.suggest_categorical("mean", [True, False]) else "pooled",
+        dropout=trial.suggest_float("dropout", 0, 0.5),
+        head_dropout=trial.suggest_float("head_dropout", 0, 0.5),
+        smart=smart,
+        stages=(stage,),
+        optimizer=optimizer,
+    )
+
+
+def row_of(number: int, config: TrainConfig, round: int) -> dict[str, Any]:
+    """Return the row of a round, a function of its trial: the nearer to one dropout and the later, the better."""
+    noise = numpy_generator(number, round).normal()
+    score = float(1 - abs(config.dropout - 0.2) - 0.5 / round + 0.02 * noise)
+    row = {"round": round, "judged": round, "last": round == ROUND_COUNT, "finite": True, "score": score}
+    row |= {"metrics": {"sst": score}, "losses": {"sst.loss": 1.0}, "loss": 1.0, "ratios": {}, "steps": round}
+    row |= {"examples": 100 * round, "tokens": 1000 * round, "parameters": 1000 if config.pooling == "mean" else 2000}
+    row |= {"train_seconds": config.head_dropout, "eval_seconds": 0.1, "save_seconds": 0.1, "node": "here"}
+    return row | {"threads": 1, "ended": datetime.now(UTC).isoformat(timespec="microseconds")}
+
+
+class Untrained:
+    """A session of a search: the searcher and early stopping, told what Tune would tell them."""
+
+    def __init__(self, run: Run, study: optuna.Study, count: int, *, live: int = 1):
+        """Begin or go on.
+
+        Args:
+            count: trials of the search.
+            live: trials at once.
+        """
+        space = Space(Path(__file__), "", suggest, [])
+        example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+        shape = shape_of(call(space, example), run.corpus())
+        self.searcher = StudySearcher(study, run, space, shape, trials=count, spent=lambda: False)
+        self.scheduler = RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS["asha"]))
+        self.count, self.live = live, {}
+        self.suggestions: list[float] = []
+        """Seconds of each."""
+        self.written = 0.0
+        """Seconds that the trials wrote."""
+
+    def train(self, steps: int | None = None) -> None:
+        """Train to the end, or for so many rounds."""
+        while self.fill() and steps != 0:
+            self.step()
+            steps = steps and steps - 1
+
+    def fill(self) -> bool:
+        """Ask for trials until so many live as may; return whether any does."""
+        while len(self.live) < self.count:
+            name, started = f"t{len(self.suggestions)}", time.perf_counter()
+            suggested = self.searcher.suggest(name)
+            if suggested == Searcher.FINISHED:
+                break
+            self.suggestions.append(time.perf_counter() - started)
+            if suggested:
+                done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
+                self.live[name] = suggested, done + 1
+        return bool(self.live)
+
+    def step(self) -> None:
+        """Let every living trial finish a round."""
+        for name, (config, round) in list(self.live.items()):
+            row = self._write(config, round)
+            trial = Trial("SearchTrial", config=config, stub=True)
+            decision = self.scheduler.on_trial_result(None, trial, row)
+            if row["last"] or decision == TrialScheduler.STOP:
+                self.searcher.on_trial_complete(name, row)
+                del self.live[name]
+            else:
+                self.searcher.on_trial_result(name, row)
+                self.live[name] = config, round + 1
+
+    def _write(self, config: dict[str, Any], round: int) -> dict[str, Any]:
+        started = time.perf_counter()
+        row = row_of(config["number"], TrainConfig.model_validate_json(config["train"]), round)
+        Folder.at(config["folder"]).append_json(ROUNDS, row)
+        self.written += time.perf_counter() - started
+        return row
