@@ -14,6 +14,7 @@ from model.errors import InputError, unknown
 from search import ensemble, options, report
 from search.budgets import Limits
 from search.halving import BRACKETS
+from search.population import POPULATION
 from search.prepare import Prepared, prepare_run, settle
 from search.session import Machines, Session, run_command, session
 from search.space import check_space, load_space, tried_configs
@@ -21,7 +22,7 @@ from search.study import checked_url
 from search.warm_start import Source, fitted, read_sources, shown
 from trainers.files import Folder
 
-TRIAL_SCHEDULERS = (*BRACKETS, "none")
+TRIAL_SCHEDULERS = (*BRACKETS, POPULATION, "none")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -35,7 +36,9 @@ def main(
     data: options.Data = None,
     rows: options.Rows = None,
     encoder: options.Encoder = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier sessions included.")] = 12,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials in all, those of earlier sessions included; or a population's size.")
+    ] = 12,
     time_budget: Annotated[str | None, typer.Option(help="Of this session, such as 2h or 90m.")] = None,
     stop_at: Annotated[float | None, typer.Option(min=0, max=1, help="Enough: a round's score.")] = None,
     plateau: Annotated[int | None, typer.Option(min=1, help="Enough: so many trials in a row, none better.")] = None,
@@ -63,7 +66,7 @@ def main(
         asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         earlier = partial(read_sources, warm_start or [], storage)
-        prepare = partial(prepare_search, location, space, asked, resume, earlier=earlier)
+        prepare = partial(prepare_search, location, space, asked, resume, earlier=earlier, trials=trials)
         with session(machines, prepare, limits=limits, study=study, dashboard=dashboard) as opened:
             search = opened.run.search
             print(f"Run {search['name']} at {location}: up to {trials} trials of {search['rounds']} rounds, {space}.")
@@ -80,18 +83,21 @@ def prepare_search(
     slots: int,
     *,
     earlier: Callable[[], list[Source]] = list,
+    trials: int = 1,
 ) -> Prepared:
     """Check all that was asked, then write the run directory of a search, or find it; see `prepare_run`.
 
     Args:
         earlier: () -> what it learns from; a resumed one has its own copy.
+        trials: a population's size.
     """
     space = load_space(path)
     settings = settle(location, asked, resume=resume)
     learn = partial(fitted, [] if resume else earlier())
     space = replace(space, fixed={"encoder": settings["encoder"], "seed": settings["seed"]})
     configs = tried_configs(space)
-    return prepare_run(location, settings, configs, partial(check_space, space, configs), slots, learn=learn)
+    living = max(trials, slots) if settings["trial_scheduler"] == POPULATION else slots  # a population lives at once
+    return prepare_run(location, settings, configs, partial(check_space, space, configs), living, learn=learn)
 
 
 def _conclude(session: Session) -> None:

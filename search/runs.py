@@ -1,6 +1,6 @@
 """The run directory: what the driver writes into it beside the trials' own files, and how all of it is read back."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,22 @@ STUDY = "study.journal"
 HIDDEN = "***"
 """Stands for a password in a URL that was written down."""
 RUNNING = TrialState.RUNNING.name
+CLONE = "clone"
+"""The attribute, in the study and in `trial.json`, of a trial that is one."""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """Whose clone a trial is."""
+
+    trial: int
+    """The donor."""
+    round: int
+    """Of the donor; the clone's own rounds begin behind it."""
+    examples: int
+    """That the donor had been trained on by then."""
+    replaced: int
+    """The trial whose place the clone took."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +58,17 @@ class Trial:
     reason: str | None
     rows: list[dict[str, Any]]
     """Its finished rounds, in order; of a round that was trained twice the later row."""
+    clone: Clone | None = None
 
     @property
     def judged(self) -> dict[int, float]:
         """Count of judged rounds -> score: what the study and the trial scheduler know of the trial."""
         return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
+
+    @property
+    def examples(self) -> int:
+        """Training examples of its own rounds, of which there must be one."""
+        return self.rows[-1]["examples"] - (self.clone.examples if self.clone else 0)
 
     @property
     def best_row(self) -> dict[str, Any]:
@@ -127,6 +149,11 @@ class Run:
         return table
 
 
+def clone_of(trial: optuna.trial.FrozenTrial) -> Clone | None:
+    """Return whose clone the study says a trial is."""
+    return Clone(**trial.user_attrs[CLONE]) if CLONE in trial.user_attrs else None
+
+
 def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | None) -> None:
     """Write what a trial is, before any worker starts on it; a trial exists when its `trial.json` does.
 
@@ -143,6 +170,7 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
         "state": RUNNING,
         "value": None,
         "reason": None,
+        CLONE: trial.user_attrs.get(CLONE),
     }
     if config:
         folder.write(CONFIG, config)
@@ -150,8 +178,12 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
 
 
 def end_trial(folder: Folder, state: TrialState, value: float | None, reason: str) -> None:
-    """Write how a trial ended; its full states go, because nothing will resume it."""
+    """Write how a trial ended."""
     folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "value": value, "reason": reason})
+
+
+def delete_states(folder: Folder) -> None:
+    """Delete the full states of a trial that nothing will resume."""
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
 
@@ -179,6 +211,7 @@ def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
                 params=trial.params,
                 distributions={name: json_to_distribution(text) for name, text in trial.distributions.items()},
                 intermediate_values=trial.judged,
+                user_attrs={CLONE: asdict(trial.clone)} if trial.clone else {},
             )
         )
     return study
@@ -195,6 +228,7 @@ def _read_trial(folder: Folder) -> Trial:
         record["value"],
         record["reason"],
         read_rows(folder),
+        Clone(**record[CLONE]) if record.get(CLONE) else None,
     )
 
 

@@ -10,11 +10,13 @@ from ray.tune.search import Searcher
 
 from model.errors import InputError
 from search.budgets import USED_UP
-from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, start_trial
+from search.cloning import Population
+from search.runs import RUNNING, TRIAL, Run, Trial, clone_of, delete_states, end_trial, start_trial
 from search.space import Shape, Space, call, shape_of
 from search.warm_sampler import WarmSampler
 from search.warm_start import warm_trials
 from trainers.checkpoint import best_rounds
+from trainers.files import Folder
 from trainers.seeds import seed_of
 from trainers.trial import CHECKPOINTS, CONFIG, ERROR, read_rows, round_name
 
@@ -62,6 +64,7 @@ class StudySearcher(Searcher):
         *,
         trials: int,
         spent: Callable[[], bool],
+        population: Population | None = None,
     ):
         """Take over a study whose trials are those of the run.
 
@@ -69,21 +72,29 @@ class StudySearcher(Searcher):
             shape: what every config's rounds must look like; None if trials are not compared.
             trials: how many to start in all, those of earlier sessions included.
             spent: () -> bool, whether a budget is used up, so that no trial starts.
+            population: for trials that take turns: whose it is, and who is replaced; clones come on top of `trials`.
         """
         super().__init__(metric="score", mode="max")
         self.study, self.run, self.space, self.shape = study, run, space, shape
-        self.count, self.spent = trials, spent
+        self.count, self.spent, self.population = trials, spent, population
         self.corpus = run.corpus()
         self.before = warm_trials(run)
         self.live: dict[str, optuna.Trial] = {}
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
-        self.weights = {(trial.number, row["round"]): row for trial in ended.values() for row in trial.rows}
+        self.weights = {
+            (trial.number, row["round"]): row
+            for trial in ended.values()
+            for row in trial.rows
+            if not self._may_be_cloned(TrialState[trial.state])
+        }
         self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before all knew
                 trial = ended[frozen.number]
-                end_trial(trial.folder, TrialState[trial.state], trial.value, str(trial.reason))
+                self._tidy(trial.folder, trial.number, TrialState[trial.state])
                 self._tell(frozen.number, TrialState[trial.state], trial.value)
+            elif self.population and (clone := self.population.begun(frozen.number)):
+                self._replace(frozen, clone)
         self.unfinished = self._frozen(TrialState.RUNNING)
 
     def suggest(self, trial_id: str) -> Any:
@@ -92,9 +103,11 @@ class StudySearcher(Searcher):
         Returns:
             What the trainable needs; None to be asked again; or Tune's mark that it is enough.
         """
-        if self.spent() or (not self.unfinished and self._started() >= self.count):
+        if self.spent():
             return Searcher.FINISHED
-        trial = self._take_up(self.unfinished.pop(0)) if self.unfinished else self._ask()
+        if not self.unfinished and self._started() >= self.count:
+            return None if self.population and self.live else Searcher.FINISHED  # of a population, all come back
+        trial = self._next()
         try:
             text = self._started_config(trial)
         except optuna.TrialPruned:
@@ -107,7 +120,14 @@ class StudySearcher(Searcher):
         self.live[trial_id] = trial
         for row in read_rows(folder):  # what the trial did after the study last heard of it
             self._report(trial, row)
-        return {"number": trial.number, "folder": folder.uri, "train": text}
+        clone = clone_of(self._told(trial))
+        return {
+            "number": trial.number,
+            "folder": folder.uri,
+            "train": text,
+            "replaced": clone and clone.replaced,
+            "origin": clone and {"folder": self.run.trial_folder(clone.trial).uri, "round": clone.round},
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note a finished round."""
@@ -120,6 +140,8 @@ class StudySearcher(Searcher):
         if result:
             self.on_trial_result(trial_id, result)
         trial, state = self.live[trial_id], ending(result, error)
+        if self.population and state == TrialState.PRUNED:
+            state = TrialState.RUNNING  # it has left its slot to the next one
         if state == TrialState.RUNNING:
             self.unfinished.append(self._told(trial))
         else:
@@ -133,6 +155,10 @@ class StudySearcher(Searcher):
             rows = read_rows(self.run.trial_folder(trial.number))
             state = ending(rows[-1], error=False) if rows else TrialState.PRUNED
             self._end(trial, state, self._reason(state, self._record(trial), error=False))
+        if self.population:
+            self.population = None  # nobody will be cloned any more
+            for trial in self.run.trials():
+                self._tidy(trial.folder, trial.number, TrialState[trial.state])
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
@@ -148,7 +174,28 @@ class StudySearcher(Searcher):
         return self.study.get_trials(deepcopy=False, states=states)
 
     def _started(self) -> int:
-        return sum(frozen.state != TrialState.WAITING for frozen in self.study.get_trials(deepcopy=False))
+        trials = self.study.get_trials(deepcopy=False)
+        return sum(frozen.state != TrialState.WAITING and not clone_of(frozen) for frozen in trials)
+
+    def _next(self) -> optuna.Trial:
+        """Choose whom to hand out: who was interrupted, then a new trial; of a population, the least advanced."""
+        place = 0 if self.unfinished else None
+        if self.population:
+            place = self.population.turn(self.unfinished, self._started() < self.count)
+        if place is None:
+            return self._ask()
+        frozen = self.unfinished.pop(place)
+        if self.population and (clone := self.population.successor(frozen.number)):
+            self._replace(frozen, clone)
+            return self._take_up(clone)
+        return self._take_up(frozen)
+
+    def _replace(self, frozen: optuna.trial.FrozenTrial, successor: optuna.trial.FrozenTrial) -> None:
+        """End a trial whose place a clone has taken."""
+        clone = clone_of(successor)
+        assert clone
+        reason = f"replaced by a clone of trial {clone.trial} at round {clone.round}"
+        self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, reason)
 
     def _take_up(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
         """Go on with a trial; what it had not drawn yet is drawn as it would have been."""
@@ -173,7 +220,8 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         if folder.exists(TRIAL) and folder.exists(CONFIG):
             return folder.read(CONFIG).decode()
-        config = call(self.space, trial)
+        told = self._told(trial)
+        config = self.population.config(told) if self.population and clone_of(told) else call(self.space, trial)
         if self.shape and not (shape := shape_of(config, self.corpus)).matches(self.shape):
             raise InputError(
                 f"{self.space.path}: rounds of {shape}, which do not compare with the search's {self.shape}"
@@ -204,8 +252,18 @@ class StudySearcher(Searcher):
         value = value_of(self._record(trial), state)
         end_trial(folder, state, value, reason)
         self._tell(trial.number, state, value)
-        self.weights |= {(trial.number, row["round"]): row for row in read_rows(folder)}
-        self._prune()
+        self._tidy(folder, trial.number, state)
+
+    def _may_be_cloned(self, state: TrialState) -> bool:
+        """Whether an ended trial may be a donor: what finished first, while others are a round behind."""
+        return self.population is not None and state == TrialState.COMPLETE
+
+    def _tidy(self, folder: Folder, number: int, state: TrialState) -> None:
+        """Delete what an ended trial has on the disk that nobody needs."""
+        if not self._may_be_cloned(state):
+            delete_states(folder)
+            self.weights |= {(number, row["round"]): row for row in read_rows(folder)}
+            self._prune()
 
     def _tell(self, number: int, state: TrialState, value: float | None) -> None:
         # Of a pruned trial Optuna takes the last reported score itself, and refuses to be told.
