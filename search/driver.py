@@ -2,7 +2,7 @@
 
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,12 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.budgets import Budget, Limits
+from search.cloning import Population
 from search.cluster import Slots
 from search.halving import BRACKETS, Halving
-from search.progress import Progress
+from search.objectives import rung_values
+from search.population import POPULATION
+from search.progress import Progress, comes_back
 from search.runs import Run, Trial
 from search.searcher import FAILURES, StudySearcher
 from search.space import Checked, Shape
@@ -23,11 +26,11 @@ from search.trainable import SearchTrial
 class RoundHalving(FIFOScheduler):
     """Successive halving on judged rounds. The rungs are read from the trials' rows, so they survive a restart."""
 
-    def __init__(self, trials: Iterable[Trial], halving: Halving):
+    def __init__(self, trials: Iterable[Trial], halving: Halving, objectives: Sequence[str]):
         """Fill the rungs from a run's trials, in the order in which their rounds ended."""
         super().__init__()
         self._metric = "score"
-        self.halving = halving
+        self.halving, self.objectives = halving, objectives
         ended = [(row["ended"], trial.number, row) for trial in trials for row in trial.rows]
         for _, number, row in sorted(ended, key=lambda entry: entry[0]):
             self._enter(number, row)
@@ -49,11 +52,27 @@ class RoundHalving(FIFOScheduler):
         return f"rungs: { {rung: len(seen) for rung, seen in self.halving.rungs.items()} }"
 
     def _enter(self, number: int, row: dict[str, Any]) -> None:
-        if row["score"] is not None:
-            self.halving.enter(number, row["judged"], (row["score"],))
+        if values := rung_values(row, self.objectives):
+            self.halving.enter(number, row["judged"], values)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class Turns(FIFOScheduler):
+    """Take turns: a trial of a population leaves its slot after every judged round, and the searcher brings it back."""
+
+    def __init__(self, trials: Iterable[Trial]):
+        """Take a run's trials: who is brought back tells its last round again."""
+        super().__init__()
+        self.rounds = {trial.number: trial.rows[-1]["round"] for trial in trials if trial.rows}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop a trial after a new round that was judged."""
+        number, known = trial.config["number"], self.rounds.get(trial.config["number"], 0)
+        self.rounds[number] = result["round"]
+        goes_on = result["score"] is None or result["last"] or result["round"] <= known
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
 
 class Forgive(tune.Callback):
@@ -76,13 +95,14 @@ class Forgive(tune.Callback):
 class Endings(tune.Callback):
     """Tell the budget of trials that have ended."""
 
-    def __init__(self, budget: Budget):
-        """Take what counts them."""
-        self.budget = budget
+    def __init__(self, budget: Budget, turns: bool):
+        """Take what counts them, and whether trials take turns, so that one that is stopped comes back."""
+        self.budget, self.turns = budget, turns
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that finished or was stopped."""
-        self.budget.end(trial.config["number"])
+        if not (self.turns and comes_back(trial.last_result)):
+            self.budget.end(trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that was given up."""
@@ -145,9 +165,10 @@ def search(
         KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
     """
     before, shape, interruption = run.trials(), checked.shape, Interruption()
-    budget = Budget(limits, before, slots.gpus)
-    progress = Progress(trials, shape and shape.rounds, before, budget.remaining, names or {})
-    searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent)
+    budget, population = Budget(limits, before, slots.gpus), _population(run, study, checked)
+    turns = population is not None
+    progress = Progress(trials, shape and shape.rounds, before, budget.remaining, names or {}, turns=turns)
+    searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent, population=population)
     budget.start()
     try:
         with tempfile.TemporaryDirectory(prefix="tune-") as scratch, interruption.listening():
@@ -155,12 +176,12 @@ def search(
                 _trainable(run, slots),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=_trial_scheduler(run, shape),
+                    scheduler=_trial_scheduler(run, shape, before),
                     num_samples=-1,  # the searcher says when it is enough
                     max_concurrent_trials=slots.count,
                     reuse_actors=True,
                 ),
-                run_config=_run_config(scratch, budget, [interruption, Forgive(), Endings(budget), progress]),
+                run_config=_run_config(scratch, budget, [interruption, Forgive(), Endings(budget, turns), progress]),
             ).fit()
         interruption.leave()
         searcher.close()
@@ -169,12 +190,21 @@ def search(
     return budget.over
 
 
-def _trial_scheduler(run: Run, shape: Shape | None) -> TrialScheduler:
-    """Return who stops trials early."""
+def _population(run: Run, study: optuna.Study, checked: Checked) -> Population | None:
+    """Return who replaces whom, if the trials are a population."""
+    if checked.shape is None or run.search["trial_scheduler"] != POPULATION:
+        return None
+    return Population(run, study, checked.space, checked.shape)
+
+
+def _trial_scheduler(run: Run, shape: Shape | None, trials: list[Trial]) -> TrialScheduler:
+    """Return who stops trials early; `trials` are those of the run."""
     name = run.search["trial_scheduler"]
     if shape is None or name == "none":
         return FIFOScheduler()
-    return RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS[name]))
+    if name == POPULATION:
+        return Turns(trials)
+    return RoundHalving(trials, Halving(shape.rounds, BRACKETS[name]), run.objectives)
 
 
 def _trainable(run: Run, slots: Slots) -> Any:

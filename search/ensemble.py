@@ -17,7 +17,7 @@ from trainers.command import command
 
 METRICS = "metrics.json"
 SOUP = "none"
-"""The default: a greedy soup takes tens of passes over the dev rows, and over 72 trials of a search it gained nothing."""
+"""The default: a greedy soup takes tens of passes over the dev rows, and among 72 trials it gained nothing."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

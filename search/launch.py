@@ -15,6 +15,7 @@ from search import ensemble, options, report
 from search.budgets import Limits
 from search.halving import BRACKETS
 from search.objectives import OBJECTIVES, check_objectives
+from search.population import POPULATION
 from search.prepare import Prepared, prepare_run, settle
 from search.samplers import SAMPLERS, check_sampler
 from search.session import Machines, Session, run_command, session
@@ -24,7 +25,7 @@ from search.warm_start import Source, fitted, read_sources, shown
 from trainers.data import Corpus
 from trainers.files import Folder
 
-TRIAL_SCHEDULERS = (*BRACKETS, "none")
+TRIAL_SCHEDULERS = (*BRACKETS, POPULATION, "none")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -38,7 +39,9 @@ def main(
     data: options.Data = None,
     rows: options.Rows = None,
     encoder: options.Encoder = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier sessions included.")] = 12,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials in all, those of earlier sessions included; or a population's size.")
+    ] = 12,
     time_budget: Annotated[str | None, typer.Option(help="Of this session, such as 2h or 90m.")] = None,
     stop_at: Annotated[float | None, typer.Option(min=0, max=1, help="Enough: a round's score.")] = None,
     plateau: Annotated[int | None, typer.Option(min=1, help="Enough: so many trials in a row, none better.")] = None,
@@ -72,7 +75,7 @@ def main(
         asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         earlier = partial(read_sources, warm_start or [], storage)
-        prepare = partial(prepare_search, location, space, asked, resume, earlier=earlier)
+        prepare = partial(prepare_search, location, space, asked, resume, earlier=earlier, trials=trials)
         with session(machines, prepare, limits=limits, study=study, dashboard=dashboard) as opened:
             search = opened.run.search
             print(f"Run {search['name']} at {location}: up to {trials} trials of {search['rounds']} rounds, {space}.")
@@ -89,11 +92,13 @@ def prepare_search(
     slots: int,
     *,
     earlier: Callable[[], list[Source]] = list,
+    trials: int = 1,
 ) -> Prepared:
     """Check all that was asked, then write the run directory of a search, or find it; see `prepare_run`.
 
     Args:
         earlier: () -> what it learns from; a resumed one has its own copy.
+        trials: a population's size.
     """
     space = load_space(path)
     settings = settle(location, asked, resume=resume)
@@ -107,7 +112,8 @@ def prepare_search(
         check_objectives(objectives, checked.tasks)
         return checked
 
-    prepared = prepare_run(location, settings, configs, check, slots, learn=learn)
+    living = max(trials, slots) if settings["trial_scheduler"] == POPULATION else slots  # a population lives at once
+    prepared = prepare_run(location, settings, configs, check, living, learn=learn)
     return replace(prepared, notes=[*prepared.notes, *notes])
 
 

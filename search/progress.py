@@ -23,6 +23,8 @@ class Progress(tune.Callback):
         before: list[Trial],
         remaining: Callable[[], float | None],
         names: Mapping[int, str],
+        *,
+        turns: bool = False,
     ):
         """Start from what earlier sessions did.
 
@@ -32,10 +34,13 @@ class Progress(tune.Callback):
             before: the trials of earlier sessions.
             remaining: () -> seconds until the time budget is used up, or None.
             names: number -> what a trial is called, where it has a name.
+            turns: whether trials take turns, a round each, and clones replace some.
         """
         self.trials, self.rounds, self.remaining, self.names = trials, rounds, remaining, names
+        self.turns = turns
         self.best: dict[str, tuple[float, int]] = {}
-        self.ended = {trial.number for trial in before if trial.state != RUNNING}
+        replaced = {trial.clone.replaced for trial in before if trial.clone}
+        self.ended = {trial.number for trial in before if trial.state != RUNNING} - replaced
         self.rows: dict[int, dict[str, Any]] = {}
         """Trial -> the row of its newest round, while it lives."""
         self.trained = 0
@@ -60,6 +65,7 @@ class Progress(tune.Callback):
         if number in self.rows and self.rows[number]["round"] >= result["round"]:
             return  # told again after a restart
         self.rows[number] = result
+        self.rows.pop(trial.config["replaced"], None)
         self.trained += 1
         self._better(number, result)
         if not self.live:
@@ -70,6 +76,8 @@ class Progress(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that finished or was stopped."""
         last = trial.last_result
+        if self.turns and comes_back(last):
+            return
         ended = "finished" if last["last"] else "stopped early"
         self._end(trial, ended if last["finite"] else "failed: not finite")
 
@@ -138,6 +146,11 @@ class Progress(tune.Callback):
             rounds = f"{row['judged'] or 0}/{self.rounds}" if self.rounds else str(row["round"])
             table.add_row(self._name(number), rounds, _figure(row["score"]), *cells, _figure(row["loss"]))
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
+
+
+def comes_back(row: Mapping[str, Any]) -> bool:
+    """Whether a trial of a population that left its slot after a round will train on, itself or as a clone."""
+    return row["finite"] and not row["last"]
 
 
 def _figure(value: float | None) -> str:

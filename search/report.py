@@ -24,7 +24,7 @@ from search.objectives import directions
 from search.predict import ALL_DEV
 from search.runs import Run, Trial, rebuild_study
 from search.sections import read_tokenizer, sections
-from search.tables import cost, pulls, variants
+from search.tables import cost, lineage, pulls, variants
 from trainers.command import command
 from trainers.influence import remarks
 from trainers.tasks import Task
@@ -90,6 +90,7 @@ def render(run: Run) -> str:
         home=run.folder.uri,
         ranked=ranked[:RANKED],
         judged=len(ranked),
+        passages=lineage(ranked[0][0], {trial.number: trial for trial in trials}) if ranked else [],
         told=len(study.get_trials(deepcopy=False)),
         few=FEW,
         parameters=sorted({name for trial, _ in ranked for name in trial.params}),
@@ -171,7 +172,7 @@ def _facts(search: dict[str, Any], tasks: Mapping[str, Task], trials: list[Trial
     rows = [row for trial in trials for row in trial.rows]
     seconds = {part: sum(row[f"{part}_seconds"] for row in rows) for part in ("train", "eval", "save")}
     took = ", ".join(f"{timedelta(seconds=round(spent))} {WORDS[part]}" for part, spent in seconds.items())
-    examples = sum(trial.rows[-1]["examples"] for trial in trials if trial.rows)
+    examples = sum(trial.examples for trial in trials if trial.rows)
     nodes = sorted({row["node"] for row in rows})
     return {
         "Space": f"{search['space']}, {search['rounds'] or 'own numbers of'} rounds a trial, seed {search['seed']}",

@@ -1,7 +1,7 @@
 """The run directory: what the driver writes into it beside the trials' own files, and how all of it is read back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,22 @@ HIDDEN = "***"
 RUNNING = TrialState.RUNNING.name
 STOPPED = "stopped"
 """The study's attribute of a trial that was stopped, with several objectives: the values of its last round."""
+CLONE = "clone"
+"""The attribute, in the study and in `trial.json`, of a trial that is one."""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """Whose clone a trial is."""
+
+    trial: int
+    """The donor."""
+    round: int
+    """Of the donor; the clone's own rounds begin behind it."""
+    examples: int
+    """That the donor had been trained on by then."""
+    replaced: int
+    """The trial whose place the clone took."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Trial:
     reason: str | None
     rows: list[dict[str, Any]]
     """Its finished rounds, in order; of a round that was trained twice the later row."""
+    clone: Clone | None = None
 
     @property
     def kinds(self) -> dict[str, BaseDistribution]:
@@ -57,6 +74,11 @@ class Trial:
     def judged(self) -> dict[int, float]:
         """Count of judged rounds -> score."""
         return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
+
+    @property
+    def examples(self) -> int:
+        """Training examples of its own rounds, of which there must be one."""
+        return self.rows[-1]["examples"] - (self.clone.examples if self.clone else 0)
 
     @property
     def best_row(self) -> dict[str, Any]:
@@ -147,6 +169,11 @@ class Run:
         return table
 
 
+def clone_of(trial: optuna.trial.FrozenTrial) -> Clone | None:
+    """Return whose clone the study says a trial is."""
+    return Clone(**trial.user_attrs[CLONE]) if CLONE in trial.user_attrs else None
+
+
 def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | None) -> None:
     """Write what a trial is, before any worker starts on it; a trial exists when its `trial.json` does.
 
@@ -163,6 +190,7 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
         "state": RUNNING,
         "values": None,
         "reason": None,
+        CLONE: trial.user_attrs.get(CLONE),
     }
     if config:
         folder.write(CONFIG, config)
@@ -170,8 +198,12 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
 
 
 def end_trial(folder: Folder, state: TrialState, values: list[float] | None, reason: str) -> None:
-    """Write how a trial ended; its full states go, and what it did not finish, because nothing will resume it."""
+    """Write how a trial ended."""
     folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "values": values, "reason": reason})
+
+
+def clear_trial(folder: Folder) -> None:
+    """Delete the full states of a trial that nothing will resume, and what it did not finish."""
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
     clear_unfinished(folder, [row["round"] for row in read_rows(folder)])
@@ -219,7 +251,7 @@ def _frozen(trial: Trial, names: Sequence[str]) -> optuna.trial.FrozenTrial:
         values=None if attributes else trial.values,
         params=trial.params,
         distributions=trial.kinds,
-        user_attrs=attributes,
+        user_attrs=attributes | ({CLONE: asdict(trial.clone)} if trial.clone else {}),
         intermediate_values=reported(trial.rows, names),
     )
 
@@ -235,6 +267,7 @@ def _read_trial(folder: Folder) -> Trial:
         record["values"],
         record["reason"],
         read_rows(folder),
+        Clone(**record[CLONE]) if record.get(CLONE) else None,
     )
 
 

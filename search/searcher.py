@@ -9,8 +9,20 @@ from ray.tune.search import Searcher
 
 from model.errors import InputError
 from search.budgets import USED_UP
+from search.cloning import Population
 from search.objectives import last_values, trial_values
-from search.runs import RUNNING, TRIAL, Run, Trial, end_trial, reported, start_trial, stopped_attributes
+from search.runs import (
+    RUNNING,
+    TRIAL,
+    Run,
+    Trial,
+    clear_trial,
+    clone_of,
+    end_trial,
+    reported,
+    start_trial,
+    stopped_attributes,
+)
 from search.samplers import SAMPLERS
 from search.shown import Shown
 from search.space import Shape, Space, call, shape_of
@@ -51,6 +63,7 @@ class StudySearcher(Searcher):
         *,
         trials: int,
         spent: Callable[[], bool],
+        population: Population | None = None,
     ):
         """Take over a study whose trials are those of the run.
 
@@ -58,23 +71,32 @@ class StudySearcher(Searcher):
             shape: what every config's rounds must look like; None if trials are not compared.
             trials: how many to start in all, those of earlier sessions included.
             spent: () -> bool, whether a budget is used up, so that no trial starts.
+            population: for trials that take turns: whose it is, and who is replaced; clones come on top of `trials`.
         """
         super().__init__(metric="score", mode="max")
         self.study, self.run, self.space, self.shape = study, run, space, shape
-        self.count, self.spent = trials, spent
+        self.count, self.spent, self.population = trials, spent, population
         self.corpus = run.corpus()
         self.before = warm_trials(run)
         self.live: dict[str, optuna.Trial] = {}
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
-        self.started = sum(frozen.state != TrialState.WAITING for frozen in study.get_trials(deepcopy=False))
-        self.weights = {(trial.number, number): row for trial in ended.values() for number, row in _saved(trial)}
+        self.started = sum(map(_counts, study.get_trials(deepcopy=False)))
+        """Trials that count: begun, and not as somebody's clone."""
+        self.weights = {
+            (trial.number, number): row
+            for trial in ended.values()
+            if not self._may_be_cloned(TrialState[trial.state])
+            for number, row in _saved(trial)
+        }
         """(trial, round) -> row of the rounds of ended trials whose weights are on disk."""
         self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before all knew
                 trial = ended[frozen.number]
-                end_trial(trial.folder, TrialState[trial.state], trial.values, str(trial.reason))
+                self._tidy(trial, TrialState[trial.state])
                 self._tell(optuna.Trial(study, frozen._trial_id), TrialState[trial.state], trial.values)
+            elif self.population and (clone := self.population.begun(frozen.number)):
+                self._replace(frozen, clone)
         self.unfinished = self._frozen(TrialState.RUNNING)
 
     def suggest(self, trial_id: str) -> Any:
@@ -83,9 +105,11 @@ class StudySearcher(Searcher):
         Returns:
             What the trainable needs; None to be asked again; or Tune's mark that it is enough.
         """
-        if self.spent() or (not self.unfinished and self.started >= self.count):
+        if self.spent():
             return Searcher.FINISHED
-        trial = self._take_up(self.unfinished.pop(0)) if self.unfinished else self._ask()
+        if not self.unfinished and self.started >= self.count:
+            return None if self.population and self.live else Searcher.FINISHED  # of a population, all come back
+        trial = self._next()
         try:
             text = self._started_config(trial)
         except optuna.TrialPruned:
@@ -97,7 +121,14 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
         self._report(trial, read_rows(folder))  # what the trial did after the study last heard of it
-        return {"number": trial.number, "folder": folder.uri, "train": text}
+        clone = clone_of(self._told(trial))
+        return {
+            "number": trial.number,
+            "folder": folder.uri,
+            "train": text,
+            "replaced": clone and clone.replaced,
+            "origin": clone and {"folder": self.run.trial_folder(clone.trial).uri, "round": clone.round},
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note a finished round."""
@@ -110,6 +141,8 @@ class StudySearcher(Searcher):
         if result:
             self.on_trial_result(trial_id, result)
         trial, state = self.live[trial_id], ending(result, error)
+        if self.population and state == TrialState.PRUNED:
+            state = TrialState.RUNNING  # it has left its slot to the next one
         if state == TrialState.RUNNING:
             self.unfinished.append(self._told(trial))
         else:
@@ -123,6 +156,10 @@ class StudySearcher(Searcher):
             rows = read_rows(self.run.trial_folder(trial.number))
             state = ending(rows[-1], error=False) if rows else TrialState.PRUNED
             self._end(trial, state, self._reason(state, self._record(trial), error=False))
+        if self.population:
+            self.population = None  # nobody will be cloned any more
+            for trial in self.run.trials():
+                self._tidy(trial, TrialState[trial.state])
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
@@ -136,6 +173,26 @@ class StudySearcher(Searcher):
 
     def _frozen(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
+
+    def _next(self) -> optuna.Trial:
+        """Choose whom to hand out: who was interrupted, then a new trial; of a population, the least advanced."""
+        place = 0 if self.unfinished else None
+        if self.population:
+            place = self.population.turn(self.unfinished, self.started < self.count)
+        if place is None:
+            return self._ask()
+        frozen = self.unfinished.pop(place)
+        if self.population and (clone := self.population.successor(frozen.number)):
+            self._replace(frozen, clone)
+            return self._take_up(clone)
+        return self._take_up(frozen)
+
+    def _replace(self, frozen: optuna.trial.FrozenTrial, successor: optuna.trial.FrozenTrial) -> None:
+        """End a trial whose place a clone has taken."""
+        clone = clone_of(successor)
+        assert clone
+        reason = f"replaced by a clone of trial {clone.trial} at round {clone.round}"
+        self._end(optuna.Trial(self.study, frozen._trial_id), TrialState.PRUNED, reason)
 
     def _ask(self) -> optuna.Trial:
         self.started += 1
@@ -161,7 +218,8 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         if folder.exists(TRIAL) and folder.exists(CONFIG):
             return folder.read(CONFIG).decode()
-        config = call(self.space, trial)
+        told = self._told(trial)
+        config = self.population.config(told) if self.population and clone_of(told) else call(self.space, trial)
         if self.shape and not (shape := shape_of(config, self.corpus)).matches(self.shape):
             raise InputError(
                 f"{self.space.path}: rounds of {shape}, which do not compare with the search's {self.shape}"
@@ -194,8 +252,18 @@ class StudySearcher(Searcher):
         values = values_of(record, state, self.run.objectives)
         end_trial(record.folder, state, values, reason)
         self._tell(trial, state, values)
-        self.weights |= {(trial.number, number): row for number, row in _saved(record)}
-        self._prune()
+        self._tidy(record, state)
+
+    def _may_be_cloned(self, state: TrialState) -> bool:
+        """Whether an ended trial may be a donor: what finished first, while others are a round behind."""
+        return self.population is not None and state == TrialState.COMPLETE
+
+    def _tidy(self, trial: Trial, state: TrialState) -> None:
+        """Delete what an ended trial has on the disk that nobody needs."""
+        if not self._may_be_cloned(state):
+            clear_trial(trial.folder)
+            self.weights |= {(trial.number, number): row for number, row in _saved(trial)}
+            self._prune()
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
         for name, value in stopped_attributes(state, values, self.run.objectives).items():
@@ -222,6 +290,10 @@ class StudySearcher(Searcher):
         if self.spent() or not record.rows:
             return USED_UP
         return f"stopped early after round {record.rows[-1]['round']}"
+
+
+def _counts(frozen: optuna.trial.FrozenTrial) -> bool:
+    return frozen.state != TrialState.WAITING and not clone_of(frozen)
 
 
 def _saved(trial: Trial) -> list[tuple[int, dict[str, Any]]]:

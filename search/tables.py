@@ -1,7 +1,7 @@
 """Rounds of trials -> the report's tables: what scores cost, what choices cost, and how hard regularisers pull."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -52,6 +52,30 @@ class Pull:
         return median(ratio for ratio in self.ratios if ratio is not None)
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Rounds of a run, the trial that trained them, and its parameters."""
+
+    first: int
+    last: int
+    trial: int
+    params: dict[str, Any]
+
+
+def lineage(trial: Trial, trials: Mapping[int, Trial]) -> list[Passage]:
+    """List what a trial's weights went through from their start on: a clone's, its donor's rounds before its own.
+
+    Args:
+        trials: by number, the donors among them.
+    """
+    passages: list[Passage] = []
+    last = trial.rows[-1]["round"]
+    while clone := trial.clone:
+        passages.append(Passage(clone.round + 1, last, trial.number, trial.params))
+        last, trial = clone.round, trials[clone.trial]
+    return [Passage(1, last, trial.number, trial.params), *reversed(passages)]
+
+
 def cost(trial: Trial, score: float, train_rows: int) -> Cost:
     """Tell what a trial's score took.
 
@@ -82,7 +106,7 @@ def variants(trials: Sequence[Trial]) -> list[Variant]:
 
 def seconds_per_example(trial: Trial) -> float:
     """Return the seconds of training, without evaluating and saving, that an example took."""
-    return sum(row["train_seconds"] for row in trial.rows) / trial.rows[-1]["examples"]
+    return sum(row["train_seconds"] for row in trial.rows) / trial.examples
 
 
 def pulls(rows: Sequence[dict[str, Any]]) -> list[Pull]:

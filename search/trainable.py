@@ -11,7 +11,7 @@ from trainers.config import TrainConfig
 from trainers.data import Corpus
 from trainers.devices import keep_to_share
 from trainers.files import Folder, fetch
-from trainers.trial import ERROR, run_trial
+from trainers.trial import ERROR, Origin, run_trial
 
 
 class SearchTrial(tune.Trainable):
@@ -36,7 +36,7 @@ class SearchTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another trial; the model of the one before goes with its generator."""
         torch.set_num_threads(self.threads)
-        self.folder = Folder.at(new_config["folder"])
+        self.folder, origin = Folder.at(new_config["folder"]), new_config["origin"]
         # Lazy: Tune retries what fails in a step, but not what fails in a reset.
         self.rows = run_trial(
             self.folder,
@@ -45,6 +45,7 @@ class SearchTrial(tune.Trainable):
             self.pretrained,
             device=self.device,
             dev_limit=self.dev_rows,
+            origin=origin and Origin(Folder.at(origin["folder"]), origin["round"]),
         )
         return True
 

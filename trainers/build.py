@@ -39,6 +39,16 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     )
 
 
+def rebuilt(model: Multitask, config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
+    """Return a model with a config's dropouts, wherever they lie in it, around the parameters of another model."""
+    trained = [parameter.requires_grad for parameter in model.parameters()]
+    new = build(config, tasks, pretrained).to(next(model.parameters()).device)
+    new.load_state_dict(model.state_dict(keep_vars=True), assign=True)  # the parameters themselves, no copies
+    for parameter, trains in zip(new.parameters(), trained, strict=True):
+        parameter.requires_grad_(trains)
+    return new
+
+
 def encodings(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
     """Return how the rows of each task are encoded: concatenated, as single sentences are, separate, or both."""
     return {task: _encoding(config, tasks[task]) for task in config.tasks}

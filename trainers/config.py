@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from model.errors import unknown
+from model.errors import InputError, unknown
 from trainers.architecture import HeadConfig, Pairs, SharedLayer
 from trainers.averaging import AveragingConfig
 from trainers.batch_schedules import BATCH_SCHEDULES, proportional_sizes
+from trainers.changes import MAY_CHANGE, Change, apply, may_change
 from trainers.frozen import Config, Numbers, PerTask, Weight, known, of_task
 from trainers.mlm import MlmConfig
 from trainers.objectives import OBJECTIVES
@@ -157,6 +158,19 @@ class TrainConfig(Config):
     stages: tuple[Stage, ...] = Field(min_length=1)
     also_scored: tuple[str, ...] = Field(default=(), description="Tasks that are scored though no stage trains them.")
     seed: NonNegativeInt = 0
+    changes: tuple[Change, ...] = Field(default=(), description="Other values from some round on, in order.")
+
+    def at(self, round: int) -> "TrainConfig":
+        """Return the config that a round is trained with, without changes.
+
+        Args:
+            round: of the whole run, counted from 1.
+        """
+        if not self.changes:
+            return self
+        data = self.model_dump(mode="json", exclude={"changes"})
+        apply((change for change in self.changes if change.round <= round), data)
+        return TrainConfig.model_validate(data)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -185,6 +199,7 @@ class TrainConfig(Config):
             yield "no stage is supervised, so nothing would be scored; add one"
         yield from self._task_faults()
         yield from self._regulariser_faults()
+        yield from self._change_faults()
         for stage in self.stages:
             alike = stage.objective == "simcse" and not stage.simcse.supervised
             if alike and not self.dropout + self.attention_dropout:
@@ -218,6 +233,25 @@ class TrainConfig(Config):
                 yield f"the weight of {name!r} is {WEIGHTED_ELSEWHERE[name]}"
             if name not in REGULARISERS:
                 yield str(unknown("regulariser", name, REGULARISERS.keys() - WEIGHTED_ELSEWHERE.keys()))
+
+    def _change_faults(self) -> Iterator[str]:
+        """Yield changes that are out of order, that may not be, or that lead to a config which may not be."""
+        rounds, last = [change.round for change in self.changes], sum(stage.rounds for stage in self.stages)
+        if rounds != sorted(set(rounds)):
+            yield f"the rounds of changes must rise; they are {', '.join(map(str, rounds))}"
+        allowed = ", ".join(MAY_CHANGE)
+        for change in self.changes:
+            if change.round > last:
+                yield f"changes name round {change.round}, and the run has {last}"
+            try:
+                apply([change], self.model_dump(mode="json"))
+            except InputError as error:
+                yield str(error)
+            for path in change.values:
+                if not may_change(path):
+                    yield f"{path} stays the same through a run; round {change.round} may change {allowed}"
+            if self.at(change.round).bregman.active != self.bregman.active:
+                yield f"round {change.round} turns bregman on or off; its teacher lasts a whole run, or is not there"
 
     def head_of(self, task: str) -> HeadConfig:
         """Return the head of a task."""

@@ -14,7 +14,7 @@ from trainers.config import TrainConfig
 from trainers.data import Corpus, prepare
 from trainers.files import Folder
 from trainers.influence import remarks
-from trainers.parsing import with_values
+from trainers.parsing import read_config, with_values
 from trainers.plan import plan
 from trainers.recipes import LISTED, configs, recipe
 from trainers.systems import EnsembleOf, Group
@@ -27,13 +27,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog="Example: python -m trainers.fit plain --rows 64 --set stages.0.rounds=2")
 def main(
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help=f"A system's name; {LISTED}")],
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help=f"A system's name, or a trial's config.json; {LISTED}")],
     data: Annotated[str, typer.Option(help="sample, hub, or a directory with the course's files.")] = "sample",
     rows: Annotated[int | None, typer.Option(min=1, help="Training rows of each task, sampled; default all.")] = None,
-    encoder: Annotated[str, typer.Option(help="minilm, minilm:LAYERS, a hub id, or a directory.")] = "minilm",
+    encoder: Annotated[
+        str | None, typer.Option(help="minilm, minilm:LAYERS, a hub id, or a directory; default the recipe's.")
+    ] = None,
     values: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field.")] = [],  # noqa: B006  typer copies it
     out: Annotated[Path | None, typer.Option(help="Default runs/fit/RECIPE-TIME.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default the recipe's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
@@ -41,7 +43,8 @@ def main(
     with command(
         "trainers.fit", resumable=lambda: Folder.at(place).exists(ABOUT), extra=() if out else ("--out", place)
     ):
-        config = with_values(_single(name).replace(encoder=encoder, seed=seed), values)
+        given = {field: value for field, value in {"encoder": encoder, "seed": seed}.items() if value is not None}
+        config = with_values(_single(name).replace(**given), values)
         folder = Folder.at(place)
         pretrained = read_public(config.encoder)
         directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed, texts=config.texts)
@@ -59,11 +62,13 @@ def main(
 
 
 def _single(name: str) -> TrainConfig:
-    """Return the config of a system that is one training.
+    """Return the config of a system that is one training, or the one that a file holds.
 
     Raises:
         InputError: there is none of that name, or it is several trainings; says which.
     """
+    if name.endswith(".json"):
+        return read_config(Path(name))
     found = recipe(name)
     if isinstance(found, Group):
         raise InputError(f"Recipe {name} is several trainings. Run one of them: {', '.join(configs(name))}.")

@@ -1,6 +1,7 @@
 """Plain data and command-line text -> a config; what is wrong with it in one sentence."""
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pydantic
@@ -8,12 +9,10 @@ import pydantic
 from model.errors import InputError, unknown
 from trainers.config import DURATIONS, TrainConfig
 from trainers.frozen import BY_TASK, FOR_ALL, Config
+from trainers.paths import place_of
 
 KINDS = (FOR_ALL, BY_TASK, "constrained-float")
 """What pydantic writes into a path where a value may be of several kinds; no user types it."""
-
-OPEN = (["regularisers"], ["class_weights"])
-"""Ends of the paths to what has entries by name, of which there may be none yet."""
 
 
 def parse_config(data: Any) -> TrainConfig:
@@ -26,6 +25,19 @@ def parse_config(data: Any) -> TrainConfig:
         return TrainConfig.model_validate(data)
     except pydantic.ValidationError as error:
         raise InputError(describe(error)) from None
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a config from its JSON file, such as a trial's.
+
+    Raises:
+        InputError: there is no such file, or it holds no config.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} holds no config: {error}. Pass a trial's config.json, or a recipe's name.") from error
+    return parse_config(data)
 
 
 def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
@@ -43,19 +55,19 @@ def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: there is no '='. Write field=value, for example smart.lambda_s=5.")
-        *parents, field = path.split(".")
-        place: Any = data
-        for name in parents:
-            place = place[_key(place, name, assignment)]
-        if field in DURATIONS and _value(text) is not None and place.keys() >= set(DURATIONS):
+        place, key = place_of(data, path, f"--set {assignment}")
+        if key in DURATIONS and _value(text) is not None and place.keys() >= set(DURATIONS):
             place |= dict.fromkeys(DURATIONS)  # a stage has one: another one takes its place
-        place[field if parents[-1:] in OPEN else _key(place, field, assignment)] = _value(text)
+        place[key] = _value(text)
     return parse_config(data)
 
 
 def describe(error: pydantic.ValidationError) -> str:
     """Say what is wrong with a config in one sentence, naming the nearest field for an unknown one."""
     first = error.errors()[0]
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, pydantic.ValidationError):  # of the config that a change leads to
+        return describe(inner)
     path = [str(part) for part in first["loc"] if part not in KINDS]
     if first["type"] == "extra_forbidden":
         named = {kind.__name__: kind for kind in [TrainConfig, *_sections(TrainConfig)]}
@@ -81,16 +93,6 @@ def _owner(kind: type[Config], path: list[str]) -> type[Config]:
         if part in kind.model_fields:
             kind = next(iter(_sections(kind.model_fields[part].annotation)), kind)
     return kind
-
-
-def _key(place: Any, name: str, assignment: str) -> Any:
-    """Return the key or index of a field in plain data."""
-    if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
-        return int(name)
-    if isinstance(place, dict) and name in place:
-        return name
-    names = place if isinstance(place, dict) else map(str, range(len(place))) if isinstance(place, list) else []
-    raise unknown(f"config field in --set {assignment}:", name, names)
 
 
 def _value(text: str) -> Any:

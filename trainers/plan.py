@@ -3,8 +3,9 @@
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from model.errors import InputError
 from trainers.batch_schedules import BATCH_SCHEDULES, Plan
@@ -56,12 +57,24 @@ def plan(config: TrainConfig, corpus: Corpus) -> tuple[list[Step], list[Round]]:
     sizes = corpus.train_sizes(sources | dict.fromkeys(config.tasks))
     for stage in config.stages:
         _check_stage(stage, corpus)
+    return plan_all(config, sizes)
+
+
+def plan_all(config: TrainConfig, sizes: Mapping[str, int]) -> tuple[list[Step], list[Round]]:
+    """Return all steps and rounds: each round has its steps from the plan of the config that it is trained with.
+
+    Args:
+        sizes: source -> training rows, of all stages.
+    """
     steps = plan_steps(config, sizes)
-    return steps, plan_rounds(config, steps)
+    stops = _stops(config, steps)
+    for change in config.changes:
+        steps, stops = _turned(config.at(change.round), change.round, steps, stops, sizes)
+    return steps, _rounds(config, steps, stops)
 
 
 def plan_steps(config: TrainConfig, sizes: Mapping[str, int]) -> list[Step]:
-    """Lay out every step of every stage; streams continue from stage to stage.
+    """Lay out every step of every stage, as if nothing changed; streams continue from stage to stage.
 
     Args:
         sizes: source -> training rows, of all stages.
@@ -83,24 +96,7 @@ def plan_rounds(config: TrainConfig, steps: list[Step]) -> list[Round]:
     Raises:
         InputError: a stage has fewer steps than rounds.
     """
-    ever_trained = {task for stage in config.stages if stage.supervised for task in stage.tasks}
-    rounds: list[Round] = []
-    trained: set[str] = set()
-    start = judged = 0
-    for index, stage in enumerate(config.stages):
-        if steps[start].steps < stage.rounds:
-            raise InputError(
-                f"Stage {index} has {steps[start].steps} optimiser steps, fewer than its {stage.rounds} rounds. "
-                f"Train longer, take smaller batches, or set stages.{index}.rounds to less."
-            )
-        for stop in list(_round_ends(steps, start, stage.rounds)):
-            if stage.supervised:
-                trained.update(*(step.rows for step in steps[start:stop]))
-            judged += trained == ever_trained
-            scored = tuple(task for task in config.tasks if judged or task in trained)
-            rounds.append(Round(len(rounds) + 1, start, stop, steps[stop - 1].examples, judged or None, scored))
-            start = stop
-    return rounds
+    return _rounds(config, steps, _stops(config, steps))
 
 
 def stream_name(stage: Stage, source: str) -> str:
@@ -121,13 +117,65 @@ def _check_stage(stage: Stage, corpus: Corpus) -> None:
         )
 
 
+def _stops(config: TrainConfig, steps: list[Step]) -> list[int]:
+    """Return where each round stops."""
+    stops: list[int] = []
+    for index, stage in enumerate(config.stages):
+        start = stops[-1] if stops else 0
+        if steps[start].steps < stage.rounds:
+            raise InputError(
+                f"Stage {index} has {steps[start].steps} optimiser steps, fewer than its {stage.rounds} rounds. "
+                f"Train longer, take smaller batches, or set stages.{index}.rounds to less."
+            )
+        stops += _round_ends(steps, start, stage.rounds)
+    return stops
+
+
+def _rounds(config: TrainConfig, steps: list[Step], stops: list[int]) -> list[Round]:
+    """Say of every round what has been trained by its end."""
+    rounds: list[Round] = []
+    trained: set[str] = set()
+    judged = 0
+    for number, (start, stop) in enumerate(pairwise([0, *stops]), 1):
+        if config.stages[steps[start].stage].supervised:
+            trained.update(*(step.rows for step in steps[start:stop]))
+        judged += trained == set(config.trained)
+        scored = tuple(task for task in config.tasks if judged or task in trained)
+        rounds.append(Round(number, start, stop, steps[stop - 1].examples, judged or None, scored))
+    return rounds
+
+
+def _turned(
+    config: TrainConfig, round: int, steps: list[Step], stops: list[int], sizes: Mapping[str, int]
+) -> tuple[list[Step], list[int]]:
+    """Replace the steps from a round on by those that another config has there; streams go on where they are."""
+    others = plan_steps(config, sizes)
+    ends = _stops(config, others)
+    kept, left_out = ([0, *places][round - 1] for places in (stops, ends))
+    turned = [*steps[:kept], *_continued(config, steps[:kept], others[left_out:], sizes)]
+    return turned, [*stops[: round - 1], *(end - left_out + kept for end in ends[round - 1 :])]
+
+
+def _continued(config: TrainConfig, before: list[Step], steps: list[Step], sizes: Mapping[str, int]) -> Iterator[Step]:
+    """Yield steps with the rows that they take after others: where a pass ends depends on what has been taken."""
+    taken: Counter[str] = Counter()
+    for step in before:
+        taken.update({stream_name(config.stages[step.stage], source): count for source, count in step.rows.items()})
+    batch_sizes = [stage.batch_sizes(sizes) for stage in config.stages]
+    examples = before[-1].examples if before else 0
+    known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+    for step in steps:
+        rows = _take(config.stages[step.stage], step.rows, batch_sizes[step.stage], sizes, taken)
+        examples += sum(rows.values())
+        yield replace(step, rows=known.setdefault(tuple(rows.items()), rows), examples=examples)
+
+
 def _stage_rows(
     config: TrainConfig, index: int, sizes: dict[str, int], taken: Counter[str]
 ) -> Iterator[Mapping[str, int]]:
     """Yield the rows of each source in each step of a stage, and count them as taken."""
     stage = config.stages[index]
     goal, batch_sizes = _goal(stage, sizes), stage.batch_sizes(sizes)
-    streams = {source: stream_name(stage, source) for source in sizes}
     known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}  # equal steps share one dict: there may be a million
     epoch = steps = examples = 0
     while not goal.reached(steps, examples, epoch):
@@ -135,16 +183,23 @@ def _stage_rows(
         for done, sources in enumerate(plan_of_epoch):
             if goal.reached(steps, examples, epoch + done / len(plan_of_epoch)):
                 return
-            pairs = []
-            for source in sources:
-                stream, size = streams[source], sizes[source]
-                count = min(batch_sizes[source], size - taken[stream] % size)  # the last batch of a pass is shorter
-                taken[stream] += count
-                examples += count
-                pairs.append((source, count))
+            rows = _take(stage, sources, batch_sizes, sizes, taken)
+            examples += sum(rows.values())
             steps += 1
-            yield known.setdefault(tuple(pairs), dict(pairs))
+            yield known.setdefault(tuple(rows.items()), rows)
         epoch += 1
+
+
+def _take(
+    stage: Stage, sources: Iterable[str], batch_sizes: dict[str, int], sizes: Mapping[str, int], taken: Counter[str]
+) -> dict[str, int]:
+    """Return how many rows of each source a step takes from its stream, and count them as taken."""
+    rows = {}
+    for source in sources:
+        name = stream_name(stage, source)
+        rows[source] = min(batch_sizes[source], sizes[source] - taken[name] % sizes[source])  # a pass ends shorter
+        taken[name] += rows[source]
+    return rows
 
 
 def _epoch(config: TrainConfig, index: int, epoch: int, sizes: dict[str, int], progress: float) -> Plan:

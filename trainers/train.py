@@ -14,7 +14,7 @@ from model.encoder import Pretrained
 from model.multitask import Multitask
 from trainers.averaging import average_share, follow
 from trainers.batching import inputs, labels, stream
-from trainers.build import build, encodings
+from trainers.build import build, encodings, rebuilt
 from trainers.checkpoint import read_state, read_weights, write_state, write_weights
 from trainers.config import Stage, TrainConfig
 from trainers.data import Corpus
@@ -75,18 +75,20 @@ class Training:
         device: str = "cpu",
         dev_limit: int = DEV_ROWS,
     ):
-        self.config, self.corpus, self.device = config, corpus, torch.device(device)
+        self.whole, self.config = config, config.at(1)
+        """The config of the whole run, and of the round that is trained."""
+        self.corpus, self.pretrained, self.device = corpus, pretrained, torch.device(device)
         self.plan, self.rounds = plan(config, corpus)
         self.rows = {task: dev_rows(corpus, task, dev_limit) for task in config.tasks}
         self.encodings = encodings(config, corpus.tasks)
-        self.model = build(config, corpus.tasks, pretrained).to(self.device)
+        self.model = build(self.config, corpus.tasks, pretrained).to(self.device)
         self.average = self._copy() if config.averaging.kind != "none" else self.model
         self.teacher: Multitask | None = None
         self.targets: dict[str, float] = {}
         """What surgery remembers of pairs of tasks."""
         self.step = self.tokens = 0
         self.taken: Counter[str] = Counter()
-        self._begin_stage(config.stages[0])
+        self._begin_stage(0)
         if resume:
             self._load(resume)
 
@@ -108,7 +110,9 @@ class Training:
         state = read_state(folder)
         self.step, self.tokens, self.targets = state["step"], state["tokens"], state["targets"]
         self.taken = Counter(state["taken"])
-        self._begin_stage(self.config.stages[self.plan[self.step - 1].stage])
+        (reached,) = (round.number for round in self.rounds if round.stop == self.step)
+        self._turn_to(self.whole.at(reached))
+        self._begin_stage(self.plan[self.step - 1].stage)
         self.average.load_state_dict(read_weights(folder))
         for name, model in self._followed().items():
             model.load_state_dict(state[name])
@@ -122,20 +126,38 @@ class Training:
     def _copy(self) -> Multitask:
         return copy.deepcopy(self.model).requires_grad_(False)
 
-    def _begin_stage(self, stage: Stage) -> None:
+    def _begin_stage(self, index: int) -> None:
         """Choose what trains, with a new optimiser, and a teacher that knows what the model knows."""
-        blocks, settings = self.model.encoder.blocks(), self.config.optimizer
+        stage, blocks = self.config.stages[index], self.model.encoder.blocks()
         for place, block in enumerate(blocks):
             for parameter in block:
                 parameter.requires_grad_(place >= _frozen(len(blocks), stage.trainable_layers))
+        self.optimizer = self._new_optimizer()
+        self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        blocks, settings = self.model.encoder.blocks(), self.config.optimizer
         inside = {parameter for block in blocks for parameter in block}
         above = [parameter for parameter in self.model.parameters() if parameter not in inside]
         scaled = [*zip(blocks, layer_scales(len(blocks), settings.layer_decay), strict=True), (above, 1.0)]
-        self.optimizer = adamw(scaled, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay)
-        self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
+        return adamw(scaled, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay)
+
+    def _turn_to(self, config: TrainConfig) -> None:
+        """Go on with other settings; what has been learnt stays, the optimiser's moments included."""
+        if config == self.config:
+            return
+        self.config = config
+        alone = self.average is self.model
+        self.model = rebuilt(self.model, config, self.corpus.tasks, self.pretrained)
+        self.average = self.model if alone else self.average
+        self.teacher = self.teacher and rebuilt(self.teacher, config, self.corpus.tasks, self.pretrained)
+        moments = self.optimizer.state
+        self.optimizer = self._new_optimizer()
+        self.optimizer.state.update(moments)
 
     def _train_round(self, round: Round) -> RoundResult:
         started = time.perf_counter()
+        self._turn_to(self.whole.at(round.number))
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         seen: Counter[str] = Counter()
@@ -193,7 +215,7 @@ class Training:
         """Take one optimiser step; return what it measured, and fill in `ratios` if they are asked for."""
         stage = self.config.stages[step.stage]
         if step.done == 0 and step.stage > 0:
-            self._begin_stage(stage)
+            self._begin_stage(step.stage)
         self.optimizer.zero_grad(set_to_none=True)
         measured = self._backward(stage, self._next_rows(stage, step), ratios)
         if self.config.optimizer.clip_norm:

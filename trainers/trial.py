@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,6 +28,15 @@ STATES = 2
 """How many full states a living trial keeps: if the newest is damaged, the one before serves."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A round of another trial, behind which a trial's own rounds begin: it is a clone."""
+
+    folder: Folder
+    """Of the other trial."""
+    round: int
+
+
 def read_rows(folder: Folder) -> list[dict[str, Any]]:
     """Read the rows of a trial's finished rounds, in order; of a round that was trained twice the later row counts."""
     rows = {row["round"]: row for row in folder.read_lines(ROUNDS)}
@@ -47,11 +56,15 @@ def run_trial(
     *,
     device: str = "cpu",
     dev_limit: int = DEV_ROWS,
+    origin: Origin | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train in a trial's directory and yield the row of each round once its files are written.
 
     A directory with finished rounds is gone on with: its last row is yielded again first, because whoever listened may
     have died before he noted it. A checkpoint without a row does not count.
+
+    Args:
+        origin: of a clone, whose config says the same as the other trial's up to that round.
     """
     rows = {row["round"]: row for row in read_rows(folder)}
     if rows:
@@ -60,8 +73,13 @@ def run_trial(
         if told["last"] or not told["finite"]:
             return
     clear_unfinished(folder, rows)
-    training = _newest(folder, rows, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
+    places = [folder / CHECKPOINTS / round_name(number) for number in sorted(rows, reverse=True)]
+    if origin:
+        places.append(origin.folder / CHECKPOINTS / round_name(origin.round))
+    training = _newest(places, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
     for result in training:
+        if origin and result.round <= origin.round:
+            continue  # trained again because the other trial's state is gone
         row = rows[result.round] = _record(folder, training, result)
         _prune(folder, rows)
         yield row
@@ -78,10 +96,9 @@ def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:
                 place.delete(name)
 
 
-def _newest(folder: Folder, rows: dict[int, Any], start: Callable[..., Training]) -> Training:
-    """Go on from the newest full state that has a row and can be read, or start."""
-    for number in sorted(rows, reverse=True):
-        place = folder / CHECKPOINTS / round_name(number)
+def _newest(places: list[Folder], start: Callable[..., Training]) -> Training:
+    """Go on from the first of some full states that can be read, or start."""
+    for place in places:
         if place.exists(STATE):
             try:
                 return start(resume=place)

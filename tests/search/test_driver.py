@@ -48,7 +48,7 @@ def tell(scheduler: RoundHalving, number: int, result: dict[str, Any]) -> str:
 
 def halving(run: Run) -> RoundHalving:
     """Start early stopping on what a run's trials have done."""
-    return RoundHalving(run.trials(), Halving(ROUND_COUNT, BRACKETS["asha"]))
+    return RoundHalving(run.trials(), Halving(ROUND_COUNT, BRACKETS["asha"]), ["score"])
 
 
 def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:

@@ -47,6 +47,7 @@ for number, arguments in enumerate(json.load(sys.stdin)):
 print(json.dumps(codes))
 """
 SETTINGS = ["passes=null", "steps=12", "rounds=4", "learning_rate=0.005", "surgery=pcgrad"]
+CHANGES = '[{"round": 3, "values": {"dropout": 0.3, "stages.0.learning_rate": 0.001}}]'
 STEPS = 3
 """Of each round."""
 
@@ -65,7 +66,17 @@ class Fit:
 
     def arguments(self, *more: str, recipe: str = "smart") -> list[str]:
         settings = [part for setting in SETTINGS for part in ("--set", f"stages.0.{setting}")]
-        return [recipe, "--rows", str(ROWS), "--encoder", str(self.encoder), *settings, *more]
+        return [
+            recipe,
+            "--rows",
+            str(ROWS),
+            "--encoder",
+            str(self.encoder),
+            *settings,
+            "--set",
+            f"changes={CHANGES}",
+            *more,
+        ]
 
     def run(self, *arguments: str, program: tuple[str, ...] = ("-m", "trainers.fit"), given: str = "") -> Any:
         return subprocess.run(
@@ -143,9 +154,17 @@ def test_a_run_stopped_by_every_signal_ends_with_the_bits_of_one_that_nothing_st
 ):
     config = TrainConfig.model_validate(story.folder.read_json(CONFIG))
     assert (config.stages[0].surgery, config.smart_of("sst").lambda_s) == ("pcgrad", 1.0)
+    assert (config.at(2).dropout, config.at(3).dropout) == (0.1, 0.3)
     list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
     assert outcome(story.folder) == outcome(Folder.at(tmp_path))
     assert len(story.folder.read_lines(ROUNDS)) == 4, "no round was recorded twice"
+
+
+def test_a_config_that_a_run_has_left_trains_again_to_the_same_bits(story, tiny_encoder, user_cache, tmp_path):
+    (tmp_path / "copied.json").write_bytes(story.folder.read(CONFIG))
+    done = Fit(tiny_encoder, user_cache, tmp_path).run("copied.json", "--rows", str(ROWS), "--out", "again")
+    assert done.returncode == 0, done.stderr
+    assert outcome(Folder.at(tmp_path / "again")) == outcome(story.folder)
 
 
 def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
@@ -159,6 +178,7 @@ def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "an unknown recipe": (["smrt"], "Unknown recipe 'smrt'; did you mean 'smart'?"),
+    "no config": (["none.json"], "none.json holds no config: "),
     "a group": (["r000-trilogy"], "Run one of them: r000-trilogy/sst, r000-trilogy/qqp, r000-trilogy/sts."),
     "an ensemble": (["r002-ensemble"], "joins others. Run one of them: r002-concat-smart-pretrain-l5-d10,"),
     "an unknown field": (["plain", "--set", "smart.lamda_s=1"], "Unknown config field in --set smart.lamda_s=1:"),

@@ -11,6 +11,7 @@ from model.errors import InputError
 from tests.conftest import small_config, small_stage
 from trainers.architecture import HeadConfig, SharedLayer
 from trainers.averaging import AveragingConfig
+from trainers.changes import Change
 from trainers.config import OptimizerConfig, Stage, TrainConfig
 from trainers.declared import Declaration
 from trainers.frozen import Config
@@ -22,6 +23,7 @@ from trainers.smart import SmartConfig
 
 SHARED = ({"tasks": ("qqp", "sts")},)
 FOR_ALL = small_config(shared_layers=SHARED)
+CHANGING = small_config(changes=[{"round": 2, "values": {"dropout": 0.5}}])
 BY_TASK = small_config(shared_layers=SHARED, head={"sst": {}}, smart={"sst": {"lambda_s": 1}})
 PLACES: dict[str, tuple[TrainConfig, type[Config]]] = {
     "": (FOR_ALL, TrainConfig),
@@ -36,6 +38,7 @@ PLACES: dict[str, tuple[TrainConfig, type[Config]]] = {
     "stages.0.": (FOR_ALL, Stage),
     "stages.0.mlm.": (FOR_ALL, MlmConfig),
     "stages.0.simcse.": (FOR_ALL, SimcseConfig),
+    "changes.0.": (CHANGING, Change),
 }
 """How a user's path to a field begins -> a config that has the place, and what lies there."""
 FIELDS = [(config, prefix, kind, field) for prefix, (config, kind) in PLACES.items() for field in kind.model_fields]
@@ -74,7 +77,7 @@ def at(data: Any, prefix: str) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("config", [FOR_ALL, BY_TASK, small_config(bregman={"mu": {"sst": 1}})])
+@pytest.mark.parametrize("config", [FOR_ALL, BY_TASK, CHANGING, small_config(bregman={"mu": {"sst": 1}})])
 def test_setting_every_field_to_what_it_is_changes_nothing(config):
     assignments = [f"{path}={json.dumps(value)}" for path, value in leaves(config.model_dump(mode="json"))]
     assert len(assignments) > 50
@@ -231,6 +234,9 @@ def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, val
         ("optimizer.betas=[0.9]", "Config field optimizer.betas.1: "),
         ("optimizer.betas=[0.9, 1]", "Config field optimizer.betas.1: "),
         ("seed=-1", "Config field seed: "),
+        ('changes=[{"round": 0, "values": {}}]', "Config field changes.0.round: "),
+        ('changes=[{"round": 2, "values": {"dropout": 1}}]', "Config field dropout: "),
+        ('changes=[{"round": 2, "values": {"dropot": 0}}]', "changes of round 2: 'dropot'; did you mean 'dropout'"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_one_sentence_that_names_field_or_value(assignment, message):
