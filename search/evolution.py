@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class CmaEs(BaseSampler):
         search = CMA(mean=np.full(sides, 0.5), sigma=SPREAD, bounds=np.array([[0.0, 1.0]] * sides), seed=self.seed)
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        ended.sort(key=lambda known: (str(known.datetime_complete), known.number))
+        ended.sort(key=lambda known: (known.datetime_complete or datetime.max, known.number))
         for start in range(0, len(ended) - search.population_size + 1, search.population_size):
             population = ended[start : start + search.population_size]
             search.tell([(_place(known, space), sign * (known.value or 0.0)) for known in population])

@@ -105,7 +105,7 @@ def prepare_search(
     learn = partial(fitted, [] if resume else earlier())
     space = replace(space, fixed={"encoder": settings["encoder"], "seed": settings["seed"]})
     configs, objectives = tried_configs(space), settings["objective"]
-    notes = check_sampler(settings["sampler"], space, len(objectives))
+    notes = check_sampler(settings["sampler"], space, objectives)
 
     def check(corpus: Corpus) -> Checked:
         checked = check_space(space, configs, corpus)

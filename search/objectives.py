@@ -10,6 +10,7 @@ import numpy as np
 from model.errors import InputError, unknown
 
 SCORE = "score"
+ENSEMBLE = "ensemble"
 DEFAULT = [SCORE]
 
 Direction = Literal["maximize", "minimize"]
@@ -35,10 +36,14 @@ class Objective:
 
 OBJECTIVES: dict[str, Objective] = {
     SCORE: Objective("maximize", lambda row: row["score"]),
+    ENSEMBLE: Objective("maximize", lambda row: row["score"]),
     "seconds": Objective("minimize", lambda row: row["train_seconds"], averaged=True),
     "parameters": Objective("minimize", lambda row: row["parameters"]),
 }
-"""Those that every search has; beside them each task's metric is one, by the name of the task."""
+"""Those that every search has; beside them each task's metric is one, by the name of the task.
+
+A round is worth its score to the ensemble too; what a finished trial is worth to it, `contribution.py` says.
+"""
 
 
 def objective(name: str) -> Objective:
@@ -65,6 +70,10 @@ def check_objectives(names: Sequence[str], tasks: Collection[str]) -> None:
             raise unknown("objective", name, [*OBJECTIVES, *tasks])
         if names.count(name) > 1:
             raise InputError(f"--objective {name} is given {names.count(name)} times. Give each once.")
+    if ENSEMBLE in names and len(names) > 1:
+        raise InputError(
+            "--objective ensemble rewards what a trial adds to the others, and stands alone. Leave it out."
+        )
 
 
 def round_values(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:

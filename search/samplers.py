@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
 from search.evolution import CmaEs, Numeric
-from search.objectives import undominated
+from search.objectives import ENSEMBLE, undominated
 from search.runs import STOPPED
 from search.shown import Shown
 from search.space import TRIED, Space, call
@@ -24,7 +24,7 @@ from search.space import TRIED, Space, call
 TPE_HISTORY = 1000
 """Ended trials that TPE is shown: its time grows with them (5,000 cost .2 to .9 s), what it learns hardly does."""
 GP_HISTORY = 200
-"""Ended trials that a Gaussian process is shown: its time grows with their cube."""
+"""Ended trials that a Gaussian process is shown: its time grows with their cube. Of 12 parameters it takes seconds."""
 GOOD = 25
 """The most trials that TPE takes for good ones."""
 
@@ -78,17 +78,20 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 """Seed -> a sampler for one trial."""
 
 
-def check_sampler(name: str, space: Space, objectives: int) -> list[str]:
+def check_sampler(name: str, space: Space, objectives: Sequence[str]) -> list[str]:
     """Try a space at random points; tell, for the user, what of it a sampler leaves to chance.
 
     Args:
-        objectives: how many there are.
+        objectives: their names.
 
     Raises:
         InputError: the sampler cannot search the space, or not for so many objectives.
     """
-    if name == "cmaes" and objectives > 1:
-        raise InputError(f"--sampler cmaes searches for one objective, not {objectives}. Pass tpe, gp or random.")
+    if name == "cmaes" and len(objectives) > 1:
+        raise InputError(f"--sampler cmaes searches for one objective, not {len(objectives)}. Pass tpe, gp or random.")
+    if name in ("cmaes", "gp") and ENSEMBLE in objectives:
+        # They would compare the scores of stopped trials with what finished ones add to the ensemble.
+        raise InputError(f"--sampler {name} cannot search for what trials add to the ensemble. Pass tpe or random.")
     if name not in ("cmaes", "gp"):
         return []
     tried = _tried(space)

@@ -1,6 +1,7 @@
 """An Optuna study as Tune's searcher, and the one place where a trial ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -10,7 +11,8 @@ from ray.tune.search import Searcher
 from model.errors import InputError
 from search.budgets import USED_UP
 from search.cloning import Population
-from search.objectives import last_values, trial_values
+from search.contribution import Contributions
+from search.objectives import ENSEMBLE, last_values, trial_values
 from search.runs import (
     RUNNING,
     TRIAL,
@@ -44,13 +46,6 @@ def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
     return TrialState.COMPLETE if result["last"] else TrialState.PRUNED
 
 
-def values_of(trial: Trial, state: TrialState, objectives: list[str]) -> list[float] | None:
-    """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
-    if state == TrialState.FAIL:
-        return None
-    return (trial_values if state == TrialState.COMPLETE else last_values)(trial.rows, objectives)
-
-
 class StudySearcher(Searcher):
     """Ask a study for configs, and tell it the truth about them. All that it knows can be rebuilt from the run."""
 
@@ -78,17 +73,16 @@ class StudySearcher(Searcher):
         self.count, self.spent, self.population = trials, spent, population
         self.corpus = run.corpus()
         self.before = warm_trials(run)
+        self.contributions = Contributions(run) if run.objectives == [ENSEMBLE] else None
         self.live: dict[str, optuna.Trial] = {}
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.started = sum(map(_counts, study.get_trials(deepcopy=False)))
         """Trials that count: begun, and not as somebody's clone."""
-        self.weights = {
-            (trial.number, number): row
-            for trial in ended.values()
-            if not self._may_be_cloned(TrialState[trial.state])
-            for number, row in _saved(trial)
-        }
+        self.weights: dict[tuple[int, int], dict[str, Any]] = {}
         """(trial, round) -> row of the rounds of ended trials whose weights are on disk."""
+        for trial in ended.values():
+            if not self._may_be_cloned(TrialState[trial.state]):
+                self.weights |= self._saved(trial, TrialState[trial.state])
         self._prune()
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before all knew
@@ -249,10 +243,20 @@ class StudySearcher(Searcher):
         self._report(trial, record.rows)
         if not record.folder.exists(TRIAL):
             start_trial(record.folder, self._told(trial), None)
-        values = values_of(record, state, self.run.objectives)
+        values = self._values(record, state)
         end_trial(record.folder, state, values, reason)
         self._tell(trial, state, values)
-        self._tidy(record, state)
+        if self.contributions:
+            self.contributions.add(trial.number)
+        self._tidy(replace(record, values=values), state)
+
+    def _values(self, trial: Trial, state: TrialState) -> list[float] | None:
+        """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
+        if state == TrialState.COMPLETE and self.contributions:
+            return [self.contributions.of(trial.number)]
+        if state == TrialState.FAIL:
+            return None
+        return (trial_values if state == TrialState.COMPLETE else last_values)(trial.rows, self.run.objectives)
 
     def _may_be_cloned(self, state: TrialState) -> bool:
         """Whether an ended trial may be a donor: what finished first, while others are a round behind."""
@@ -262,8 +266,18 @@ class StudySearcher(Searcher):
         """Delete what an ended trial has on the disk that nobody needs."""
         if not self._may_be_cloned(state):
             clear_trial(trial.folder)
-            self.weights |= {(trial.number, number): row for number, row in _saved(trial)}
+            self.weights |= self._saved(trial, state)
             self._prune()
+
+    def _saved(self, trial: Trial, state: TrialState) -> dict[tuple[int, int], dict[str, Any]]:
+        """Return what `weights` holds of a trial."""
+        rows = list(trial.rows)
+        if self.contributions and state == TrialState.COMPLETE and trial.values:
+            # What adds much to the ensemble need not be good by itself: without this its weights might go.
+            best = trial.best_row
+            rows[rows.index(best)] = best | {"metrics": best["metrics"] | {ENSEMBLE: trial.values[0]}}
+        names = set((trial.folder / CHECKPOINTS).names())
+        return {(trial.number, row["round"]): row for row in rows if round_name(row["round"]) in names}
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
         for name, value in stopped_attributes(state, values, self.run.objectives).items():
@@ -294,9 +308,3 @@ class StudySearcher(Searcher):
 
 def _counts(frozen: optuna.trial.FrozenTrial) -> bool:
     return frozen.state != TrialState.WAITING and not clone_of(frozen)
-
-
-def _saved(trial: Trial) -> list[tuple[int, dict[str, Any]]]:
-    """List (round, row) of a trial's rounds whose weights are on disk."""
-    names = set((trial.folder / CHECKPOINTS).names())
-    return [(row["round"], row) for row in trial.rows if round_name(row["round"]) in names]

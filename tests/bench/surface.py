@@ -84,9 +84,8 @@ def prepare(location: Folder, data: str, slots: int) -> Prepared:
 
 def write_surface(run: Run) -> pandas.DataFrame:
     """Write the table from what has been trained to its end."""
-    table = run.table()
-    table = table[table["state"] == "COMPLETE"].rename(columns={f"params.{name}": name for name in GRID})
-    table = table[["trial", *GRID, *COLUMNS]].reset_index(drop=True)
+    table = run.table().query("state == 'COMPLETE'").rename(columns=lambda name: name.removeprefix("params."))
+    table = pandas.DataFrame(table, columns=["trial", *GRID, *COLUMNS]).reset_index(drop=True)
     table.to_parquet(TABLE, index=False)
     return table
 

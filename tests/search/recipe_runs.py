@@ -12,7 +12,7 @@ from tests.conftest import small_config, small_stage
 from tests.search.example_run import TASK_NAMES, ExampleTrial, write_search, write_trial
 from trainers.recipes import configs
 from trainers.systems import EnsembleOf, Group, Recipe
-from trainers.trial import ROUNDS
+from trainers.trial import ROUNDS, read_rows
 
 SYSTEMS: dict[str, Recipe] = {
     "joint": small_config(),
@@ -56,5 +56,5 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
 
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:
     """Give a round of a trial other figures: of two rows of one round the later counts."""
-    row = run.trials()[number].rows[round - 1]
+    row = read_rows(run.trial_folder(number))[round - 1]
     run.trial_folder(number).append_json(ROUNDS, row | {"score": score, "metrics": row["metrics"] | metrics})

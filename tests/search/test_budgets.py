@@ -128,7 +128,7 @@ BEFORE = [
 
 
 def test_what_earlier_sessions_have_used_is_read_from_their_rows():
-    used = Budget(Limits(), reversed(BEFORE), 0.25).used
+    used = Budget(Limits(), BEFORE[::-1], 0.25).used
     assert used.ended == [0.5, -math.inf, 0.4], "in the order of their ends; what was cut or trained nothing is not in"
     assert used.best == 0.6
     assert used.gpu_hours == pytest.approx(6 * 0.5 * 0.25)
@@ -161,7 +161,7 @@ def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_ano
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     run = Run(Folder.at(tmp_path / "run"))
     (cut,) = run.trials()
-    assert (cut.state, cut.reason, len(cut.rows), cut.value) == ("PRUNED", USED_UP, 1, cut.rows[0]["score"])
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", USED_UP, 1, [cut.rows[0]["score"]])
 
     done = finish([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr

@@ -115,7 +115,7 @@ class World:
         with opened_study(self.run, None) as study:
             states = [(frozen.state.name, frozen.value, frozen.user_attrs) for frozen in study.get_trials()]
         found = {
-            number: (trial.params, trial.state, trial.value, trial.reason, trial.clone, trial.folder.read(CONFIG))
+            number: (trial.params, trial.state, trial.values, trial.reason, trial.clone, trial.folder.read(CONFIG))
             for number, trial in self.trials.items()
         }
         rows = {

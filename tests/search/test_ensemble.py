@@ -34,10 +34,11 @@ def test_members_predict_what_the_metrics_say(run, chosen):
     assert ensemble == chosen.ensemble
     metrics = {}
     for task, members in ensemble.members.items():
+        assert all(member.trial is not None for member in members), "no soup was made"
         kind, split = TASKS[task].kind, corpus.splits[task]["dev"]
         found = [
             (
-                predictions(kind, read_predictions(*candidate_file(run, member.trial, member.round, task))[1]),
+                predictions(kind, read_predictions(*candidate_file(run, member.trial or 0, member.round, task))[1]),
                 member.weight,
             )
             for member in members

@@ -1,10 +1,10 @@
 from collections import Counter
 
 import numpy as np
-import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.study._multi_objective import _is_pareto_front
 
 from search.halving import BRACKETS, ETA, Halving, dominated, goes_on, rungs
 
@@ -53,7 +53,7 @@ def test_nobody_is_stopped_before_a_rung_holds_eta_trials():
 @given(PAIRS)
 def test_with_several_objectives_whom_nobody_dominates_goes_on(pairs):
     values = np.array(pairs)
-    front = optuna.study._multi_objective._is_pareto_front(-values.astype(float), assume_unique_lexsorted=False)
+    front = _is_pareto_front(-values.astype(float), assume_unique_lexsorted=False)
     assert ((dominated(values) == 0) == front).all()
     for place in np.flatnonzero(front):
         assert goes_on([*np.delete(values, place, axis=0).tolist(), values[place].tolist()])

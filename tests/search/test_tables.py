@@ -16,7 +16,7 @@ def trial(number: int, schedule: str, seconds: list[float], examples: int = 500)
         for place, spent in enumerate(seconds, start=1)
     ]
     told = {name: distribution_to_json(distribution) for name, distribution in DISTRIBUTIONS.items()}
-    return Trial(Folder.at("."), number, {"schedule": schedule, "rate": 0.5}, told, "COMPLETE", 0.5, None, rows)
+    return Trial(Folder.at("."), number, {"schedule": schedule, "rate": 0.5}, told, "COMPLETE", [0.5], None, rows)
 
 
 def test_costs_are_those_worked_out_by_hand():

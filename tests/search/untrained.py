@@ -79,7 +79,7 @@ class Untrained:
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = shape_of(call(space, example), run.corpus())
         self.searcher = StudySearcher(study, run, space, shape, trials=count, spent=lambda: False)
-        self.scheduler = RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS["asha"]))
+        self.scheduler = RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
         self.count, self.live = live, {}
         self.suggestions: list[float] = []
         """Seconds of each."""
