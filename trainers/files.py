@@ -72,9 +72,12 @@ class Folder:
         return [info.mtime_ns or 0 for info in infos]
 
     def names(self) -> list[str]:
-        """List what the folder holds, sorted; nothing if it does not exist."""
+        """List what the folder holds, sorted; nothing if it does not exist, or is a file."""
         selector = fs.FileSelector(self.path, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        try:
+            return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        except NotADirectoryError:
+            return []
 
     def read(self, name: str) -> bytes:
         """Read a whole file.
