@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -100,7 +100,7 @@ RULES: tuple[Callable[[Limits, Used], str | None], ...] = (
 class Budget:
     """Follow a search's rounds and endings, and know when it is enough; once it is, it stays so."""
 
-    def __init__(self, limits: Limits, trials: Collection[Trial], gpus: float):
+    def __init__(self, limits: Limits, trials: Iterable[Trial], gpus: float):
         """Take over what earlier sessions have used; the clock stands until `start`.
 
         Args:
@@ -115,8 +115,9 @@ class Budget:
         """Trial -> its newest round."""
         self.scores: dict[int, float] = {}
         """Trial -> the best score of its rounds."""
+        trials = sorted(trials, key=lambda trial: trial.rows[-1]["ended"] if trial.rows else "")
         replaced = {trial.clone.replaced for trial in trials if trial.clone}
-        for trial in sorted(trials, key=lambda trial: trial.rows[-1]["ended"] if trial.rows else ""):
+        for trial in trials:
             for row in trial.rows:
                 self.note(trial.number, row)
             # A trial that was cut has not had its chance, and a replaced one goes on as a clone: no sign of a plateau.

@@ -1,7 +1,7 @@
 """A population's trials: whose turn it is, who is replaced, and what the clone trains that takes its place."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ import pydantic
 from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
+from search.objectives import SCORE, rung_values
 from search.population import donors, drawn, explored
 from search.runs import CLONE, Clone, Run, Trial, clone_of
 from search.space import Shape, Space, call, shape_of
@@ -63,7 +64,7 @@ class Population:
         if not rows or rows[-1]["last"] or rows[-1]["score"] is None:
             return None
         judged, seed = rows[-1]["judged"], self.run.search["seed"]
-        scores = {trial.number: trial.judged[judged] for trial in trials.values() if judged in trial.judged}
+        scores = self._scores(trials.values(), judged)
         able = [donor for donor in donors(scores, number) if _resumable(trials[donor], judged)]
         if not able:
             return None
@@ -80,6 +81,12 @@ class Population:
         clone = clone_of(trial)
         assert clone
         return self._config(self._told(clone.trial), clone.round, trial.params)
+
+    def _scores(self, trials: Iterable[Trial], judged: int) -> dict[int, float]:
+        """Return what trials had reached by a judged round: in the objective, or in the score if there are several."""
+        names = self.run.objectives if len(self.run.objectives) == 1 else [SCORE]
+        found = {trial.number: rung_values(_row(trial, judged), names) for trial in trials if judged in trial.judged}
+        return {number: values[0] for number, values in found.items() if values}
 
     def _begin(self, clone: Clone) -> FrozenTrial:
         """Add a clone to the study: at once with all that it is, so that no crash leaves half of it."""

@@ -282,6 +282,19 @@ def test_who_has_no_state_to_clone_is_no_donor(begin):
         assert clone_of(begun) == Clone(best, 1, examples, worst)
 
 
+def test_the_worst_in_the_searchs_only_objective_is_replaced(begin):
+    world = begin()
+    world.run.search["objective"] = ["seconds"]
+    with world.session() as searcher:
+        while len(world.order) < SIZE:
+            world.train(searcher, searcher.suggest("a"))
+        seconds = {number: trial.rows[0]["train_seconds"] for number, trial in world.trials.items()}
+        slowest, fastest = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
+        assert searcher.population
+        assert (begun := searcher.population.successor(slowest))
+        assert (clone := clone_of(begun)) and clone.trial == fastest
+
+
 def test_who_finishes_first_may_still_be_cloned_by_those_a_round_behind(begin):
     world = begin()
     with world.session() as searcher:
