@@ -3,7 +3,7 @@
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -84,7 +84,7 @@ def settle(
 def prepare_run(
     location: Folder,
     settings: Mapping[str, Any],
-    configs: Iterable[TrainConfig],
+    configs: Collection[TrainConfig],
     check: Callable[[Corpus], Checked],
     slots: int,
     *,
@@ -109,7 +109,7 @@ def prepare_run(
     directory, notes = _read(settings, pretrained, texts)
     corpus = Corpus.open(directory)
     checked = check(corpus)
-    dev_rows = settled_rows(settings["dev_rows"], checked.shape, labelled_rows(corpus, checked.tasks))
+    dev_rows = settled_rows(settings["dev_rows"], checked.shape, configs, labelled_rows(corpus, checked.tasks))
     _check_disk(location, pretrained, slots)
     search = dict(settings) | {
         "dev_rows": dev_rows,
