@@ -18,6 +18,7 @@ from trainers.parsing import read_config, with_values
 from trainers.plan import plan
 from trainers.recipes import LISTED, configs, recipe
 from trainers.systems import EnsembleOf, Group
+from trainers.train import DEV_ROWS
 from trainers.trial import CONFIG, run_trial
 
 ABOUT = "fit.json"
@@ -36,6 +37,7 @@ def main(
     values: Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field.")] = [],  # noqa: B006  typer copies it
     out: Annotated[Path | None, typer.Option(help="Default runs/fit/RECIPE-TIME.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default the recipe's.")] = None,
+    dev_rows: Annotated[int, typer.Option(min=1, help="Dev rows a task to score rounds on.")] = DEV_ROWS,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
@@ -51,10 +53,10 @@ def main(
         corpus = Corpus.open(directory)
         plan(config, corpus)  # refused before a directory is taken
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        _claim(folder, config, corpus.fingerprint, resume)
+        _claim(folder, config, {"fingerprint": corpus.fingerprint, "dev_rows": dev_rows}, resume)
         print(f"Recipe {name} on {device}, encoder {config.encoder}, data {data}.", *notes, sep="\n")
         remarked: dict[str, str] = {}
-        for row in run_trial(folder, config, corpus, pretrained, device=device):
+        for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows):
             found = remarks(row["ratios"])
             print(_line(row), *(text for name, text in found.items() if name not in remarked), sep="\n", flush=True)
             remarked |= found
@@ -86,7 +88,7 @@ def _line(row: dict[str, Any]) -> str:
     return f"round {row['round']}: score {score}{metrics}{loss} ({row['examples']} examples, {seconds:.1f} s)"
 
 
-def _claim(folder: Folder, config: TrainConfig, fingerprint: str, resume: bool) -> None:
+def _claim(folder: Folder, config: TrainConfig, about: dict[str, Any], resume: bool) -> None:
     """Write what a directory is for, or check that it is for the same.
 
     Raises:
@@ -96,12 +98,12 @@ def _claim(folder: Folder, config: TrainConfig, fingerprint: str, resume: bool) 
         if resume:
             raise InputError(f"There is no run at {folder} to resume. Leave --resume out to start it.")
         folder.write(CONFIG, config.model_dump_json(indent=2))
-        folder.write_json(ABOUT, {"fingerprint": fingerprint})
+        folder.write_json(ABOUT, about)
         return
     if not resume:
         raise InputError(f"{folder} holds a run already. Pass --resume to go on, or another --out.")
     same = TrainConfig.model_validate_json(folder.read(CONFIG)) == config
-    if not same or folder.read_json(ABOUT) != {"fingerprint": fingerprint}:
+    if not same or folder.read_json(ABOUT) != about:
         raise InputError(f"{folder} was made with another config or data. Repeat its command, or pass another --out.")
 
 

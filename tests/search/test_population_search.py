@@ -50,7 +50,8 @@ def test_the_winners_config_trains_again_to_the_same_score(ended, tmp_path):
     run, _ = ended
     clones = [trial for trial in run.trials() if trial.clone]
     trial = max(clones, key=lambda trial: trial.rows[-1]["round"])
-    again = [sys.executable, "-m", "trainers.fit", f"{trial.folder}/config.json", "--out", str(tmp_path / "again")]
+    options = ("--dev-rows", str(run.search["dev_rows"]), "--out", str(tmp_path / "again"))
+    again = [sys.executable, "-m", "trainers.fit", f"{trial.folder}/config.json", *options]
     one_thread = environment() | {"OMP_NUM_THREADS": "1"}  # as many as a worker has
     done = subprocess.run(again, env=one_thread, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
