@@ -57,6 +57,8 @@ def test_every_field_that_the_readme_sets_exists():
 
     for line in re.findall(r"python -m trainers\.fit (.*)", README):
         name = line.split()[0]
+        if name.endswith(".json"):  # of a run that a reader has
+            continue
         values = [quoted or bare for quoted, bare in re.findall(r"--set (?:'([^']*)'|(\S+))", line)]
         known = [value for value in values if "smallest_first" not in value and "small_outputs" not in value]
         (config,) = configs(name).values()
