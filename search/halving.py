@@ -73,6 +73,8 @@ def goes_on(seen: Sequence[Values], eta: int = ETA) -> bool:
 
 def dominated(values: np.ndarray) -> np.ndarray:
     """Count for each row of `values` [trials, objectives] the rows that are nowhere worse and somewhere better."""
+    if values.shape[1] == 1:  # sorted, not compared in pairs: a rung of thousands is asked thousands of times
+        return len(values) - np.searchsorted(np.sort(values[:, 0]), values[:, 0], side="right")
     better = np.zeros((len(values), len(values)), bool)
     worse = better.copy()
     for column in values.T:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from pyarrow import fs
 
 from model.errors import InputError
-from search.runs import SEARCH, TABLE, Run, end_trial, write_table
+from search.runs import SEARCH, TABLE, Run, clear_trial, end_trial, write_table
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from trainers.files import Folder
 from trainers.trial import CHECKPOINTS, PREDICTIONS, ROUNDS, round_name
@@ -84,6 +84,7 @@ def test_a_trial_that_ends_leaves_neither_full_states_nor_files_of_a_round_that_
     (trial.folder / CHECKPOINTS / round_name(7)).write(".state.pt.1.partial", b"half")
     (trial.folder / PREDICTIONS).write(f"{round_name(7)}-sst.parquet", b"of no row")
     end_trial(trial.folder, TrialState.FAIL, None, "its worker was lost")
+    clear_trial(trial.folder)
     assert {name: (trial.folder / name).names() for name in before} == before
 
 
