@@ -1,8 +1,8 @@
 """What a model is made of: how pairs are encoded, heads, layers that tasks share."""
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
-import pydantic
 from pydantic import Field, PositiveFloat, field_validator
 
 from model.heads import ACTIVATIONS, OUTPUTS, PAIR_FEATURES
@@ -24,13 +24,9 @@ class HeadConfig(Config):
     _activation = field_validator("activation")(known(ACTIVATIONS))
     _output = field_validator("output")(known(OUTPUTS))
 
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _faults(self) -> Iterator[str]:
         if self.output == "cosine" and (self.hidden or self.cosine):
-            raise ValueError(
-                "output 'cosine' is the cosine itself: it has neither hidden layers nor features beside it"
-            )
-        return self
+            yield "output 'cosine' is the cosine itself: it has neither hidden layers nor features beside it"
 
 
 class SharedLayer(Config):

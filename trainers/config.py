@@ -1,9 +1,8 @@
 """All that a run depends on, but the data: frozen, checked, and JSON in and out without loss."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from model.errors import InputError, unknown
@@ -76,12 +75,6 @@ class Stage(Config):
     def supervised(self) -> bool:
         """Whether the stage trains its tasks, not only on their texts."""
         return self.objective == "supervised"
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for fault in self._faults():
-            raise ValueError(fault)
-        return self
 
     def _faults(self) -> Iterator[str]:
         """Yield what is contradictory, or would have no effect."""
@@ -186,12 +179,6 @@ class TrainConfig(Config):
     def texts(self) -> frozenset[str]:
         """The text sets that any stage trains on."""
         return frozenset(name for stage in self.stages for name in stage.texts)
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for fault in self._faults():
-            raise ValueError(fault)
-        return self
 
     def _faults(self) -> Iterator[str]:
         """Yield what is contradictory, or would have no effect."""

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pydantic
 from pydantic import Field
@@ -40,12 +40,6 @@ class Declaration(Config):
     text_columns: tuple[str, ...] = Field(min_length=1, max_length=2)
     label_column: str
     files: dict[str, str]
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for fault in self._faults():
-            raise ValueError(fault)
-        return self
 
     def _faults(self) -> Iterator[str]:
         if not self.low < self.high:

@@ -1,9 +1,9 @@
 """The base of every config: frozen, checked when made, and nothing in it that has no name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, NonNegativeFloat, Tag, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Discriminator, NonNegativeFloat, Tag, ValidationInfo, model_validator
 
 from model.errors import unknown
 
@@ -17,6 +17,16 @@ class Config(BaseModel):
     """A frozen record; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterable[str]:
+        """Yield what is contradictory, or would have no effect."""
+        return ()
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, checked as if it had been made anew.
