@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-ETA = 3
+ETA = 4
 
 Values = tuple[float, ...]
 """What a round is worth, a value per objective; of each, more is better."""
@@ -57,16 +57,14 @@ def rungs(rounds: int, bracket: int = 0, eta: int = ETA) -> tuple[int, ...]:
 def goes_on(seen: Sequence[Values], eta: int = ETA) -> bool:
     """Tell whether the trial that arrived last goes on past a rung.
 
-    While a rung holds fewer than eta trials every trial goes on; then those with fewer than len / eta, rounded up,
-    ahead of them. Ahead is who is dominated by fewer: with one objective, who has a higher value.
+    Those go on who have fewer than len / eta, rounded up, ahead of them: the first one, and always the best. Ahead is
+    who is dominated by fewer: with one objective, who has a higher value.
 
     Args:
         seen: what the rung holds, the trial's own values last.
 
     Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
-    if len(seen) < eta:
-        return True
     ranks = dominated(np.array(seen))
     return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / eta)
 

@@ -1,9 +1,10 @@
-"""Optuna samplers by name, each shown the history that it can use: not too long, and with stopped trials in it."""
+"""Optuna samplers by name, shown stopped trials as what they were heading for, and no more trials than they can use."""
 
 import contextlib
 import copy
-import math
+import statistics
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
 from search.evolution import CmaEs, Numeric
+from search.fresh import Fresh
 from search.objectives import ENSEMBLE, undominated
 from search.runs import STOPPED
 from search.shown import Shown
@@ -27,19 +29,22 @@ GP_HISTORY = 200
 """Ended trials that a Gaussian process is shown: its time grows with their cube. Of 12 parameters it takes seconds."""
 GOOD = 25
 """The most trials that TPE takes for good ones."""
+CANDIDATES = 8
+"""Points of which TPE draws the most promising; Optuna's 24 keep to what it knows (`tests/bench/efficiency.py`)."""
 
 
-def history(study: optuna.Study, limit: int | None, *, stopped: bool) -> list[FrozenTrial]:
-    """Return the trials that a sampler is shown.
+def history(study: optuna.Study, limit: int | None) -> list[FrozenTrial]:
+    """Return the trials that a sampler is shown: the study's, those that were stopped as if they had finished.
+
+    Early stopping stops most. TPE would rank them behind every trial that has finished, and the first ones finish
+    however bad they are; the other samplers would not look at them at all.
 
     Args:
         limit: the most ended ones; None for all.
-        stopped: whether it would ignore stopped ones, as all do with several objectives. Early stopping stops most, so
-            it would learn from few.
     """
     trials = study.get_trials(deepcopy=False)
-    if stopped or len(study.directions) > 1:
-        trials = [_as_finished(trial) for trial in trials]
+    gains = _gains(trials)
+    trials = [_as_finished(trial, gains) for trial in trials]
     return bounded(trials, study.directions, limit) if limit else trials
 
 
@@ -62,7 +67,7 @@ def _tpe(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         # `group`, for the parameters that not every trial has, is still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(seed=seed, group=True, multivariate=True)
+        return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
 
 
 def _gp(seed: int) -> BaseSampler:
@@ -70,12 +75,12 @@ def _gp(seed: int) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: Shown(_tpe(seed), partial(history, limit=TPE_HISTORY, stopped=False)),
-    "gp": lambda seed: Shown(_gp(seed), partial(history, limit=GP_HISTORY, stopped=True)),
-    "cmaes": lambda seed: Shown(CmaEs(seed), partial(history, limit=None, stopped=True)),
+    "tpe": lambda seed: Fresh(Shown(_tpe(seed), partial(history, limit=TPE_HISTORY)), seed, redraws=10),
+    "gp": lambda seed: Fresh(Shown(_gp(seed), partial(history, limit=GP_HISTORY)), seed),
+    "cmaes": lambda seed: Fresh(Shown(CmaEs(seed), partial(history, limit=None)), seed),
     "random": lambda seed: RandomSampler(seed=seed),
 }
-"""Seed -> a sampler for one trial."""
+"""Seed -> a sampler for one trial. All but TPE draw the same again when they are asked again."""
 
 
 def check_sampler(name: str, space: Space, objectives: Sequence[str]) -> list[str]:
@@ -123,13 +128,27 @@ def _tried(space: Space) -> list[Mapping[str, BaseDistribution]]:
     return found
 
 
-def _as_finished(trial: FrozenTrial) -> FrozenTrial:
-    """Return a stopped trial as one that finished with the last values it had reached.
+def _gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Return what finished trials have gained on average between each round and their end; nothing with no rounds."""
+    gained = defaultdict(list)
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE:
+            for judged, value in trial.intermediate_values.items():
+                gained[judged].append(trial.values[0] - value)
+    return {judged: statistics.fmean(found) for judged, found in gained.items()}
 
-    They are lower than what it would have reached, and so is its chance to be worth more: others were ahead of it.
+
+def _as_finished(trial: FrozenTrial, gains: Mapping[int, float]) -> FrozenTrial:
+    """Return a stopped trial as one that finished: with its last value and the gain of those that went on.
+
+    With several objectives the last values stand for themselves: Optuna knows no others of them.
     """
-    values = trial.values or trial.user_attrs.get(STOPPED)
-    if trial.state != TrialState.PRUNED or not values:
+    if trial.state != TrialState.PRUNED:
+        return trial
+    values = trial.user_attrs.get(STOPPED)
+    if trial.value is not None:
+        values = [trial.value + gains.get(trial.last_step or 0, 0.0)]
+    if not values:
         return trial
     finished = copy.copy(trial)
     finished.state, finished.values = TrialState.COMPLETE, values
@@ -137,17 +156,10 @@ def _as_finished(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _good(ended: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """Return the trials that a sampler must not miss: as TPE ranks them, or those on the Pareto front."""
+    """Return the trials that a sampler must not miss: those of the best values, or on the Pareto front."""
     signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in directions]
-    if len(signs) == 1:
-        return sorted(ended, key=lambda trial: _rank(trial, signs[0]))[:GOOD]
     finished = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     values = np.array([trial.values for trial in finished]).reshape(len(finished), len(signs)) * signs
+    if len(signs) == 1:
+        return [finished[place] for place in (-values[:, 0]).argsort(kind="stable")[:GOOD]]
     return [trial for trial, good in zip(finished, undominated(values), strict=True) if good]
-
-
-def _rank(trial: FrozenTrial, sign: int) -> tuple[bool, int, float]:
-    """Return where a trial stands, the best lowest: finished ones, then those that were stopped later."""
-    stopped = trial.state == TrialState.PRUNED
-    steps = trial.last_step or 0 if stopped else 0
-    return stopped, -steps, -sign * trial.value if trial.value is not None else math.inf

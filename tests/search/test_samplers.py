@@ -16,7 +16,7 @@ from model.errors import InputError
 from search.evolution import _place, _value
 from search.objectives import Direction
 from search.runs import STOPPED
-from search.samplers import GOOD, SAMPLERS, bounded, check_sampler, history
+from search.samplers import CANDIDATES, GOOD, SAMPLERS, bounded, check_sampler, history
 from search.shown import Shown
 from search.space import Space
 from trainers.config import Stage, TrainConfig
@@ -87,18 +87,52 @@ def test_a_draw_is_a_function_of_the_seed_and_the_trials(name: str):
     assert first["count"] in range(1, 10) and 1e-3 <= first["x"] <= 1
 
 
+def tpe(seed: int) -> TPESampler:
+    """Return Optuna's own sampler, set as ours."""
+    return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
+
+
 @pytest.mark.parametrize("count", [5, 60])
-def test_a_short_history_is_shown_whole_so_that_tpe_is_tpe(count: int):
-    study = studied(count)
+def test_a_short_history_of_finished_trials_is_shown_whole_so_that_tpe_is_tpe(count: int):
+    study = studied(count, stopped=0)
     for seed in range(5):
-        assert drawn(study, SAMPLERS["tpe"](seed)) == drawn(study, TPESampler(seed=seed, group=True, multivariate=True))
+        assert drawn(study, SAMPLERS["tpe"](seed)) == drawn(study, tpe(seed))
+
+
+def test_a_stopped_trial_is_shown_at_the_value_that_it_was_heading_for():
+    study = optuna.create_study(direction="maximize")
+    for scores in [(0.1, 0.2, 0.5), (0.2, 0.2, 0.8), (0.3,), (0.1, 0.3)]:
+        trial = study.ask()
+        for judged, score in enumerate(scores, 1):
+            trial.report(score, judged)
+        finished = len(scores) == 3
+        study.tell(trial, scores[-1] if finished else None, TrialState.COMPLETE if finished else TrialState.PRUNED)
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    running = study.ask()
+    running.report(0.9, 1)
+    shown = history(study, None)
+    # From round 1 to the end the finished ones gained .4 and .6, from round 2 on .3 and .6.
+    values = [trial.values and round(trial.values[0], 6) for trial in shown]
+    assert values[:5] == [0.5, 0.8, 0.8, 0.75, None]
+    states = [trial.state.name for trial in shown]
+    assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"], "what never began a round, or still runs, is no finish"
+    known = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    assert known == ["COMPLETE"] * 2 + ["PRUNED"] * 3 + ["RUNNING"], "the study keeps the truth"
+
+
+def test_while_nobody_has_finished_a_stopped_trial_is_shown_with_its_last_value():
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    trial.report(0.4, 1)
+    study.tell(trial, state=TrialState.PRUNED)
+    assert [trial.values for trial in history(study, None)] == [[0.4]]
 
 
 def test_a_long_history_loses_none_of_the_good_trials_of_the_newest_or_of_those_that_run():
     study = studied(400)
     trials = study.get_trials(deepcopy=False)
-    shown = bounded(trials, study.directions, 120)
-    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    shown = history(study, 120)
+    finished = [trial for trial in history(study, None) if trial.state == TrialState.COMPLETE]
     best = sorted(finished, key=lambda trial: trial.value or 0.0, reverse=True)[:GOOD]
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -114,8 +148,7 @@ def test_tpe_with_a_long_history_draws_near_the_good_trials_that_are_left_in_it(
     study = studied(400)
 
     def draw(seed: int) -> float:
-        tpe = TPESampler(seed=seed, group=True, multivariate=True)
-        return drawn(study, Shown(tpe, partial(history, limit=120, stopped=False)))["x"]
+        return drawn(study, Shown(tpe(seed), partial(history, limit=120)))["x"]
 
     assert draw(0) == draw(0)
     away = np.abs([draw(seed) - 0.3 for seed in range(10)])
@@ -145,7 +178,7 @@ def test_a_trial_that_was_stopped_moves_the_next_suggestion(name: str, direction
     assert before != after
 
 
-@pytest.mark.parametrize(("name", "objectives"), [("gp", 1), ("cmaes", 1), ("gp", 2), ("tpe", 2)])
+@pytest.mark.parametrize(("name", "objectives"), [("tpe", 1), ("gp", 1), ("cmaes", 1), ("gp", 2), ("tpe", 2)])
 def test_the_better_a_stopped_trial_was_the_nearer_to_it_is_the_next_suggestion(name: str, objectives: int):
     directions: tuple[Direction, ...] = ("maximize", "minimize")
     distances = []

@@ -1,0 +1,61 @@
+"""An Optuna sampler that does not draw the same parameters twice."""
+
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+CHANCES = 10
+"""Draws at random that are tried before a repetition is let through: of few choices all may have been tried."""
+
+
+class Fresh(BaseSampler):
+    """Let a sampler draw again what an earlier trial has trained: a config trains to the same bits every time.
+
+    Where all parameters are choices or whole numbers, a sampler comes back to what it believes in; the draws that
+    replace it keep a search from ending in what it knows.
+    """
+
+    def __init__(self, sampler: BaseSampler, seed: int, redraws: int = 0):
+        """Wrap a sampler.
+
+        Args:
+            redraws: how often the sampler itself may draw again, before chance does.
+        """
+        self.sampler, self.redraws, self.random = sampler, redraws, RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Ask the sampler which parameters it draws together."""
+        return self.sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask the sampler for parameters that are drawn together, until no earlier trial of the study has them."""
+        drawn = self.sampler.sample_relative(study, trial, search_space)
+        if not drawn:
+            return drawn
+        # Those of numbers below 0 were trained elsewhere, perhaps on other data.
+        earlier = [
+            other.params.items() for other in study.get_trials(deepcopy=False) if 0 <= other.number < trial.number
+        ]
+        for draw in range(self.redraws + CHANCES):
+            # What a trial has not drawn does not exist where it is: a branch that its parameters do not take.
+            if not any(params and params <= drawn.items() for params in earlier):
+                break
+            if draw < self.redraws:
+                drawn = self.sampler.sample_relative(study, trial, search_space)
+            else:
+                drawn = {name: self._chance(study, trial, name, kind) for name, kind in search_space.items()}
+        return drawn
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Ask the sampler for one parameter."""
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _chance(self, study: optuna.Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:
+        return self.random.sample_independent(study, trial, name, kind)

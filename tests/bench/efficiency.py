@@ -1,0 +1,365 @@
+"""Which search comes close to the best config with the least compute: ours and others', on recorded trainings.
+
+`python -m tests.bench.efficiency` prints the compute and the regret of each. Their trials are those of `surface`; a
+virtual clock makes each round take what it took. All searches draw from the same space for equally many workers, and
+the others run their own code under their own defaults. Compute is counted in full trainings of an average config.
+"""
+
+import heapq
+import itertools
+import logging
+import math
+import statistics
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+import optuna
+import plotly.graph_objects as go
+import rich
+import torch
+import typer
+from optuna.trial import TrialState
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+from rich.table import Table
+
+from search.halving import BRACKETS, Halving
+from search.samplers import SAMPLERS
+from tests.bench.surface import GRID, ROUNDS, read_surface
+from trainers.seeds import seed_of
+
+LIMIT = 200.0
+"""Full trainings after which a search is given up."""
+AT = [5, 10, 20, 40, 80]
+"""Full trainings after which the regret is shown."""
+TARGETS = {"random + ASHA": 1.3, "OptunaSearch + ASHA": 1.1}
+
+CONTROLLER: Any = None
+"""Tune's, which its scheduler does not use."""
+
+Point = tuple[Any, ...]
+"""A value of each parameter of the grid."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A recorded training: what its rounds scored, and how many seconds each took."""
+
+    scores: list[float]
+    seconds: list[float]
+
+
+class Search(Protocol):
+    """What is asked for points and told of their rounds."""
+
+    def suggest(self, number: int) -> Point:
+        """Return the point of the trial of this number, the first is 0."""
+        ...
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Hear of a round, the first is 1; return whether the trial goes on. None does after the last."""
+        ...
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> Point:
+    """Choose a point of the grid, the learning rate by its place in their order."""
+    place = trial.suggest_int("learning_rate", 0, len(GRID["learning_rate"]) - 1)
+    others = (trial.suggest_categorical(name, values) for name, values in GRID.items() if name != "learning_rate")
+    return GRID["learning_rate"][place], *others
+
+
+class Ours:
+    """The product's sampler and early stopping, as its searcher calls them."""
+
+    def __init__(self, seed: int, sampler: str = "tpe", bracket: str = "asha"):
+        """Start a study in memory."""
+        self.seed, self.sampler = seed, SAMPLERS[sampler]
+        self.study = optuna.create_study(direction="maximize")
+        self.halving = Halving(ROUNDS, BRACKETS[bracket])
+        self.trials: dict[int, optuna.Trial] = {}
+
+    def suggest(self, number: int) -> Point:
+        """Ask the study, with a sampler for this trial."""
+        self.study.sampler = self.sampler(seed_of(self.seed, number, "sampler") % 2**32)
+        self.trials[number] = self.study.ask()
+        return suggest(self.trials[number])
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Report the round, and end the trial as the searcher does: with its best score, or as pruned."""
+        trial = self.trials[number]
+        trial.report(score, round)
+        self.halving.enter(number, round, (score,))
+        if round == ROUNDS:
+            known = trial.storage.get_trial(trial._trial_id)
+            self.study.tell(trial, max(known.intermediate_values.values()))
+        elif not self.halving.goes_on(number, round):
+            self.study.tell(trial, state=TrialState.PRUNED)
+        return trial.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
+
+
+class Random:
+    """Random search: all trials run to their ends."""
+
+    def __init__(self, seed: int):
+        """Start a study in memory."""
+        self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
+
+    def suggest(self, number: int) -> Point:
+        """Draw a point."""
+        return suggest(self.study.ask())
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Stop nothing early."""
+        return round < ROUNDS
+
+
+class Asha:
+    """Ray's ASHAScheduler, as it ships; it needs of a trial its id alone."""
+
+    def __init__(self) -> None:
+        """Take its defaults, but the number of rounds."""
+        self.scheduler = ASHAScheduler(metric="score", mode="max", max_t=ROUNDS)
+
+    def enter(self, number: int) -> None:
+        """Announce a trial."""
+        self.scheduler.on_trial_add(CONTROLLER, _named(number))
+
+    def goes_on(self, number: int, round: int, score: float) -> bool:
+        """Tell it of a round."""
+        result = {"score": score, "training_iteration": round}
+        if round == ROUNDS:
+            self.scheduler.on_trial_complete(CONTROLLER, _named(number), result)
+            return False
+        return self.scheduler.on_trial_result(CONTROLLER, _named(number), result) != TrialScheduler.STOP
+
+
+class RandomAsha(Random):
+    """Random points under Ray's ASHAScheduler."""
+
+    def __init__(self, seed: int):
+        """Start both."""
+        super().__init__(seed)
+        self.asha = Asha()
+
+    def suggest(self, number: int) -> Point:
+        """Draw a point."""
+        self.asha.enter(number)
+        return super().suggest(number)
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Ask the scheduler."""
+        return self.asha.goes_on(number, round, score)
+
+
+class RayOptuna:
+    """Ray's OptunaSearch and ASHAScheduler, told of results as Tune tells them."""
+
+    def __init__(self, seed: int):
+        """Start both, as they ship."""
+        self.searcher = OptunaSearch(space=_declared, metric="score", mode="max", seed=seed)
+        self.asha = Asha()
+
+    def suggest(self, number: int) -> Point:
+        """Ask the searcher."""
+        params = self.searcher.suggest(str(number))
+        self.asha.enter(number)
+        assert params
+        return suggest(optuna.trial.FixedTrial(params))
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Ask the scheduler; a trial that it stops has completed for the searcher."""
+        result = {"score": score, "training_iteration": round}
+        if self.asha.goes_on(number, round, score):
+            self.searcher.on_trial_result(str(number), result)
+            return True
+        self.searcher.on_trial_complete(str(number), result)
+        return False
+
+
+class OptunaHyperband:
+    """Optuna alone: its default sampler, and its Hyperband pruner."""
+
+    def __init__(self, seed: int):
+        """Start a study; its name decides which trial is in which bracket."""
+        pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=ROUNDS)
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self.study = optuna.create_study(study_name=str(seed), direction="maximize", sampler=sampler, pruner=pruner)
+        self.trials: dict[int, optuna.Trial] = {}
+
+    def suggest(self, number: int) -> Point:
+        """Ask the study."""
+        self.trials[number] = self.study.ask()
+        return suggest(self.trials[number])
+
+    def told(self, number: int, round: int, score: float) -> bool:
+        """Report the round, and ask the pruner."""
+        trial = self.trials[number]
+        trial.report(score, round)
+        if round == ROUNDS:
+            self.study.tell(trial, score)
+        elif trial.should_prune():
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            return True
+        return False
+
+
+SEARCHES: dict[str, Callable[[int], Search]] = {
+    "ours": Ours,
+    "ours, hyperband": partial(Ours, bracket="hyperband"),
+    "ours, gp": partial(Ours, sampler="gp"),
+    "random": Random,
+    "random + ASHA": RandomAsha,
+    "OptunaSearch + ASHA": RayOptuna,
+    "Optuna's Hyperband": OptunaHyperband,
+}
+"""Seed -> a search. The first is what is compared with the others."""
+
+
+@cache
+def surface() -> dict[Point, Curve]:
+    """Return what was trained; a round takes the median of all configs that do the same work in it."""
+    table = read_surface()
+    work = ["batch_schedule", "batch_size", "lambda_s", "round"]
+    table["seconds"] = table["train_seconds"] + table["eval_seconds"]
+    table["seconds"] = table.groupby(work)["seconds"].transform("median")
+    found = {}
+    for _, rows in table.sort_values("round").groupby("trial"):
+        found[tuple(rows.iloc[0][list(GRID)])] = Curve(rows["score"].tolist(), rows["seconds"].tolist())
+    return found
+
+
+def progress(search: Search, curves: dict[Point, Curve], workers: int) -> Iterator[tuple[float, float]]:
+    """Run a search on a virtual clock until it has found the best or used `LIMIT` up.
+
+    Yields:
+        Full trainings until then and the regret, at each round that lowers it.
+    """
+    full = statistics.mean(sum(curve.seconds) for curve in curves.values())
+    best = max(max(curve.scores) for curve in curves.values())
+    numbers, regret = itertools.count(), math.inf
+    clock: list[tuple[float, int, int, Point]] = []
+
+    def start(now: float) -> None:
+        number = next(numbers)
+        point = search.suggest(number)
+        heapq.heappush(clock, (now + curves[point].seconds[0], number, 1, point))
+
+    for _ in range(workers):
+        start(0.0)
+    while regret > 0:
+        now, number, round, point = heapq.heappop(clock)
+        compute, score = now * workers / full, curves[point].scores[round - 1]
+        if compute > LIMIT:
+            return
+        if best - score < regret:
+            regret = best - score
+            yield compute, regret
+        if search.told(number, round, score):
+            heapq.heappush(clock, (now + curves[point].seconds[round], number, round + 1, point))
+        else:
+            start(now)
+
+
+def run(task: tuple[str, int, int]) -> list[tuple[float, float]]:
+    """Run a search of `SEARCHES` under a seed with so many workers."""
+    name, seed, workers = task
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(progress(SEARCHES[name](seed), surface(), workers))
+
+
+def reached(steps: Sequence[tuple[float, float]], close: float) -> float:
+    """Return the full trainings until the regret was so small; infinity if it never was."""
+    return next((compute for compute, regret in steps if regret <= close), math.inf)
+
+
+def regret_at(steps: Sequence[tuple[float, float]], compute: float) -> float:
+    """Return the regret after so many full trainings; before the first round NaN."""
+    return min((regret for at, regret in steps if at <= compute), default=math.nan)
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each search.")] = 50,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 4,
+    close: Annotated[float, typer.Option(help="Regret at which a search has arrived.")] = 0.005,
+    only: Annotated[list[str] | None, typer.Option(help="Searches to run; all by default.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="An HTML file for the curves of regret.")] = None,
+) -> None:
+    """Run the searches, and print what they needed."""
+    curves = surface()
+    names = only or list(SEARCHES)
+    tasks = [(name, seed, workers) for name in names for seed in range(seeds)]
+    found: dict[str, list[list[tuple[float, float]]]] = defaultdict(list)
+    with ProcessPoolExecutor(initializer=partial(torch.set_num_threads, 1)) as pool:  # Gaussian processes are torch's
+        for (name, _, _), steps in zip(tasks, pool.map(run, tasks), strict=True):
+            found[name].append(steps)
+    best = max(max(curve.scores) for curve in curves.values())
+    near = sum(max(curve.scores) >= best - close for curve in curves.values())
+    print(
+        f"{len(curves)} configs, best score {best:.4f}, {near} within {close} of it; {workers} workers, {seeds} seeds"
+    )
+    print("Compute is in full trainings of an average config; medians, and quartiles in brackets.")
+    rich.print(_computes(found, close), _regrets(found))
+    if figure:
+        _curves(found).write_html(figure, include_plotlyjs=True)
+
+
+def _computes(found: dict[str, list[list[tuple[float, float]]]], close: float) -> Table:
+    table = Table("search", f"compute to come within {close}", "mean", f"times that of {next(iter(found))}", "target")
+    first = None
+    for name, runs in found.items():
+        computes = [min(reached(steps, close), LIMIT) for steps in runs]
+        middle = statistics.median(computes)
+        first = first or middle
+        target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
+        table.add_row(
+            name, _spread(computes, ".1f"), f"{statistics.mean(computes):.1f}", f"{middle / first:.2f}", target
+        )
+    return table
+
+
+def _regrets(found: dict[str, list[list[tuple[float, float]]]]) -> Table:
+    table = Table("regret after", *(f"{compute}" for compute in AT))
+    for name, runs in found.items():
+        table.add_row(name, *(_spread([regret_at(steps, compute) for steps in runs], ".4f") for compute in AT))
+    return table
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    low, middle, high = np.nanpercentile(values, [25, 50, 75])
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def _curves(found: dict[str, list[list[tuple[float, float]]]]) -> go.Figure:
+    """Draw the median regret of each search, and its quartiles as a band."""
+    figure, computes = go.Figure(), np.geomspace(1, AT[-1], 100)
+    for name, runs in found.items():
+        regrets = np.array([[regret_at(steps, compute) for compute in computes] for steps in runs])
+        low, middle, high = np.nanpercentile(regrets, [25, 50, 75], axis=0)
+        figure.add_scatter(x=computes, y=middle, name=name, legendgroup=name, mode="lines")
+        figure.add_scatter(x=computes, y=low, legendgroup=name, showlegend=False, line_width=0)
+        figure.add_scatter(x=computes, y=high, legendgroup=name, showlegend=False, line_width=0, fill="tonexty")
+    return figure.update_layout(xaxis={"title": "full trainings", "type": "log"}, yaxis_title="regret")
+
+
+def _named(number: int) -> Any:
+    return SimpleNamespace(trial_id=str(number))
+
+
+def _declared(trial: optuna.trial.BaseTrial) -> None:
+    suggest(trial)
+
+
+if __name__ == "__main__":
+    typer.run(main)
