@@ -29,11 +29,13 @@ GP_HISTORY = 200
 """Ended trials that a Gaussian process is shown: its time grows with their cube. Of 12 parameters it takes seconds."""
 GOOD = 25
 """The most trials that TPE takes for good ones."""
+REDRAWS = 10
+"""How often TPE may draw again what was trained; the others would draw the same."""
 CANDIDATES = 8
 """Points of which TPE draws the most promising; Optuna's 24 keep to what it knows (`tests/bench/efficiency.py`)."""
 
 
-def history(study: optuna.Study, limit: int | None) -> list[FrozenTrial]:
+def history(study: optuna.Study, limit: int | None, *, scored: bool = True) -> list[FrozenTrial]:
     """Return the trials that a sampler is shown: the study's, those that were stopped as if they had finished.
 
     Early stopping stops most. TPE would rank them behind every trial that has finished, and the first ones finish
@@ -41,10 +43,13 @@ def history(study: optuna.Study, limit: int | None) -> list[FrozenTrial]:
 
     Args:
         limit: the most ended ones; None for all.
+        scored: whether a trial is worth what its best round is. If not, rounds do not tell what it was heading for,
+            and it is shown as stopped.
     """
     trials = study.get_trials(deepcopy=False)
-    gains = _gains(trials)
-    trials = [_as_finished(trial, gains) for trial in trials]
+    if scored:
+        gains = _gains(trials)
+        trials = [_as_finished(trial, gains) for trial in trials]
     return bounded(trials, study.directions, limit) if limit else trials
 
 
@@ -63,24 +68,29 @@ def bounded(trials: list[FrozenTrial], directions: Sequence[StudyDirection], lim
     return [trial for trial in trials if trial.number in kept or not trial.state.is_finished()]
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _tpe(seed: int, scored: bool = True) -> BaseSampler:
     with warnings.catch_warnings():
         # `group`, for the parameters that not every trial has, is still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
+        sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
+    return Fresh(Shown(sampler, partial(history, limit=TPE_HISTORY, scored=scored)), seed, redraws=REDRAWS)
 
 
-def _gp(seed: int) -> BaseSampler:
-    return GPSampler(seed=seed, warn_independent_sampling=False)
+def _gp(seed: int, scored: bool = True) -> BaseSampler:
+    sampler = GPSampler(seed=seed, warn_independent_sampling=False)
+    return Fresh(Shown(sampler, partial(history, limit=GP_HISTORY, scored=scored)), seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: Fresh(Shown(_tpe(seed), partial(history, limit=TPE_HISTORY)), seed, redraws=10),
-    "gp": lambda seed: Fresh(Shown(_gp(seed), partial(history, limit=GP_HISTORY)), seed),
-    "cmaes": lambda seed: Fresh(Shown(CmaEs(seed), partial(history, limit=None)), seed),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
-"""Seed -> a sampler for one trial. All but TPE draw the same again when they are asked again."""
+def _cmaes(seed: int, scored: bool = True) -> BaseSampler:
+    return Fresh(Shown(CmaEs(seed), partial(history, limit=None, scored=scored)), seed)
+
+
+def _random(seed: int, scored: bool = True) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "gp": _gp, "cmaes": _cmaes, "random": _random}
+"""By name: (seed, scored as in `history`) -> a sampler for one trial."""
 
 
 def check_sampler(name: str, space: Space, objectives: Sequence[str]) -> list[str]:

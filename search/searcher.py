@@ -204,7 +204,8 @@ class StudySearcher(Searcher):
         search, before = self.run.search, self.before
         # Under its own seed a search would begin with the points that the earlier one began with.
         place = ("warm start", len(before)) if before else ()
-        sampler = SAMPLERS[search["sampler"]](seed_of(search["seed"], number, "sampler", *place) % 2**32)
+        seed = seed_of(search["seed"], number, "sampler", *place) % 2**32
+        sampler = SAMPLERS[search["sampler"]](seed, scored=self.contributions is None)
         return Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
 
     def _started_config(self, trial: optuna.Trial) -> str:

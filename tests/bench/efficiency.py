@@ -23,12 +23,12 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 import optuna
 import plotly.graph_objects as go
-import rich
 import torch
 import typer
 from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
+from rich.console import Console
 from rich.table import Table
 
 from search.halving import BRACKETS, Halving
@@ -36,6 +36,8 @@ from search.samplers import SAMPLERS
 from tests.bench.surface import GRID, ROUNDS, read_surface
 from trainers.seeds import seed_of
 
+WIDTH = 140
+"""Columns of the tables."""
 LIMIT = 200.0
 """Full trainings after which a search is given up."""
 AT = [5, 10, 20, 40, 80]
@@ -310,7 +312,7 @@ def main(
         f"{len(curves)} configs, best score {best:.4f}, {near} within {close} of it; {workers} workers, {seeds} seeds"
     )
     print("Compute is in full trainings of an average config; medians, and quartiles in brackets.")
-    rich.print(_computes(found, close), _regrets(found))
+    Console(width=WIDTH).print(_computes(found, close), _regrets(found))
     if figure:
         _curves(found).write_html(figure, include_plotlyjs=True)
 
@@ -332,7 +334,7 @@ def _computes(found: dict[str, list[list[tuple[float, float]]]], close: float) -
 def _regrets(found: dict[str, list[list[tuple[float, float]]]]) -> Table:
     table = Table("regret after", *(f"{compute}" for compute in AT))
     for name, runs in found.items():
-        table.add_row(name, *(_spread([regret_at(steps, compute) for steps in runs], ".4f") for compute in AT))
+        table.add_row(name, *(_spread([regret_at(steps, compute) for steps in runs], ".3f") for compute in AT))
     return table
 
 

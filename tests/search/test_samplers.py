@@ -117,6 +117,7 @@ def test_a_stopped_trial_is_shown_at_the_value_that_it_was_heading_for():
     states = [trial.state.name for trial in shown]
     assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"], "what never began a round, or still runs, is no finish"
     known = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    assert known == [trial.state.name for trial in history(study, None, scored=False)]
     assert known == ["COMPLETE"] * 2 + ["PRUNED"] * 3 + ["RUNNING"], "the study keeps the truth"
 
 
