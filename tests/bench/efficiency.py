@@ -26,6 +26,7 @@ import plotly.graph_objects as go
 import torch
 import typer
 from optuna.trial import TrialState
+from plotly.colors import DEFAULT_PLOTLY_COLORS
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
@@ -346,12 +347,13 @@ def _spread(values: Sequence[float], form: str) -> str:
 def _curves(found: dict[str, list[list[tuple[float, float]]]]) -> go.Figure:
     """Draw the median regret of each search, and its quartiles as a band."""
     figure, computes = go.Figure(), np.geomspace(1, AT[-1], 100)
-    for name, runs in found.items():
+    for (name, runs), colour in zip(found.items(), itertools.cycle(DEFAULT_PLOTLY_COLORS)):
         regrets = np.array([[regret_at(steps, compute) for compute in computes] for steps in runs])
         low, middle, high = np.nanpercentile(regrets, [25, 50, 75], axis=0)
-        figure.add_scatter(x=computes, y=middle, name=name, legendgroup=name, mode="lines")
-        figure.add_scatter(x=computes, y=low, legendgroup=name, showlegend=False, line_width=0)
-        figure.add_scatter(x=computes, y=high, legendgroup=name, showlegend=False, line_width=0, fill="tonexty")
+        look = {"mode": "lines", "legendgroup": name, "line_color": colour}
+        figure.add_scatter(x=computes, y=middle, name=name, **look)
+        figure.add_scatter(x=computes, y=low, showlegend=False, line_width=0, **look)
+        figure.add_scatter(x=computes, y=high, showlegend=False, line_width=0, fill="tonexty", **look)
     return figure.update_layout(xaxis={"title": "full trainings", "type": "log"}, yaxis_title="regret")
 
 
