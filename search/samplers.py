@@ -47,23 +47,31 @@ def history(study: optuna.Study, limit: int | None, *, scored: bool = True) -> l
             and it is shown as stopped.
     """
     trials = study.get_trials(deepcopy=False)
-    if scored:
-        gains = _gains(trials)
-        trials = [_as_finished(trial, gains) for trial in trials]
-    return bounded(trials, study.directions, limit) if limit else trials
+    gains = _gains(trials) if scored else None
+    values = {trial.number: found for trial in trials if (found := _values(trial, gains))}
+    if limit:
+        trials = _bounded(trials, values, study.directions, limit)
+    return [_as_finished(trial, values.get(trial.number)) for trial in trials]
 
 
-def bounded(trials: list[FrozenTrial], directions: Sequence[StudyDirection], limit: int) -> list[FrozenTrial]:
+def _bounded(
+    trials: list[FrozenTrial],
+    values: Mapping[int, Sequence[float]],
+    directions: Sequence[StudyDirection],
+    limit: int,
+) -> list[FrozenTrial]:
     """Leave out ended trials until `limit` are left: the good ones, the newest, and of the others every so many-th.
 
     A function of the trials alone, so that a resumed search draws what the uninterrupted one would have.
+
+    Args:
+        values: number of a trial -> what it is worth.
     """
-    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    ended = [trial.number for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     if len(ended) <= limit:
         return trials
-    kept = {trial.number for trial in _good(ended, directions)[: limit // 4]}
-    kept |= {trial.number for trial in ended[-limit // 4 :]}
-    others = [trial.number for trial in ended if trial.number not in kept]
+    kept = {*_good(values, directions)[: limit // 4], *ended[-limit // 4 :]}
+    others = [number for number in ended if number not in kept]
     kept |= {others[int(place)] for place in np.linspace(0, len(others) - 1, limit - len(kept))}
     return [trial for trial in trials if trial.number in kept or not trial.state.is_finished()]
 
@@ -148,28 +156,37 @@ def _gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
     return {judged: statistics.fmean(found) for judged, found in gained.items()}
 
 
-def _as_finished(trial: FrozenTrial, gains: Mapping[int, float]) -> FrozenTrial:
-    """Return a stopped trial as one that finished: with its last value and the gain of those that went on.
+def _values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[float] | None:
+    """Return what a trial is worth: if it was stopped, its last value and the gain of those that went on.
 
     With several objectives the last values stand for themselves: Optuna knows no others of them.
+
+    Args:
+        gains: by round; None if stopped trials are not to be compared with finished ones.
     """
-    if trial.state != TrialState.PRUNED:
-        return trial
-    values = trial.user_attrs.get(STOPPED)
+    if trial.state == TrialState.COMPLETE:
+        return trial.values
+    if trial.state != TrialState.PRUNED or gains is None:
+        return None
     if trial.value is not None:
-        values = [trial.value + gains.get(trial.last_step or 0, 0.0)]
-    if not values:
+        return [trial.value + gains.get(trial.last_step or 0, 0.0)]
+    return trial.user_attrs.get(STOPPED)
+
+
+def _as_finished(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
+    """Return a trial as if it had finished with these values; as it is, if there are none."""
+    if trial.state != TrialState.PRUNED or not values:
         return trial
     finished = copy.copy(trial)
     finished.state, finished.values = TrialState.COMPLETE, values
     return finished
 
 
-def _good(ended: list[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """Return the trials that a sampler must not miss: those of the best values, or on the Pareto front."""
+def _good(values: Mapping[int, Sequence[float]], directions: Sequence[StudyDirection]) -> list[int]:
+    """Return the numbers of trials that a sampler must not miss: those worth most, or on the Pareto front."""
     signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in directions]
-    finished = [trial for trial in ended if trial.state == TrialState.COMPLETE]
-    values = np.array([trial.values for trial in finished]).reshape(len(finished), len(signs)) * signs
+    numbers = np.array(list(values), dtype=int)
+    worth = np.array(list(values.values())).reshape(len(numbers), len(signs)) * signs
     if len(signs) == 1:
-        return [finished[place] for place in (-values[:, 0]).argsort(kind="stable")[:GOOD]]
-    return [trial for trial, good in zip(finished, undominated(values), strict=True) if good]
+        return numbers[(-worth[:, 0]).argsort(kind="stable")[:GOOD]].tolist()
+    return numbers[undominated(worth)].tolist()

@@ -16,7 +16,7 @@ from model.errors import InputError
 from search.evolution import _place, _value
 from search.objectives import Direction
 from search.runs import STOPPED
-from search.samplers import CANDIDATES, GOOD, SAMPLERS, bounded, check_sampler, history
+from search.samplers import CANDIDATES, GOOD, SAMPLERS, check_sampler, history
 from search.shown import Shown
 from search.space import Space
 from trainers.config import Stage, TrainConfig
@@ -159,7 +159,7 @@ def test_tpe_with_a_long_history_draws_near_the_good_trials_that_are_left_in_it(
 def test_of_several_objectives_the_pareto_front_is_kept():
     study = studied(300, numbers, ("maximize", "minimize"), stopped=0.2)
     front = {trial.number for trial in study.best_trials}
-    shown = bounded(study.get_trials(deepcopy=False), study.directions, 100)
+    shown = history(study, 100)
     assert front and front <= {trial.number for trial in shown}
 
 

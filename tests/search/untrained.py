@@ -22,7 +22,7 @@ from trainers.smart import SmartConfig
 from trainers.trial import ROUNDS
 
 ROUND_COUNT = 9
-"""Rungs after rounds 1 and 3."""
+"""Rungs after rounds 1 and 4."""
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
