@@ -47,8 +47,8 @@ def tell(scheduler: RoundHalving, number: int, result: dict[str, Any]) -> str:
 
 
 def halving(run: Run) -> RoundHalving:
-    """Start early stopping on what a run's trials have done."""
-    return RoundHalving(run.trials(), Halving(ROUND_COUNT, BRACKETS["asha"]), ["score"])
+    """Start early stopping, with rungs after rounds 1 and 4, on what a run's trials have done."""
+    return RoundHalving(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
 
 
 def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
@@ -66,14 +66,14 @@ def test_a_restarted_search_judges_every_round_as_it_was_judged_the_first_time(r
     scores, scheduler = np.random.default_rng(0).random((30, 2)), halving(run)
     first: dict[tuple[int, int], str] = {}
     for second, number in enumerate(np.random.default_rng(1).permutation(30).tolist()):
-        for place, judged in enumerate((1, 3)):
+        for place, judged in enumerate((1, 4)):
             if first.get((number, 1)) != STOP:
                 result = row(judged, float(scores[number, place]))
                 record(run, number, result, 2 * second + place)
                 first[number, judged] = tell(scheduler, number, result)
-    assert set(first.values()) == {GO, STOP} and STOP in {first[key] for key in first if key[1] == 3}
+    assert set(first.values()) == {GO, STOP} and STOP in {first[key] for key in first if key[1] == 4}
     for judge in (scheduler, halving(run)):
-        again = {(n, judged): tell(judge, n, row(judged, float(scores[n, judged // 2]))) for n, judged in first}
+        again = {(n, judged): tell(judge, n, row(judged, float(scores[n, judged // 4]))) for n, judged in first}
         assert again == first
 
 
@@ -111,7 +111,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Run:
     blocked = place / "run" / "trials" / "00001" / "predictions"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a directory should be")
-    options = ("--trials", "3", "--concurrency", "1")
+    options = ("--trials", "3", "--concurrency", "1", "--trial-scheduler", "none")
     process = start(command(place / "space.py", place, tiny_encoder, *options), place / "log")
     for finished in range(1, KILLS + 1):
         wait_for(lambda finished=finished: len(rows(place / "run")) >= finished)

@@ -150,7 +150,7 @@ def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_p
 
 
 def test_two_drivers_of_one_run_are_refused(tmp_path, tiny_encoder, space):
-    arguments = command(space, tmp_path, tiny_encoder, "--trials", "2")
+    arguments = command(space, tmp_path, tiny_encoder, "--trials", "40", "--trial-scheduler", "none")
     process = start(arguments, tmp_path / "log")
     wait_for(lambda: (tmp_path / "run" / "study.journal").exists())
     refused = finish([*arguments, "--resume"])
