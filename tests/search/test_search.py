@@ -14,6 +14,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.lock import locked
 from search.members import FOLDER
 from search.runs import Run
 from tests.search.searching import SPACE, command, finish, rows, start, wait_for
@@ -149,10 +150,8 @@ def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_p
     assert [trial.params for trial in trials[:2]] == [trial.params for trial in study_of(ended[0])[:2]]
 
 
-def test_two_drivers_of_one_run_are_refused(tmp_path, tiny_encoder, space):
-    arguments = command(space, tmp_path, tiny_encoder, "--trials", "40", "--trial-scheduler", "none")
-    process = start(arguments, tmp_path / "log")
-    wait_for(lambda: (tmp_path / "run" / "study.journal").exists())
-    refused = finish([*arguments, "--resume"])
-    assert refused.returncode == 2 and "is being driven by process" in refused.stderr
-    assert process.wait(120) == 0
+def test_two_drivers_of_one_run_are_refused(ended, tiny_encoder, space):
+    run = ended[0]
+    with locked(Folder.at(run)):
+        refused = finish(command(space, run.parent, tiny_encoder, "--trials", "30", "--resume"))
+    assert refused.returncode == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
