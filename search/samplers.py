@@ -81,16 +81,20 @@ def _tpe(seed: int, scored: bool = True) -> BaseSampler:
         # `group`, for the parameters that not every trial has, is still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
-    return Fresh(Shown(sampler, partial(history, limit=TPE_HISTORY, scored=scored)), seed, redraws=REDRAWS)
+    return _learning(sampler, seed, TPE_HISTORY, scored, redraws=REDRAWS)
 
 
 def _gp(seed: int, scored: bool = True) -> BaseSampler:
-    sampler = GPSampler(seed=seed, warn_independent_sampling=False)
-    return Fresh(Shown(sampler, partial(history, limit=GP_HISTORY, scored=scored)), seed)
+    return _learning(GPSampler(seed=seed, warn_independent_sampling=False), seed, GP_HISTORY, scored)
 
 
 def _cmaes(seed: int, scored: bool = True) -> BaseSampler:
-    return Fresh(Shown(CmaEs(seed), partial(history, limit=None, scored=scored)), seed)
+    return _learning(CmaEs(seed), seed, None, scored)
+
+
+def _learning(sampler: BaseSampler, seed: int, limit: int | None, scored: bool, redraws: int = 0) -> BaseSampler:
+    """Let a sampler see the history that it can use, and draw nothing twice."""
+    return Fresh(Shown(sampler, partial(history, limit=limit, scored=scored)), seed, redraws)
 
 
 def _random(seed: int, scored: bool = True) -> BaseSampler:
