@@ -38,7 +38,7 @@ def table(metrics: dict[str, Any]) -> Table:
     return shown
 
 
-@app.command(epilog="Example: python -m search.ensemble first --strategy caruana")
+@app.command(epilog="Example: python -m search.ensemble first --strategy greedy")
 def main(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names under --storage, paths or URIs.")],
     strategy: Annotated[str, typer.Option(help=f"How members are chosen: {', '.join(STRATEGIES)}.")] = DEFAULT,
