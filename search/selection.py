@@ -177,7 +177,7 @@ def forward_selection(library: Library, available: np.ndarray) -> np.ndarray:
     for place in drawn:
         running.add(place)
     total = library.predictions[available[drawn]].sum(axis=0, dtype=np.float64)
-    while len(drawn) < START + DRAWS:
+    while len(drawn) < START + DRAWS and len(set(drawn)) <= MEMBERS:
         reached = running.reached()
         tied = np.flatnonzero(reached == reached.max())
         if len(tied) > 1:

@@ -20,7 +20,7 @@ from trainers.config import Stage, TrainConfig
 from trainers.data import Corpus
 from trainers.evaluate import dev_rows, evaluate, measure
 from trainers.files import Folder
-from trainers.influence import gradient_ratios
+from trainers.influence import gradient_ratios, probed
 from trainers.objectives import OBJECTIVES, Batch, Loss, Setup
 from trainers.optim import adamw, layer_scales, set_learning_rate, warmup_then_decay
 from trainers.parts import Part, Rows, regularised_step, split
@@ -50,7 +50,9 @@ class RoundResult:
     loss: float | None
     """Sum of the tasks' own losses."""
     ratios: dict[str, float]
-    """"task.regulariser" -> norm of its weighted gradient over that of the task's own, in one of the round's steps."""
+    """"task.regulariser" -> norm of its weighted gradient over that of the task's own at the encoder's top and above it,
+    in one of the round's steps.
+    """
     examples: int
     tokens: int
     steps: int
@@ -269,7 +271,7 @@ class Training:
         for place, part in enumerate(split(rows, self.config, stage, self.step)):
             losses = self._losses(stage, part, place)
             if ratios is not None:
-                ratios |= gradient_ratios(losses, [p for p in self.model.parameters() if p.requires_grad])
+                ratios |= gradient_ratios(losses, probed(self.model))
             torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
             for source, loss in losses.items():
                 for name, term in loss.terms.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from search.candidates import Candidate, collect, compare
+from search.choice import DEFAULT
 from search.estimates import FOLDS, cross_fit, deal, views
 from search.selection import STRATEGIES, Library
 from search.shortlist import best, shortlist, standing
@@ -49,8 +50,8 @@ class Cost:
 
 
 def select() -> Cost:
-    """Select the members of three tasks greedily, and cross-fit that, with all predictions in memory."""
-    cost, strategy = Cost(), STRATEGIES["greedy"]
+    """Select the members of three tasks as a search does, and cross-fit that, with all predictions in memory."""
+    cost, strategy = Cost(), STRATEGIES[DEFAULT]
     libraries = {name: generated_library(TASKS[name], TRIALS) for name in NAMES}
     for name, library in libraries.items():
         with cost.step("shortlist"):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.passes import Case, gradients, moved
-from trainers.influence import gradient_ratios, remarks
+from trainers.influence import gradient_ratios, probed, remarks
 from trainers.objectives import Loss, Setup, supervised
 from trainers.smart import SmartConfig
 
@@ -48,6 +48,15 @@ def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
         for name in weights:
             assert ratios[f"{task}.{name}"] == pytest.approx(lengths[name] / lengths["loss"], rel=1e-4)
     assert gradients(model, losses["sst"].total), "the graph is kept"
+
+
+def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretrained):
+    model = Case(corpus, pretrained).model()
+    *_, last, pooler = model.encoder.blocks()
+    heads = [parameter for task in TASKS for parameter in model.own_parameters(task)]
+    assert set(probed(model)) == {*last, *pooler, *heads}
+    pooler[0].requires_grad_(False)
+    assert set(probed(model)) == {*last, *pooler[1:], *heads}
 
 
 def test_what_cannot_be_compared_is_left_out():
