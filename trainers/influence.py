@@ -15,7 +15,7 @@ INERT, DOMINANT = 1e-3, 10.0
 def probed(model: Multitask) -> list[nn.Parameter]:
     """List what trains from the encoder's last layer up: where ratios are measured.
 
-    On all of MiniLM they are up to a third higher, and take as long as two steps with SMART; these take a twentieth.
+    On all of MiniLM they are up to a third higher, and take as long as two steps with SMART; these a tenth at most.
     """
     below = {parameter for block in model.encoder.blocks()[:-2] for parameter in block}
     return [parameter for parameter in model.parameters() if parameter.requires_grad and parameter not in below]

@@ -50,7 +50,7 @@ class RoundResult:
     loss: float | None
     """Sum of the tasks' own losses."""
     ratios: dict[str, float]
-    """"task.regulariser" -> norm of its weighted gradient over that of the task's own at the encoder's top and above it,
+    """"task.regulariser" -> norm of its weighted gradient over that of the task's own, from the last layer up,
     in one of the round's steps.
     """
     examples: int

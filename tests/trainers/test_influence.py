@@ -53,7 +53,7 @@ def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
 def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretrained):
     model = Case(corpus, pretrained).model()
     *_, last, pooler = model.encoder.blocks()
-    heads = [parameter for task in TASKS for parameter in model.own_parameters(task)]
+    heads = list(model.heads.parameters())
     assert set(probed(model)) == {*last, *pooler, *heads}
     pooler[0].requires_grad_(False)
     assert set(probed(model)) == {*last, *pooler[1:], *heads}
