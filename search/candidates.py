@@ -1,7 +1,7 @@
 """Runs -> the candidates of each task: dev predictions of rounds, aligned by id, and of many the best alone."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +115,7 @@ def gather(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates
     Raises:
         InputError: there is none, or they do not predict the same rows.
     """
-    found = list(finite_outputs(rounds, task, []))
+    found = list(finite_outputs(rounds, task))
     if not found:
         raise _nothing(runs, task)
     names, outputs = [name for name, _, _ in found], np.stack([values for _, _, values in found])
@@ -123,25 +123,27 @@ def gather(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates
     return Candidates(names, ids, Library(kind, predictions(kind, outputs), _labels(runs, task, ids)))
 
 
-def finite_outputs(rounds: Rounds, task: str, notes: list[str]) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
+def finite_outputs(
+    rounds: Rounds, task: str, note: Callable[[str], object] = lambda text: None
+) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
     """Yield ids and outputs [rows, width] of the rounds that predicted the task, all with the rows of the first.
 
     Args:
-        notes: is told which are left out.
+        note: is told which are left out.
     """
     first: tuple[Candidate, list[str]] | None = None
     for name, ids, outputs in _predictions(rounds, task):
         if not np.isfinite(outputs).all():
-            notes.append(f"{name}: predictions of {task} are not finite; left out.")
+            note(f"{name}: predictions of {task} are not finite; left out.")
             continue
         first = first or (name, ids)
         yield name, first[1], _aligned((name, ids), first, outputs)
 
 
 def _standings(runs: list[Run], rounds: Rounds, task: str, kind: Kind, seed: int) -> Standings:
-    names, figures, notes = [], [], []
+    names, figures, notes = [], [], list[str]()
     labels, seen = np.empty(0), np.empty(0)
-    for name, ids, outputs in finite_outputs(rounds, task, notes):
+    for name, ids, outputs in finite_outputs(rounds, task, notes.append):
         if not names:
             labels = _labels(runs, task, ids)
             if len(labels) < FOLDS:

@@ -22,6 +22,7 @@ from search.estimates import (
     views,
 )
 from search.members import Ensemble, Member
+from search.objectives import SCORE
 from search.predict import Each
 from search.runs import Run
 from search.selection import STRATEGIES, Library, Selection
@@ -30,8 +31,6 @@ from search.soup import SOUPS, Averages, Soup, cook
 from trainers.scores import predictions, score
 from trainers.seeds import numpy_generator, seed_of
 
-SCORE = "score"
-"""Stands among the tasks for their mean."""
 DEFAULT = "caruana"
 """Ahead of the reports' greedy rule by .006 and .007 on rows that neither saw, among the rounds of 72 and 160 trials,
 and by .020 when cross-fitted among the 160; with about twice as many models to load.

@@ -107,10 +107,10 @@ class Population:
         params, seed = donor.params, self.run.search["seed"]
         for name, value in explored(donor.params, donor.distributions, seed, clone.replaced, clone.round).items():
             with contextlib.suppress(InputError, pydantic.ValidationError, optuna.TrialPruned):
-                self._config(donor, clone.round, params | {name: value})
-                params = params | {name: value}
-        shape = shape_of(self._config(donor, clone.round, params), self.corpus)
-        return params if shape.matches(self.shape) else donor.params
+                moved = params | {name: value}
+                if shape_of(self._config(donor, clone.round, moved), self.corpus).matches(self.shape):
+                    params = moved
+        return params
 
     def _config(self, donor: FrozenTrial, round: int, params: Mapping[str, Any]) -> TrainConfig:
         before, after = (

@@ -6,6 +6,7 @@ from typing import Any
 import pandas
 
 from search import report
+from search.options import typed
 from search.published import figures, printed, title
 from search.results import Result, failures, results
 from search.runs import Run
@@ -63,7 +64,8 @@ def displayed(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
 def notes(run: Run) -> list[str]:
     """Return what a reader must know of the table."""
     search = run.search
-    changed = [f"--{name} {search[name]}" for name in ("rows", "scale", "set") if search[name] not in (None, 1, [])]
+    usual = {"rows": None, "scale": 1, "set": []}
+    changed = [typed(f"--{name}", search[name]) for name, value in usual.items() if search[name] != value]
     found = [f"These are not the recipes as they stand, but with {', '.join(changed)}."] if changed else []
     if search["encoder"] != ENCODER:
         found.append(f"All reports start from {ENCODER}, this run from {search['encoder']}.")

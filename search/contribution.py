@@ -39,8 +39,8 @@ def contribution(present: Mapping[str, Library], trial: Mapping[str, Library], s
 class Contributions:
     """The best candidates of a run's trials that have ended, and what a further trial adds to them."""
 
-    def __init__(self, run: Run, *, without: int | None = None):
-        """Read the run's ended trials, but for one."""
+    def __init__(self, run: Run):
+        """Read the run's ended trials."""
         self.run, self.seed = run, run.search["seed"]
         self.ids: dict[str, list[str]] = {}
         self.present: dict[str, Library] = {}
@@ -53,7 +53,7 @@ class Contributions:
                 task.kind, np.empty((0, len(rows), task.outputs), np.float32), split.labels[rows]
             )
         for trial in run.trials():
-            if trial.state != RUNNING and trial.number != without:
+            if trial.state != RUNNING:
                 self.add(trial.number)
 
     def of(self, number: int) -> float:
@@ -79,16 +79,11 @@ class Contributions:
         }
         for task, library in self.present.items():
             outputs = [library.predictions[:0]]
-            for _, ids, values in finite_outputs(rounds, task, []):
+            for _, ids, values in finite_outputs(rounds, task):
                 assert ids == self.ids[task]  # all trials of a run are scored on the same rows
                 outputs.append(predictions(library.kind, values)[None])
             found[task] = replace(library, predictions=np.concatenate(outputs))
         return found
-
-
-def contribution_of(run: Run, number: int) -> float:
-    """Return what a trial of a run adds to all others that have ended."""
-    return Contributions(run, without=number).of(number)
 
 
 def _worth(present: Library, trial: np.ndarray, seed: int) -> float:

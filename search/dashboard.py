@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
+from search import options
 from search.objectives import directions
 from search.runs import HIDDEN, STUDY, Run, rebuild_study
 from trainers.command import command
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def main(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A name under --storage, a path or a URI.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    storage: Annotated[str, typer.Option(help="The folder, or URI, under which runs lie.")] = "runs",
+    storage: options.Storage = "runs",
 ) -> None:
     """Serve a view of RUN until Ctrl-C, live while it is searched.
 

@@ -50,7 +50,7 @@ def settled_rows(
 
 
 def passes_of(config: TrainConfig) -> int:
-    """Return how many forward passes a trained example of a config costs at least.
+    """Return how many forward passes a trained example costs if the encoder trains; SMART counts if it is never lazy.
 
     Source: the counts of Jiang et al. 2020 (SMART), algorithm 1, with one ascent step.
     """

@@ -12,15 +12,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.budgets import Budget, Limits
 from search.cloning import Population
-from search.cluster import Slots
 from search.halving import BRACKETS, Halving
 from search.objectives import rung_values
 from search.population import POPULATION
 from search.progress import Progress, comes_back
 from search.runs import Run, Trial
 from search.searcher import FAILURES, StudySearcher
+from search.slots import Slots
 from search.space import Checked, Shape
-from search.trainable import SearchTrial
+from search.trainable import SearchTrial, row_of
 
 
 class RoundHalving(FIFOScheduler):
@@ -42,7 +42,7 @@ class RoundHalving(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop a trial that is not ahead enough at a rung; a round told again is judged as it was the first time."""
         number = trial.config["number"]
-        self._enter(number, result)
+        self._enter(number, row_of(result))
         if result["last"] or result["score"] is None or self.halving.goes_on(number, result["judged"]):
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP
@@ -167,7 +167,7 @@ def search(
     before, shape, interruption = run.trials(), checked.shape, Interruption()
     budget, population = Budget(limits, before, slots.gpus), _population(run, study, checked)
     turns = population is not None
-    progress = Progress(trials, shape and shape.rounds, before, budget.remaining, names or {}, turns=turns)
+    progress = Progress(trials, shape and shape.rounds, before, budget, names or {}, turns=turns)
     searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent, population=population)
     budget.start()
     try:

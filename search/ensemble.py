@@ -7,8 +7,10 @@ import rich
 import typer
 from rich.table import Table
 
-from search.choice import DEFAULT, SCORE, Chosen, choose
-from search.members import FOLDER, write_ensemble
+from search import options
+from search.choice import DEFAULT, Chosen, choose
+from search.members import FILE, FOLDER, write_ensemble
+from search.objectives import SCORE
 from search.predict import Each, predict_members
 from search.runs import Run
 from search.selection import STRATEGIES
@@ -16,7 +18,7 @@ from search.soup import SOUPS, write_soup
 from trainers.command import command
 
 METRICS = "metrics.json"
-SOUP = "none"
+NO_SOUP = "none"
 """The default: a greedy soup takes tens of passes over the dev rows, and among 72 trials it gained nothing."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -26,6 +28,12 @@ def write(run: Run, chosen: Chosen) -> None:
     """Write `ensemble/metrics.json` and then `ensemble/members.json`."""
     (run.folder / FOLDER).write_json(METRICS, chosen.metrics)
     write_ensemble(run, chosen.ensemble)
+
+
+def _forget(run: Run) -> None:
+    """Delete what was chosen before: its soup and its predictions are about to be written over."""
+    for name in (FILE, METRICS):
+        (run.folder / FOLDER).delete(name)
 
 
 def table(metrics: dict[str, Any]) -> Table:
@@ -44,8 +52,8 @@ def main(
     strategy: Annotated[str, typer.Option(help=f"How members are chosen: {', '.join(STRATEGIES)}.")] = DEFAULT,
     soup: Annotated[
         str, typer.Option(help=f"How rounds of RUN are averaged into one more candidate: {', '.join(SOUPS)}.")
-    ] = SOUP,
-    storage: Annotated[str, typer.Option(help="The folder, or URI, under which runs lie.")] = "runs",
+    ] = NO_SOUP,
+    storage: options.Storage = "runs",
 ) -> None:
     """Choose the members of the first RUN's ensemble again, from the trials of all RUNs; nothing is trained."""
     with command("search.ensemble"):
@@ -53,7 +61,7 @@ def main(
         build(opened, strategy, soup)
 
 
-def build(runs: list[Run], strategy: str = DEFAULT, soup: str = SOUP, each: Each = starmap) -> None:
+def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: Each = starmap) -> None:
     """Choose the first run's ensemble, have it predict, and print what it is worth.
 
     Args:
@@ -66,6 +74,7 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = SOUP, each: Each
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.metrics))
+    _forget(runs[0])
     write_soup(runs[0], chosen.soup)
     metrics = predict_members(runs[0], chosen.ensemble, each)
     write(runs[0], chosen)  # after the predictions: an ensemble that is written has predicted

@@ -1,6 +1,5 @@
 """CMA-ES as an Optuna sampler whose only state is the study's trials."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,16 +7,16 @@ from typing import Any
 import numpy as np
 import optuna
 from cmaes import CMA
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.distributions import Numeric, place_of, value_at
+
 SPREAD = 1 / 6
 """Standard deviation of the first draws, of a parameter's range; Optuna's own start."""
-
-Numeric = FloatDistribution | IntDistribution
 
 
 class CmaEs(BaseSampler):
@@ -55,7 +54,7 @@ class CmaEs(BaseSampler):
         for start in range(0, len(ended) - search.population_size + 1, search.population_size):
             population = ended[start : start + search.population_size]
             search.tell([(_place(known, space), sign * (known.value or 0.0)) for known in population])
-        return {name: _value(kind, at) for (name, kind), at in zip(space.items(), search.ask(), strict=True)}
+        return {name: value_at(kind, at) for (name, kind), at in zip(space.items(), search.ask().tolist(), strict=True)}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -66,24 +65,4 @@ class CmaEs(BaseSampler):
 
 def _place(trial: FrozenTrial, space: Mapping[str, Numeric]) -> np.ndarray:
     """Return where a trial lies in a cube of side 1, [parameters]."""
-    ends = {name: _ends(kind) for name, kind in space.items()}
-    values = [math.log(trial.params[name]) if kind.log else trial.params[name] for name, kind in space.items()]
-    return np.array([(value - low) / (high - low) for value, (low, high) in zip(values, ends.values(), strict=True)])
-
-
-def _value(kind: Numeric, place: float) -> float | int:
-    """Return the value at a place between 0 and 1."""
-    low, high = _ends(kind)
-    value = low + float(place) * (high - low)
-    value = math.exp(value) if kind.log else value
-    if kind.step:
-        value = kind.low + round((value - kind.low) / kind.step) * kind.step
-    value = min(max(value, kind.low), kind.high)
-    return int(value) if isinstance(kind, IntDistribution) else value
-
-
-def _ends(kind: Numeric) -> tuple[float, float]:
-    """Return the ends of a parameter's line, on which every value of a grid has its share around it."""
-    half = (kind.step or 0) / 2
-    low, high = kind.low - half, kind.high + half
-    return (math.log(low), math.log(high)) if kind.log else (low, high)
+    return np.array([place_of(kind, trial.params[name]) for name, kind in space.items()])

@@ -38,12 +38,9 @@ class Fresh(BaseSampler):
         if not drawn:
             return drawn
         # Those of numbers below 0 were trained elsewhere, perhaps on other data.
-        earlier = [
-            other.params.items() for other in study.get_trials(deepcopy=False) if 0 <= other.number < trial.number
-        ]
+        earlier = [other for other in study.get_trials(deepcopy=False) if 0 <= other.number < trial.number]
         for draw in range(self.redraws + CHANCES):
-            # What a trial has not drawn does not exist where it is: a branch that its parameters do not take.
-            if not any(params and params <= drawn.items() for params in earlier):
+            if not any(_has(other, drawn) for other in earlier):
                 break
             if draw < self.redraws:
                 drawn = self.sampler.sample_relative(study, trial, search_space)
@@ -59,3 +56,17 @@ class Fresh(BaseSampler):
 
     def _chance(self, study: optuna.Study, trial: FrozenTrial, name: str, kind: BaseDistribution) -> Any:
         return self.random.sample_independent(study, trial, name, kind)
+
+
+def _has(trial: FrozenTrial, drawn: dict[str, Any]) -> bool:
+    """Whether a trial has the parameters that are drawn.
+
+    What it has not drawn does not exist where it is: a branch that its parameters do not take. Of parameters with a
+    single value samplers are not told.
+    """
+    params = trial.params
+    return (
+        bool(params)
+        and all(params.get(name, value) == value for name, value in drawn.items())
+        and all(name in drawn or trial.distributions[name].single() for name in params)
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 ETA = 4
+"""Of the trials at a rung one in so many goes on."""
 
 Values = tuple[float, ...]
 """What a round is worth, a value per objective; of each, more is better."""
@@ -41,23 +42,23 @@ class Halving:
         return goes_on(list(rung.values())[: list(rung).index(number) + 1])
 
 
-def rungs(rounds: int, bracket: int = 0, eta: int = ETA) -> tuple[int, ...]:
-    """Return the judged rounds after which a trial may be stopped: powers of eta below the last.
+def rungs(rounds: int, bracket: int = 0) -> tuple[int, ...]:
+    """Return the judged rounds after which a trial may be stopped: powers of ETA below the last.
 
     Args:
         bracket: the lowest power; each bracket stops later than the one before.
     """
-    found, rung = [], eta**bracket
+    found, rung = [], ETA**bracket
     while rung < rounds:
         found.append(rung)
-        rung *= eta
+        rung *= ETA
     return tuple(found)
 
 
-def goes_on(seen: Sequence[Values], eta: int = ETA) -> bool:
+def goes_on(seen: Sequence[Values]) -> bool:
     """Tell whether the trial that arrived last goes on past a rung.
 
-    Those go on who have fewer than len / eta, rounded up, ahead of them: the first one, and always the best. Ahead is
+    Those go on who have fewer than len / ETA, rounded up, ahead of them: the first one, and always the best. Ahead is
     who is dominated by fewer: with one objective, who has a higher value.
 
     Args:
@@ -66,7 +67,7 @@ def goes_on(seen: Sequence[Values], eta: int = ETA) -> bool:
     Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
     ranks = dominated(np.array(seen))
-    return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / eta)
+    return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / ETA)
 
 
 def dominated(values: np.ndarray) -> np.ndarray:

@@ -121,12 +121,14 @@ def _conclude(session: Session) -> None:
     """Build the ensemble of a search, and write its report."""
     from search import cluster  # here, because Ray reads its environment when it is imported
 
-    any_kept = bool(session.run.kept())
-    if any_kept:
+    fault = None
+    try:
         ensemble.build([session.run], each=cluster.starmap(session.slots))
+    except InputError as error:  # all trials failed, say, or a budget ended them before a task's first round
+        fault = error
     print(report.write(session.run))
-    if not any_kept:
-        print("No trial finished a round; the report says why.", file=sys.stderr)
+    if fault:
+        print(f"No ensemble; the report says how the trials ended. {fault}", file=sys.stderr)
         raise SystemExit(1)
 
 

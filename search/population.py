@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
+from search.distributions import Numeric, nearest, value_at
 from trainers.seeds import generator
 
 POPULATION = "population"
@@ -57,34 +58,19 @@ def explored(
     """
     found = {}
     for name, distribution in distributions.items():
-        if isinstance(distribution, FloatDistribution | IntDistribution):
+        if isinstance(distribution, Numeric):
             anew, which, place = torch.rand(
                 3, generator=generator(seed, number, round, name), dtype=torch.float64
             ).tolist()
             factor = FACTORS[int(which * len(FACTORS))]
-            value = _resampled(distribution, place) if anew < RESAMPLED else _moved(distribution, params[name], factor)
-            found[name] = _rounded(distribution, value)
+            moved = nearest(distribution, _moved(distribution, params[name], factor))
+            found[name] = value_at(distribution, place) if anew < RESAMPLED else moved
     return found
 
 
-def _moved(distribution: FloatDistribution | IntDistribution, value: float, factor: float) -> float:
+def _moved(distribution: Numeric, value: float, factor: float) -> float:
     """Multiply a value; by less than a step it would stay for ever, so it goes one step."""
     moved = value * factor
     if distribution.step and 0 < abs(moved - value) < distribution.step:
         return value + math.copysign(distribution.step, moved - value)
     return moved
-
-
-def _resampled(distribution: FloatDistribution | IntDistribution, place: float) -> float:
-    """Return the value at a place in 0 to 1 of a distribution, before it is rounded to its steps."""
-    half = (distribution.step or 0) / 2  # the outer steps are as likely as the inner ones
-    low, high = distribution.low - half, distribution.high + half
-    return low * (high / low) ** place if distribution.log else low + (high - low) * place
-
-
-def _rounded(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """Return the nearest value that a distribution has."""
-    if distribution.step:
-        value = distribution.low + distribution.step * round((value - distribution.low) / distribution.step)
-    value = min(max(value, distribution.low), distribution.high)
-    return int(value) if isinstance(distribution, IntDistribution) else value

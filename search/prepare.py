@@ -17,6 +17,7 @@ from model.weights import load_encoder, read_public, save_encoder
 from search.dev_rows import labelled_rows, settled_rows
 from search.lock import locked
 from search.objectives import DEFAULT
+from search.options import typed
 from search.runs import SEARCH, Run
 from search.space import Checked, Space
 from search.warm_start import WARM_START, WarmStart, fitted
@@ -41,7 +42,8 @@ DEFAULTS: dict[str, Any] = {
 
 PACKAGES = ("torch", "ray", "optuna")
 FLOATS = 3
-"""Numbers that a full state holds per parameter: the weight and AdamW's two moments."""
+"""Numbers that a full state holds per parameter: the weight and AdamW's two moments; an average or a teacher adds one.
+"""
 FLOAT_BYTES = 4
 
 
@@ -110,7 +112,7 @@ def prepare_run(
     corpus = Corpus.open(directory)
     checked = check(corpus)
     dev_rows = settled_rows(settings["dev_rows"], checked.shape, configs, labelled_rows(corpus, checked.tasks))
-    _check_disk(location, pretrained, slots)
+    _check_disk(location, pretrained, configs, slots)
     search = dict(settings) | {
         "dev_rows": dev_rows,
         "name": location.name,
@@ -161,7 +163,7 @@ def _existing(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
     if checked.space.source != run.search["space_source"]:
         raise InputError(
             f"Run {name!r} was made with another space: {run.search['space']} has changed, or {checked.space.path} is "
-            "not it. Restore the file (its text is in search.json), or start a run under another --name."
+            "not it. Restore what it was (`space_source` in search.json), or start a run under another --name."
         )
     notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
     if run.search["versions"] != _versions():
@@ -175,8 +177,9 @@ def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
         made_with = run.search.get(key)
         if value is not None and value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
+            made = f"without {option}" if made_with in (None, []) else f"with {typed(option, made_with)}"
             raise InputError(
-                f"Run {run.folder.name!r} was made with {option} {made_with}, not {value}. "
+                f"Run {run.folder.name!r} was made {made}, not with {typed(option, value)}. "
                 f"Leave {option} out to resume, or start a run under another --name."
             )
     if asked["data"] is not None:
@@ -197,12 +200,13 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-def _check_disk(location: Folder, pretrained: Pretrained, slots: int) -> None:
-    """Refuse a start that would fill the disk: every slot holds full states, and one more while it is written."""
+def _check_disk(location: Folder, pretrained: Pretrained, configs: Collection[TrainConfig], slots: int) -> None:
+    """Refuse a start whose living trials alone would fill the disk: each has full states, and writes one more."""
     if not location.local:
         return
+    beside = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
     weights = sum(tensor.numel() for tensor in pretrained.weights.values())
-    needed = slots * (STATES + 1) * FLOATS * FLOAT_BYTES * weights
+    needed = slots * (STATES + 1) * (FLOATS + beside) * FLOAT_BYTES * weights
     place = location.local
     while not place.exists():
         place = place.parent

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import rich.console
@@ -10,6 +10,7 @@ import rich.live
 import rich.table
 from ray import tune
 
+from search.budgets import USED_UP, Budget
 from search.runs import RUNNING, Trial
 
 
@@ -21,7 +22,7 @@ class Progress(tune.Callback):
         trials: int,
         rounds: int | None,
         before: list[Trial],
-        remaining: Callable[[], float | None],
+        budget: Budget,
         names: Mapping[int, str],
         *,
         turns: bool = False,
@@ -32,11 +33,11 @@ class Progress(tune.Callback):
             trials: trials of the search, those of earlier sessions included.
             rounds: judged rounds of a trial; None if trials differ in it.
             before: the trials of earlier sessions.
-            remaining: () -> seconds until the time budget is used up, or None.
+            budget: what ends the search before all trials have.
             names: number -> what a trial is called, where it has a name.
             turns: whether trials take turns, a round each, and clones replace some.
         """
-        self.trials, self.rounds, self.remaining, self.names = trials, rounds, remaining, names
+        self.trials, self.rounds, self.budget, self.names = trials, rounds, budget, names
         self.turns = turns
         self.best: dict[str, tuple[float, int]] = {}
         replaced = {trial.clone.replaced for trial in before if trial.clone}
@@ -44,6 +45,7 @@ class Progress(tune.Callback):
         self.rows: dict[int, dict[str, Any]] = {}
         """Trial -> the row of its newest round, while it lives."""
         self.trained = 0
+        self.live: rich.live.Live | None = None
         for trial in before:
             for row in trial.rows:
                 self._better(trial.number, row)
@@ -53,8 +55,8 @@ class Progress(tune.Callback):
     def setup(self, *given: Any, **info: Any) -> None:
         """Start the clock and, on a terminal, the live table."""
         self.started = time.monotonic()
-        self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table) if sys.stdout.isatty() else None
-        if self.live:
+        if sys.stdout.isatty():
+            self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table)
             self.live.start()
 
     def on_trial_result(
@@ -78,7 +80,7 @@ class Progress(tune.Callback):
         last = trial.last_result
         if self.turns and comes_back(last):
             return
-        ended = "finished" if last["last"] else "stopped early"
+        ended = "finished" if last["last"] else USED_UP if self.budget.over else "stopped early"
         self._end(trial, ended if last["finite"] else "failed: not finite")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -133,7 +135,7 @@ class Progress(tune.Callback):
             row["judged"] or 0 for row in self.rows.values()
         )
         guess = seconds / self.trained * open_rounds if self.trained else None
-        known = [value for value in (guess, self.remaining()) if value is not None]
+        known = [value for value in (guess, self.budget.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
 
     def _table(self) -> rich.console.Group:

@@ -1,4 +1,4 @@
-"""The rows that the reports print -> a plain table of text, in which no line is broken where nobody looks."""
+"""The rows that the reports print -> a plain table of text, whose lines are broken on a terminal alone."""
 
 import sys
 from collections.abc import Collection, Sequence

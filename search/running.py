@@ -55,7 +55,7 @@ class RunningPearson:
         return np.where(varies, products / np.sqrt(np.where(varies, square, 1)), 0)
 
 
-RUNNING: dict[Kind, type[RunningAccuracy] | type[RunningPearson]] = {
+RUNNING_METRICS: dict[Kind, type[RunningAccuracy] | type[RunningPearson]] = {
     "classification": RunningAccuracy,
     "binary": RunningAccuracy,
     "regression": RunningPearson,

@@ -237,15 +237,15 @@ def reported(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[int, 
     return {judged: values[0] for judged, values in found.items() if values} if len(names) == 1 else {}
 
 
-def stopped_attributes(state: TrialState, values: list[float] | None, names: Sequence[str]) -> dict[str, Any]:
-    """Return the attributes of an ended trial: Optuna has no place for the values of one that was stopped."""
-    return {STOPPED: values} if state == TrialState.PRUNED and values and len(names) > 1 else {}
+def stopped_attributes(state: TrialState, values: list[float] | None, *, several: bool) -> dict[str, Any]:
+    """Return the attributes of an ended trial: of several objectives Optuna has no place for a stopped one's values."""
+    return {STOPPED: values} if several and state == TrialState.PRUNED and values else {}
 
 
 def _frozen(trial: Trial, names: Sequence[str]) -> optuna.trial.FrozenTrial:
     """Return what the study knows of a trial."""
     state = TrialState[trial.state]
-    attributes = stopped_attributes(state, trial.values, names)
+    attributes = stopped_attributes(state, trial.values, several=len(names) > 1)
     return optuna.trial.create_trial(
         state=state,
         values=None if attributes else trial.values,

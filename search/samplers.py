@@ -16,7 +16,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
-from search.evolution import CmaEs, Numeric
+from search.distributions import Numeric
+from search.evolution import CmaEs
 from search.fresh import Fresh
 from search.objectives import ENSEMBLE, undominated
 from search.runs import STOPPED

@@ -12,13 +12,13 @@ from model.errors import InputError
 from search.budgets import USED_UP
 from search.cloning import Population
 from search.contribution import Contributions
+from search.kept_weights import KeptWeights
 from search.objectives import ENSEMBLE, last_values, trial_values
 from search.runs import (
     RUNNING,
     TRIAL,
     Run,
     Trial,
-    clear_trial,
     clone_of,
     end_trial,
     reported,
@@ -28,10 +28,10 @@ from search.runs import (
 from search.samplers import SAMPLERS
 from search.shown import Shown
 from search.space import Shape, Space, call, shape_of
+from search.trainable import row_of
 from search.warm_start import warm_trials
-from trainers.checkpoint import best_rounds
 from trainers.seeds import seed_of
-from trainers.trial import CHECKPOINTS, CONFIG, ERROR, read_rows, round_name
+from trainers.trial import CONFIG, ERROR, read_rows
 
 FAILURES = 3
 """A trial is given up after so many failures without a finished round between them."""
@@ -78,16 +78,11 @@ class StudySearcher(Searcher):
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.started = sum(map(_counts, study.get_trials(deepcopy=False)))
         """Trials that count: begun, and not as somebody's clone."""
-        self.weights: dict[tuple[int, int], dict[str, Any]] = {}
-        """(trial, round) -> row of the rounds of ended trials whose weights are on disk."""
-        for trial in ended.values():
-            if not self._may_be_cloned(TrialState[trial.state]):
-                self.weights |= self._saved(trial, TrialState[trial.state])
-        self._prune()
+        self.weights = KeptWeights(run, (trial for trial in ended.values() if not self._may_be_cloned(trial)))
         for frozen in self._frozen(TrialState.RUNNING):
             if frozen.number in ended:  # its end was written, but the driver died before all knew
                 trial = ended[frozen.number]
-                self._tidy(trial, TrialState[trial.state])
+                self._tidy(trial)
                 self._tell(optuna.Trial(study, frozen._trial_id), TrialState[trial.state], trial.values)
             elif self.population and (clone := self.population.begun(frozen.number)):
                 self._replace(frozen, clone)
@@ -126,7 +121,7 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note a finished round."""
-        self._report(self.live[trial_id], [result])
+        self._report(self.live[trial_id], [row_of(result)])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note how a trial ended. Tune hands the last round of a stopped trial to this method only."""
@@ -153,7 +148,7 @@ class StudySearcher(Searcher):
         if self.population:
             self.population = None  # nobody will be cloned any more
             for trial in self.run.trials():
-                self._tidy(trial, TrialState[trial.state])
+                self._tidy(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and it is saved."""
@@ -217,7 +212,8 @@ class StudySearcher(Searcher):
         config = self.population.config(told) if self.population and clone_of(told) else call(self.space, trial)
         if self.shape and not (shape := shape_of(config, self.corpus)).matches(self.shape):
             raise InputError(
-                f"{self.space.path}: rounds of {shape}, which do not compare with the search's {self.shape}"
+                f"{self.space.path}: {shape}, which do not compare with the search's {self.shape}. "
+                "Give every config the same tasks, rounds and examples."
             )
         text = config.model_dump_json(indent=2)
         start_trial(folder, self._told(trial), text)
@@ -239,17 +235,17 @@ class StudySearcher(Searcher):
                 trial.report(value, judged)
 
     def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """Write the end of a trial, then tell the study; a crash between the two is mended at the next start."""
+        """Write the end of a trial, then tell the study; a crash in between is mended at the next start."""
         record = self._record(trial)
         self._report(trial, record.rows)
         if not record.folder.exists(TRIAL):
             start_trial(record.folder, self._told(trial), None)
         values = self._values(record, state)
         end_trial(record.folder, state, values, reason)
-        self._tell(trial, state, values)
         if self.contributions:
             self.contributions.add(trial.number)
-        self._tidy(replace(record, values=values), state)
+        self._tidy(replace(record, state=state.name, values=values))
+        self._tell(trial, state, values)  # last: a trial that the study calls open is tidied at the next start
 
     def _values(self, trial: Trial, state: TrialState) -> list[float] | None:
         """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
@@ -259,39 +255,20 @@ class StudySearcher(Searcher):
             return None
         return (trial_values if state == TrialState.COMPLETE else last_values)(trial.rows, self.run.objectives)
 
-    def _may_be_cloned(self, state: TrialState) -> bool:
+    def _may_be_cloned(self, trial: Trial) -> bool:
         """Whether an ended trial may be a donor: what finished first, while others are a round behind."""
-        return self.population is not None and state == TrialState.COMPLETE
+        return self.population is not None and trial.state == TrialState.COMPLETE.name
 
-    def _tidy(self, trial: Trial, state: TrialState) -> None:
+    def _tidy(self, trial: Trial) -> None:
         """Delete what an ended trial has on the disk that nobody needs."""
-        if not self._may_be_cloned(state):
-            clear_trial(trial.folder)
-            self.weights |= self._saved(trial, state)
-            self._prune()
-
-    def _saved(self, trial: Trial, state: TrialState) -> dict[tuple[int, int], dict[str, Any]]:
-        """Return what `weights` holds of a trial."""
-        rows = list(trial.rows)
-        if self.contributions and state == TrialState.COMPLETE and trial.values:
-            # What adds much to the ensemble need not be good by itself: without this its weights might go.
-            best = trial.best_row
-            rows[rows.index(best)] = best | {"metrics": best["metrics"] | {ENSEMBLE: trial.values[0]}}
-        names = set((trial.folder / CHECKPOINTS).names())
-        return {(trial.number, row["round"]): row for row in rows if round_name(row["round"]) in names}
+        if not self._may_be_cloned(trial):
+            self.weights.tidy(trial)
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
-        for name, value in stopped_attributes(state, values, self.run.objectives).items():
+        for name, value in stopped_attributes(state, values, several=len(self.run.objectives) > 1).items():
             trial.set_user_attr(name, value)
         # Of a pruned trial Optuna takes the last reported value itself, and refuses to be told.
         self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
-
-    def _prune(self) -> None:
-        """Delete the weights of ended trials' rounds that are not among the run's best."""
-        keep = best_rounds(self.weights)
-        for number, round in self.weights.keys() - keep:
-            (self.run.trial_folder(number) / CHECKPOINTS).delete(round_name(round))
-            del self.weights[number, round]
 
     def _reason(self, state: TrialState, record: Trial, error: bool) -> str:
         if error:

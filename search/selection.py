@@ -7,7 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from search.combiners import COMBINERS, Combiner, combine
-from search.running import RUNNING
+from search.running import RUNNING_METRICS
 from trainers.scores import METRICS
 from trainers.tasks import Kind
 
@@ -172,7 +172,7 @@ def forward_selection(library: Library, available: np.ndarray) -> np.ndarray:
 
     Source: Caruana et al. 2004, sections 2 to 2.2; ties of the metric are broken by the loss.
     """
-    running = RUNNING[library.kind](library.predictions[available], library.labels)
+    running = RUNNING_METRICS[library.kind](library.predictions[available], library.labels)
     drawn = _distinct_best(library, available)
     for place in drawn:
         running.add(place)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import optuna
 
@@ -16,12 +15,10 @@ from search.budgets import Limits
 from search.lock import locked
 from search.prepare import Prepared
 from search.runs import SEARCH, Run, write_table
+from search.slots import Slots, choose_slots
 from search.study import enqueue, opened_study, url_of
 from trainers.command import command
 from trainers.files import Folder
-
-if TYPE_CHECKING:
-    from search.cluster import Slots
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Session:
 
     prepared: Prepared
     study: optuna.Study
-    slots: "Slots"
+    slots: Slots
     limits: Limits
 
     @property
@@ -102,35 +99,40 @@ def session(
 @contextmanager
 def _prepared(
     machines: Machines, prepare: Callable[[int], Prepared], limits: Limits, dashboard: bool
-) -> Iterator[tuple[Prepared, "Slots", str]]:
-    """Yield a prepared run, the slots for its trials, and where Ray's own page is, if it is wanted; Ray has started."""
+) -> Iterator[tuple[Prepared, Slots, str | None]]:
+    """Start Ray; yield a prepared run, the slots for its trials, and where Ray's own page is, None if unwanted."""
     if not machines.address:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
     from search import cluster  # here, because Ray reads its environment when it is imported
 
-    def chosen(nodes: list[dict[str, float]]) -> "Slots":
-        slots = cluster.choose_slots(nodes, machines.concurrency, machines.cpus, machines.gpus)
+    def chosen(nodes: list[dict[str, float]]) -> Slots:
+        slots = choose_slots(nodes, machines.concurrency, machines.cpus, machines.gpus)
         limits.check(slots.gpus)
         return slots
 
     if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
         with cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(cluster.nodes())
-            yield prepare(slots.count), slots, page if dashboard else ""
+            yield prepare(slots.count), slots, page if dashboard else None
     else:
         slots = chosen(cluster.machine())
         prepared = prepare(slots.count)
         with cluster.started_ray(None, dashboard) as page:
-            yield prepared, slots, page if dashboard else ""
+            yield prepared, slots, page if dashboard else None
 
 
 @contextmanager
-def _dashboard(run: Run, page: str) -> Iterator[None]:
-    """Serve the study's live view from a process of its own while the run is trained, if there is a page of Ray's."""
-    if not page:
+def _dashboard(run: Run, page: str | None) -> Iterator[None]:
+    """Serve the study's live view from a process of its own while the run is trained, if it is wanted.
+
+    Args:
+        page: where Ray's own is, "" if there is none; None if nothing is wanted.
+    """
+    if page is None:
         yield
         return
-    print(f"Ray's own page: http://{page}", flush=True)
+    if page:
+        print(f"Ray's own page: http://{page}", flush=True)
     viewer = subprocess.Popen([sys.executable, "-m", "search.dashboard", str(run.folder)])
     try:
         yield
@@ -139,7 +141,7 @@ def _dashboard(run: Run, page: str) -> Iterator[None]:
         viewer.wait()
 
 
-def _introduce(prepared: Prepared, slots: "Slots") -> None:
+def _introduce(prepared: Prepared, slots: Slots) -> None:
     """Say what is trained on, and how to look at it."""
     search = prepared.run.search
     if search["data"] == "sample":

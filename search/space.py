@@ -48,6 +48,9 @@ class Shape:
     slack: int
     """Examples of the largest step: by so much a round may be longer."""
 
+    def __str__(self) -> str:
+        return f"{self.rounds} rounds of {self.examples:,} examples of {', '.join(self.tasks)}"
+
     def matches(self, other: "Shape") -> bool:
         """Whether rounds of the two compare: equal but for the last step of a round."""
         close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
@@ -175,6 +178,7 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
 
 def _last_line(error: Exception, path: Path) -> str:
     """Return the error in one line, with the line of the space that raised it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     where = f" (line {lines[-1]})" if lines else ""
     return f"{type(error).__name__}: {error}{where}"

@@ -71,8 +71,11 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
             directions=directions(run.objectives),
             load_if_exists=True,
         )
-        if study.user_attrs.get(STARTED, run.search["started"]) != run.search["started"]:
-            raise InputError(f"--study holds another run's study {run.search['name']!r}. Pass another --name.")
+        known = study.user_attrs.get(STARTED)
+        if known != run.search["started"] and (known or study.get_trials(deepcopy=False)):
+            raise InputError(
+                f"--study holds another study {run.search['name']!r}, which is not this run's. Pass another --name."
+            )
         study.set_user_attr(STARTED, run.search["started"])
         rebuild_study(run, study)
         yield study

@@ -1,6 +1,7 @@
 """One trial for Ray Tune: Ray calls, Training answers, files remember. Tune's own checkpoints are off."""
 
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,14 @@ from trainers.data import Corpus
 from trainers.devices import keep_to_share
 from trainers.files import Folder, fetch
 from trainers.trial import ERROR, Origin, run_trial
+
+METRICS = "metrics/"
+
+
+def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a round from what Tune tells searchers and schedulers: it joins nested names by a slash."""
+    metrics = {name.removeprefix(METRICS): value for name, value in result.items() if name.startswith(METRICS)}
+    return {"metrics": metrics, **result}
 
 
 class SearchTrial(tune.Trainable):

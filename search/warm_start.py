@@ -1,4 +1,4 @@
-"""Finished trials of earlier searches -> what this one may learn from, kept in its run directory."""
+"""Ended trials of earlier searches -> what this one may learn from, kept in its run directory."""
 
 import math
 import shutil
@@ -27,11 +27,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from model.errors import InputError, first_line, unknown
 from search.objectives import directions
-from search.runs import Run, rebuild_study
+from search.runs import STOPPED, Run, rebuild_study, stopped_attributes
 from search.space import Space, call
 
 WARM_START = "warm_start.json"
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 LONG_AGO = datetime(1970, 1, 1)
 
 
@@ -43,7 +43,7 @@ class Source:
     """As it was given, without a password."""
     directions: list[StudyDirection]
     trials: list[FrozenTrial]
-    """The finished ones."""
+    """The ended ones."""
     search: dict[str, Any] | None
     """What a run was made of; nothing is known of a study."""
 
@@ -79,7 +79,7 @@ def shown(source: str) -> str:
 
 
 def read_sources(given: Sequence[str], storage: str) -> list[Source]:
-    """Read the finished trials of runs (a name under `storage`, a path or a URI) or studies.
+    """Read the ended trials of runs (a name under `storage`, a path or a URI) or studies.
 
     Args:
         given: a study is an Optuna storage's URL or a journal's path, with #NAME if it holds several.
@@ -105,7 +105,7 @@ def fitted(sources: Sequence[Source], space: Space, search: Mapping[str, Any]) -
         found, unfit = _taken_over(source, space)
         told = f" {sum(unfit.values())} of {len(source.trials)} trials not used: {_reasons(unfit)}." if unfit else ""
         if not found:
-            raise InputError(f"--warm-start {source.name}:{told or ' no trial has finished.'} Leave it out.")
+            raise InputError(f"--warm-start {source.name}:{told or ' no trial has ended.'} Leave it out.")
         notes.append(f"Warm start from {source.name}: {len(found)} trials.{told}")
         notes += _warnings(source, search)
         records += found
@@ -117,10 +117,10 @@ def _read(source: str, storage: str) -> Source:
     if _is_url(place) or Path(place).is_file():
         with _opened(place) as opened:
             study = _chosen(opened, shown(source), name)
-            return Source(shown(source), study.directions, study.get_trials(states=FINISHED), None)
+            return Source(shown(source), study.directions, study.get_trials(states=ENDED), None)
     run = Run.open(source, storage)
     study = rebuild_study(run)
-    return Source(source, study.directions, study.get_trials(states=FINISHED), run.search)
+    return Source(source, study.directions, study.get_trials(states=ENDED), run.search)
 
 
 def _parted(source: str) -> tuple[str, str, str]:
@@ -211,7 +211,8 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
     Raises:
         Unfit: it could not have been.
     """
-    if trial.values is None or not all(map(math.isfinite, trial.values)):
+    values = trial.values or trial.user_attrs.get(STOPPED)
+    if not values or not all(map(math.isfinite, values)):
         raise Unfit("has no finite value", "have no finite value")
     replay = _Replay(dict(trial.params))
     try:
@@ -224,7 +225,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
         raise Unfit(f"gives no config ({first_line(error)})", f"give no config ({first_line(error)})") from None
     return {
         "state": trial.state.name,
-        "values": trial.values,
+        "values": values,
         "params": replay.params,
         # This space's: one of another range would be another parameter to the Optuna sampler.
         "distributions": {name: distribution_to_json(found) for name, found in replay.distributions.items()},
@@ -236,17 +237,19 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
 
 def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
     """Return a trial as it was recorded; it ended before any of the run's own."""
+    state, values = TrialState[record["state"]], record["values"]
+    attributes = stopped_attributes(state, values, several=len(values) > 1)
     return FrozenTrial(
         number=number,
         trial_id=number,
-        state=TrialState[record["state"]],
+        state=state,
         value=None,
-        values=record["values"],
+        values=None if attributes else values,
         datetime_start=LONG_AGO,
         datetime_complete=LONG_AGO,
         params=record["params"],
         distributions={name: json_to_distribution(text) for name, text in record["distributions"].items()},
-        user_attrs={},
+        user_attrs=attributes,
         system_attrs={},
         intermediate_values={int(step): value for step, value in record["intermediate_values"].items()},
     )

@@ -6,16 +6,13 @@ import optuna
 
 from trainers.architecture import HeadConfig
 from trainers.averaging import AveragingConfig
+from trainers.batch_schedules import ALONE, MEETING
 from trainers.config import OptimizerConfig, Stage, TrainConfig
 from trainers.mlm import MlmConfig
 from trainers.proximal import BregmanConfig
 from trainers.recipes import JOINT
 from trainers.smart import SmartConfig
 
-MEETING = ["smart", "cycle", "simultaneous", "equal", "interleaved"]
-"""Batch schedules under which tasks meet in a step."""
-ALONE = ["shuffle", "annealed", "temperature"]
-"""Those whose steps see one task. Of "sequential" a round would often have trained one task only."""
 ALL = "sst qqp sts"
 
 OURS = {

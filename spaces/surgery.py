@@ -4,13 +4,10 @@ from typing import Any
 
 import optuna
 
+from trainers.batch_schedules import ALONE, MEETING
 from trainers.config import TrainConfig
 from trainers.recipes import plain
 
-MEETING = ["smart", "cycle", "simultaneous", "equal", "interleaved"]
-"""Batch schedules under which tasks meet in a step."""
-ALONE = ["shuffle", "annealed", "temperature"]
-"""Those whose steps see one task. Of "sequential" a round would often have trained one task only."""
 APART = "apart"
 """Not a surgery: a step of its own for each task."""
 TREATMENTS = ["sum", "pcgrad", "gradvac", APART]

@@ -133,6 +133,10 @@ BATCH_SCHEDULES: dict[str, BatchSchedule] = {
     "annealed": annealed,
     "temperature": temperature,
 }
+MEETING = ["smart", "cycle", "simultaneous", "equal", "interleaved"]
+"""Those under which tasks meet in a step."""
+ALONE = ["shuffle", "annealed", "temperature"]
+"""Those whose steps see one task. Not "sequential": a round of it would often train one task only."""
 
 
 def _subset(count: int, size: int, generator: torch.Generator) -> list[int]:

@@ -22,6 +22,7 @@ import typer
 from model.weights import save_encoder
 from search import cluster, driver
 from search.runs import Run
+from search.slots import Slots
 from search.space import Space, check_space, tried_configs
 from search.study import opened_study
 from tests.search.example_run import example_corpus, tiny_pretrained, write_search
@@ -81,7 +82,7 @@ def search_with_ray(place: Path, count: int, sampler: str) -> Cost:
     checked = check_space(space, tried_configs(space, trials=1), run.corpus())
     with opened_study(run, None) as study, cluster.started_ray(None, False), redirect_stdout(io.StringIO()):
         started = time.perf_counter()
-        driver.search(run, study, checked, cluster.Slots(LIVE, 0.5, 0), trials=count)
+        driver.search(run, study, checked, Slots(LIVE, 0.5, 0), trials=count)
         return Cost(count, [], time.perf_counter() - started, resident(), 0.0)
 
 

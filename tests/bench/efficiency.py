@@ -1,8 +1,9 @@
 """Which search comes close to the best config with the least compute: ours and others', on recorded trainings.
 
 `python -m tests.bench.efficiency` prints the compute and the regret of each. Their trials are those of `surface`; a
-virtual clock makes each round take what it took. All searches draw from the same space for equally many workers, and
-the others run their own code under their own defaults. Compute is counted in full trainings of an average config.
+virtual clock makes each round take what rounds with the same work took, in the median. All searches draw from the same
+space for equally many workers, and the others run their own code under their own defaults. Compute is counted in full
+trainings of an average config.
 """
 
 import heapq

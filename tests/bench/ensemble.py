@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from search import options
 from search.candidates import Candidate, Rounds, Standings, gather, kept_rounds
 from search.estimates import FOLDS, VIEWS, interval, views
 from search.runs import Run
@@ -44,7 +45,7 @@ Way = Callable[[int], Predicted]
 
 def main(
     run: Annotated[str, typer.Argument(help="Its name under --storage, path or URI.")] = "surface",
-    storage: Annotated[str, typer.Option(help="The folder, or URI, under which runs lie.")] = "runs",
+    storage: options.Storage = "runs",
     kept: Annotated[
         bool, typer.Option("--kept", help="Choose from rounds with weights alone, as a search does.")
     ] = False,

@@ -27,6 +27,7 @@ import typer
 from rich.table import Table
 
 from model.errors import InputError
+from search.dev_rows import SMOOTHED, TRAINED
 from search.estimates import RESAMPLES, interval
 from search.runs import Run
 from tests.bench import whole_data, whole_space
@@ -37,7 +38,7 @@ from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS
 
 CORES = 2
-PASSES = 8
+PASSES = TRAINED + SMOOTHED
 """Forward equivalents of a token in a step with SMART: every config of the space has it."""
 POINTS, TOKENS = 1.0, 2.3
 """Targets: how far ahead in points of the score, and how many times the peer's tokens."""

@@ -1,3 +1,5 @@
+"""What tests of the search share: tokenised data, and small recipes under names."""
+
 from pathlib import Path
 
 import pytest

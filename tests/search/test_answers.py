@@ -1,3 +1,5 @@
+"""What models answer on dev rows, read back from a run."""
+
 import dataclasses
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Which rounds may join an ensemble, and what keeps one out."""
+
 import numpy as np
 import pyarrow as pa
 import pytest

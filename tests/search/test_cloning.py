@@ -10,12 +10,11 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
-from optuna.trial import TrialState
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from model.bert import Bert, BertConfig
 from model.encoder import Pretrained
 from search.cloning import Population
 from search.driver import Turns
@@ -27,7 +26,7 @@ from search.space import Checked, call, check_space, load_space, tried_configs
 from search.study import opened_study
 from search.tables import lineage
 from tests.conftest import WALL_CLOCK, outcome
-from tests.search.example_run import tokenizer, write_search
+from tests.search.example_run import tiny_pretrained, write_search
 from trainers.config import TrainConfig
 from trainers.files import Folder
 from trainers.trial import CONFIG, Origin, run_trial
@@ -127,10 +126,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def pretrained() -> Pretrained:
-    torch.manual_seed(0)
-    shape = BertConfig(vocabulary=2000, width=16, layers=1, heads=2, feed_forward=32)
-    weights = {name: 40 * weight if weight.dim() == 2 else weight for name, weight in Bert(shape).state_dict().items()}
-    return Pretrained(shape, weights, tokenizer())
+    return tiny_pretrained()
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +276,19 @@ def test_who_has_no_state_to_clone_is_no_donor(begin):
         examples = world.trials[best].examples
         assert (begun := searcher.population.successor(worst))
         assert clone_of(begun) == Clone(best, 1, examples, worst)
+
+
+def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_taken_on(begin):
+    world = begin()
+    with world.session() as searcher:
+        world.train(searcher, searcher.suggest("a"))
+        told, population = searcher.study.trials[0], searcher.population
+        assert population
+        params, wide = told.params | {"batch_size": 50}, told.distributions | {"batch_size": IntDistribution(2, 64)}
+        donor = create_trial(value=0.0, params=params, distributions=wide)
+        donor.number = 0
+        found = {population._explored(donor, Clone(0, 1, 16, number))["batch_size"] for number in range(12)}
+    assert 50 in found and all(size == 50 or size <= 64 / ROUNDS for size in found)
 
 
 def test_the_worst_in_the_searchs_only_objective_is_replaced(begin):

@@ -1,3 +1,5 @@
+"""Members become one prediction: by every rule, in any order, with any weights."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""The view of a study, and that nothing can be changed through it."""
+
 import json
 import os
 import signal

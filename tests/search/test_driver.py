@@ -26,7 +26,7 @@ from trainers.trial import ROUNDS
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 ROUND_COUNT = 4
-"""Rungs after rounds 1 and 3."""
+"""The only rung is after round 1."""
 KILLS = 3
 """As many as would use a trial up if no finished round lay between them."""
 

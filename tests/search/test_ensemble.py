@@ -1,3 +1,5 @@
+"""An ensemble from a run, or several: chosen, written, read back, predicted."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Cross-fitting and the bootstrap, against theorems and scipy."""
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -102,7 +104,7 @@ def test_over_one_task_the_best_single_run_is_the_best_candidate():
 
 
 @pytest.mark.parametrize("kind", ["classification", "binary"])
-def test_the_interval_of_an_accuracy_is_that_of_scipy(kind):
+def test_the_interval_of_an_accuracy_is_that_of_the_normal_approximation(kind):
     found = library(kind, candidates=1, rows=300)
     low, high = interval(bootstrap(kind, found.predictions[0], found.labels, 0))
     share = found.metrics[0]

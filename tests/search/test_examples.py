@@ -1,3 +1,5 @@
+"""Rows of dev that models miss, beside what training holds."""
+
 import numpy as np
 import pytest
 import tokenizers

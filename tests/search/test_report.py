@@ -1,3 +1,5 @@
+"""The report of a run that was written by hand, and of one with nothing in it."""
+
 import html
 import re
 from html.parser import HTMLParser

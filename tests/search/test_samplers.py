@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
 from model.errors import InputError
-from search.evolution import _place, _value
 from search.objectives import Direction
 from search.runs import STOPPED
 from search.samplers import CANDIDATES, GOOD, SAMPLERS, check_sampler, history
@@ -222,28 +221,6 @@ def test_cma_es_keeps_nothing_but_trials_and_continues_from_them():
         drawn(optuna.create_study(direction="maximize"), SAMPLERS["cmaes"](seed), numbers)["x"] for seed in range(20)
     ]
     assert np.median(np.abs(np.array(near) - 0.3)) < np.median(np.abs(np.array(far) - 0.3))
-
-
-KINDS = [
-    FloatDistribution(0, 1),
-    FloatDistribution(1e-5, 10, log=True),
-    FloatDistribution(-1, 1, step=0.25),
-    IntDistribution(1, 7),
-    IntDistribution(4, 64, log=True),
-    IntDistribution(0, 100, step=20),
-]
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_value_has_a_place_between_0_and_1_and_is_the_value_there(kind: FloatDistribution | IntDistribution):
-    for place in np.linspace(0, 1, 41):
-        value = _value(kind, place)
-        assert kind._contains(float(value))
-        trial = create_trial(value=0.0, params={"a": value}, distributions={"a": kind})
-        (back,) = _place(trial, {"a": kind})
-        assert 0 <= back <= 1 and _value(kind, back) == pytest.approx(value)
-        if not kind.step:
-            assert back == pytest.approx(place)
 
 
 def space(function: Callable) -> Space:

@@ -1,9 +1,11 @@
+"""Every strategy on drawn candidates: what must hold whatever they predict."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.running import RUNNING
+from search.running import RUNNING_METRICS
 from search.selection import LOSSES, MEMBERS, START, STRATEGIES, Library, forward_selection
 from tests.search.libraries import library
 from trainers.scores import METRICS
@@ -153,7 +155,7 @@ def test_a_soft_vote_is_of_the_best_few_and_a_vote_and_uniform_of_all():
 def test_running_sums_score_as_the_means_do(kind, seed, grid):
     found = library(kind, candidates=6, rows=40, seed=seed)
     found = Library(kind, (found.predictions * grid).round() / grid, found.labels)  # eighths tie, and exactly
-    running, drawn = RUNNING[kind](found.predictions, found.labels), []
+    running, drawn = RUNNING_METRICS[kind](found.predictions, found.labels), []
     for candidate in np.random.default_rng(seed).integers(6, size=8):
         drawn.append(candidate)
         running.add(int(candidate))
@@ -168,7 +170,7 @@ def test_running_sums_score_as_the_means_do(kind, seed, grid):
 
 def test_the_sum_of_opposite_values_is_worth_nothing():
     values = np.random.default_rng(0).normal(size=(1, 30, 1)).astype(np.float32)
-    running = RUNNING["regression"](np.concatenate([values, -values]), np.arange(30, dtype=np.float32))
+    running = RUNNING_METRICS["regression"](np.concatenate([values, -values]), np.arange(30, dtype=np.float32))
     running.add(0)
     assert running.reached()[1] == 0
 

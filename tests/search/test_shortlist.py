@@ -1,3 +1,5 @@
+"""The cut of thousands of candidates leaves out nobody whom a selection would take."""
+
 import numpy as np
 import pytest
 

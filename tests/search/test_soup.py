@@ -1,3 +1,5 @@
+"""Means of weights: what goes in, and what no fold may see."""
+
 import json
 
 import numpy as np

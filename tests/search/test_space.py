@@ -1,3 +1,5 @@
+"""Space files: what they must give, and how each way of being wrong is told."""
+
 from pathlib import Path
 
 import optuna
@@ -26,6 +28,13 @@ def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, 
     shape = check_space(space, tried_configs(space), corpus).shape
     assert shape and (shape.tasks, shape.rounds) == (("sst", "qqp", "sts"), 6)
     assert call(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
+
+
+def test_the_line_that_failed_is_told_of_a_path_as_it_is_typed(tmp_path, monkeypatch):
+    written(tmp_path, "def suggest(trial):\n    raise RuntimeError('no')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^space.py: suggest raised RuntimeError: no \(line 2\)"):
+        tried_configs(load_space(Path("space.py")))
 
 
 @pytest.mark.parametrize(

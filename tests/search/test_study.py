@@ -61,8 +61,18 @@ def test_a_study_of_the_same_name_that_belongs_to_another_run_is_refused(
     url = f"sqlite:///{tmp_path}/study.db"
     ask(run, url)
     other = write_search(tmp_path / "elsewhere" / "run", sample_corpus_directory, started="2026-02-03T04:05:06+00:00")
-    with pytest.raises(InputError, match=r"another run's study 'run'. Pass another --name"):
+    with pytest.raises(InputError, match=r"another study 'run', which is not this run's\. Pass another --name"):
         ask(other, url)
+
+
+def test_a_study_that_no_run_has_made_is_refused_unless_it_is_empty(run: Run, tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=url, study_name="run", direction="maximize")
+    assert ask(run, url) == 1
+    other = f"sqlite:///{tmp_path}/other.db"
+    optuna.create_study(storage=other, study_name="run", direction="maximize").ask()
+    with pytest.raises(InputError, match="holds another study 'run'"):
+        ask(run, other)
 
 
 @pytest.mark.parametrize("url", ["nowhere", "nowhere://study", "sqlite:////no/such/directory/study.db"])

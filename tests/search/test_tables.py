@@ -1,3 +1,5 @@
+"""Costs, variants and ratios of trials, worked out by hand."""
+
 from typing import Any
 
 import pytest

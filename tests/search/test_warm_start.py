@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from model.errors import InputError
 from search.launch import prepare_search
 from search.prepare import DEFAULTS, Prepared
-from search.runs import STUDY, Run, rebuild_study
+from search.runs import STOPPED, STUDY, Run, rebuild_study
 from search.searcher import StudySearcher
 from search.shown import Shown
 from search.space import Space, load_space
@@ -108,6 +108,16 @@ def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space
     assert read.distributions == fresh.distributions, "the space's own: to a sampler they are the same parameters"
 
 
+def test_of_several_objectives_a_stopped_trial_is_known_by_its_last_values(space: Space, tmp_path: Path):
+    stopped = old(None, TrialState.PRUNED)
+    stopped.user_attrs[STOPPED] = [0.5, 2.0]
+    two = Source("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
+    run = Run(Folder.at(tmp_path / "run"))
+    run.folder.write_json(WARM_START, fitted([two], space, SEARCH | {"objective": ["score", "seconds"]}).records)
+    (read,) = warm_trials(run)
+    assert (read.state, read.values, read.user_attrs) == (TrialState.PRUNED, None, {STOPPED: [0.5, 2.0]})
+
+
 MISFITS: dict[str, tuple[list[FrozenTrial], str]] = {
     "one that lacks": ([old(batch_size=None)], "1 of 2 trials not used: 1 lacks 'batch_size'."),
     "two that lack": ([old(batch_size=None)] * 2, "2 of 3 trials not used: 2 lack 'batch_size'."),
@@ -141,7 +151,7 @@ OTHER: dict[str, tuple[Source, str]] = {
     ),
     "two objectives": (Source("old", [StudyDirection.MAXIMIZE] * 2, [], None), "are to maximize and maximize, those"),
     "other tasks": (source(old(), search=SEARCH | {"tasks": ["sst", "sts"]}), "judged by the tasks sst and sts, those"),
-    "nothing finished": (source(), "--warm-start old: no trial has finished. Leave it out."),
+    "nothing finished": (source(), "--warm-start old: no trial has ended. Leave it out."),
     "nothing that fits": (source(old(schedule="other")), "1 of 1 trials not used: 1 has schedule other"),
 }
 

@@ -9,6 +9,7 @@ import optuna
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils import flatten_dict
 
 from search.driver import RoundHalving
 from search.halving import BRACKETS, Halving
@@ -80,7 +81,7 @@ class Untrained:
         shape = shape_of(call(space, example), run.corpus())
         self.searcher = StudySearcher(study, run, space, shape, trials=count, spent=lambda: False)
         self.scheduler = RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
-        self.count, self.live = live, {}
+        self.at_once, self.live = live, {}
         self.suggestions: list[float] = []
         """Seconds of each."""
         self.written = 0.0
@@ -94,7 +95,7 @@ class Untrained:
 
     def fill(self) -> bool:
         """Ask for trials until so many live as may; return whether any does."""
-        while len(self.live) < self.count:
+        while len(self.live) < self.at_once:
             name, started = f"t{len(self.suggestions)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
             if suggested == Searcher.FINISHED:
@@ -108,7 +109,7 @@ class Untrained:
     def step(self) -> None:
         """Let every living trial finish a round."""
         for name, (config, round) in list(self.live.items()):
-            row = self._write(config, round)
+            row = flatten_dict(self._write(config, round))  # as Tune hands it on
             trial = Trial("SearchTrial", config=config, stub=True)
             decision = self.scheduler.on_trial_result(None, trial, row)
             if row["last"] or decision == TrialScheduler.STOP:
