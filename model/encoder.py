@@ -66,15 +66,17 @@ class Pretrained:
     """By the names of `MaskedLanguageHead.state_dict()`; empty where the checkpoint has none that fits ours."""
 
 
-def build_encoder(pretrained: Pretrained, dropout: float, attention_dropout: float) -> Encoder:
+def build_encoder(
+    pretrained: Pretrained, dropout: float, attention_dropout: float, *, reduced: bool = False
+) -> Encoder:
     """Build an encoder with pretrained weights: copies, which share no memory with those of `pretrained`."""
     config, dropouts = pretrained.config, (dropout, attention_dropout)
     if isinstance(config, BertConfig):
         with torch.device("meta"):  # drawing weights that are replaced would take most of the time
-            encoder = Bert(config, *dropouts)
+            encoder = Bert(config, *dropouts, reduced=reduced)
         encoder.to_empty(device="cpu")
     else:
-        encoder = Foreign(config, *dropouts)
+        encoder = Foreign(config, *dropouts, reduced=reduced)
     encoder.load_state_dict(pretrained.weights)
     return encoder
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import InputError, first_line
+from model.precision import in_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,11 +47,14 @@ class Foreign(nn.Module):
     Args:
         dropout: of hidden states, wherever the model's own config places it.
         attention_dropout: of attention weights.
+        reduced: whether layers multiply in bfloat16.
     """
 
-    def __init__(self, config: ForeignConfig, dropout: float = 0.1, attention_dropout: float = 0.1):
+    def __init__(
+        self, config: ForeignConfig, dropout: float = 0.1, attention_dropout: float = 0.1, *, reduced: bool = False
+    ):
         super().__init__()
-        self.config, self.width, self.positions = config, config.width, config.positions
+        self.config, self.width, self.positions, self.reduced = config, config.width, config.positions, reduced
         self.model = _build(config.public, dropout, attention_dropout)
         self.model.pooler = nn.Identity()  # ours takes first tokens alone
         self.pooler = nn.Linear(config.width, config.width)
@@ -65,11 +69,13 @@ class Foreign(nn.Module):
         """Look up the word embeddings alone, [tokens] -> [tokens, width of the word table]."""
         return self.word(tokens)
 
+    @in_precision
     def encode(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Turn word embeddings into hidden states, [tokens, width of the word table] -> [tokens, width]."""
         hidden, mask = self._run(embedded, offsets, segments)
         return hidden[mask]
 
+    @in_precision
     def encode_first(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Return the hidden state of each sequence's first token, [sequences, width]."""
         return self._run(embedded, offsets, segments)[0][:, 0]

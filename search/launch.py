@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pandas
 import typer
@@ -16,15 +16,18 @@ from search.budgets import Limits
 from search.halving import BRACKETS
 from search.objectives import OBJECTIVES, check_objectives
 from search.population import POPULATION
-from search.prepare import Prepared, prepare_run, settle
+from search.prepare import DEFAULTS, Prepared, prepare_run, settle
 from search.samplers import SAMPLERS, check_sampler
 from search.session import Machines, Session, run_command, session
+from search.slots import Slots
 from search.space import Checked, check_space, load_space, tried_configs
 from search.study import checked_url
 from search.warm_start import Source, fitted, read_sources, shown
 from trainers.data import Corpus
+from trainers.devices import Precision, fastest_precision
 from trainers.files import Folder
 
+PRECISIONS = get_args(Precision)
 TRIAL_SCHEDULERS = (*BRACKETS, POPULATION, "none")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -54,6 +57,9 @@ def main(
     study: Annotated[str | None, typer.Option(help="An Optuna storage URL; default a journal in the run.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the search and of every trial; default 0.")] = None,
     dev_rows: options.DevRows = None,
+    precision: Annotated[
+        str | None, typer.Option(help=f"{', '.join(PRECISIONS)}; default the faster one on this machine.")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help=f"Who suggests: {', '.join(SAMPLERS)}; default tpe.")] = None,
     objective: Annotated[
         list[str] | None,
@@ -72,6 +78,7 @@ def main(
         asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
         asked |= {"study": checked_url(study), "warm_start": [shown(source) for source in warm_start or []] or None}
         asked |= {"sampler": _known("sampler", sampler, SAMPLERS), "objective": objective or None}
+        asked["precision"] = _known("precision", precision, PRECISIONS)
         asked["trial_scheduler"] = _known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS)
         machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
         earlier = partial(read_sources, warm_start or [], storage)
@@ -89,7 +96,7 @@ def prepare_search(
     path: Path,
     asked: Mapping[str, Any],
     resume: bool,
-    slots: int,
+    slots: Slots,
     *,
     earlier: Callable[[], list[Source]] = list,
     trials: int = 1,
@@ -101,9 +108,9 @@ def prepare_search(
         trials: a population's size.
     """
     space = load_space(path)
-    settings = settle(location, asked, resume=resume)
+    settings = settle(location, asked, DEFAULTS | {"precision": fastest_precision(slots.device)}, resume=resume)
     learn = partial(fitted, [] if resume else earlier())
-    space = replace(space, fixed={"encoder": settings["encoder"], "seed": settings["seed"]})
+    space = replace(space, fixed={name: settings[name] for name in ("encoder", "precision", "seed")})
     configs, objectives = tried_configs(space), settings["objective"]
     notes = check_sampler(settings["sampler"], space, objectives)
 
@@ -112,7 +119,8 @@ def prepare_search(
         check_objectives(objectives, checked.tasks)
         return checked
 
-    living = max(trials, slots) if settings["trial_scheduler"] == POPULATION else slots  # a population lives at once
+    at_once = slots.count
+    living = max(trials, at_once) if settings["trial_scheduler"] == POPULATION else at_once  # a population's, all
     prepared = prepare_run(location, settings, configs, check, living, learn=learn)
     return replace(prepared, notes=[*prepared.notes, *notes])
 

@@ -177,9 +177,8 @@ def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
         made_with = run.search.get(key)
         if value is not None and value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
-            made = f"without {option}" if made_with in (None, []) else f"with {typed(option, made_with)}"
             raise InputError(
-                f"Run {run.folder.name!r} was made {made}, not with {typed(option, value)}. "
+                f"Run {run.folder.name!r} was made {_made(option, made_with)}, not {_made(option, value)}. "
                 f"Leave {option} out to resume, or start a run under another --name."
             )
     if asked["data"] is not None:
@@ -189,6 +188,13 @@ def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
                 f"The data at {asked['data']} are not those that run {run.folder.name!r} was made with. "
                 "Restore them, or leave --data out to go on with the run's own copy."
             )
+
+
+def _made(option: str, value: Any) -> str:
+    """Say how an option was given."""
+    if value in (None, []):
+        return f"without {option}"
+    return f"with {typed(option, value)}" if option.startswith("--") else f"for {' '.join(value)}"
 
 
 def _read(settings: Mapping[str, Any], pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:

@@ -13,6 +13,7 @@ from search.published import OWN, PRINTED, UNSCORED, listing, show
 from search.results import finished
 from search.runs import Run
 from search.session import Machines, Session, run_command, session
+from search.slots import Slots
 from search.trainings import check_texts, check_trainings, chosen, trained_as, trainings_of
 from trainers.command import command
 from trainers.files import Folder
@@ -64,7 +65,7 @@ def main(
             _conclude(opened.run)
 
 
-def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: bool, slots: int) -> Prepared:
+def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: bool, slots: Slots) -> Prepared:
     """Check all that was asked, then write the run directory of a reproduction, or find it; see `prepare_run`."""
     settings = settle(location, asked, ALL, resume=resume)
     trainings = trainings_of(settings["recipes"], settings["set"])
@@ -74,7 +75,7 @@ def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: boo
         check_texts(once, settings["data"])
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
     check = partial(check_trainings, once, encoder=settings["encoder"], seeds=seeds, scale=settings["scale"])
-    return prepare_run(location, settings | {"trained_as": same}, once.values(), check, slots)
+    return prepare_run(location, settings | {"trained_as": same}, once.values(), check, slots.count)
 
 
 def _list(names: list[str]) -> None:

@@ -77,7 +77,7 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
 @contextmanager
 def session(
     machines: Machines,
-    prepare: Callable[[int], Prepared],
+    prepare: Callable[[Slots], Prepared],
     *,
     limits: Limits = Limits(),
     study: str | None = None,
@@ -86,7 +86,7 @@ def session(
     """Find machines, prepare a run for them, and hold it.
 
     Args:
-        prepare: trials at once -> a run that may be trained.
+        prepare: trials at once, and on what -> a run that may be trained.
         study: the URL of an Optuna storage, if one was given.
     """
     with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
@@ -98,7 +98,7 @@ def session(
 
 @contextmanager
 def _prepared(
-    machines: Machines, prepare: Callable[[int], Prepared], limits: Limits, dashboard: bool
+    machines: Machines, prepare: Callable[[Slots], Prepared], limits: Limits, dashboard: bool
 ) -> Iterator[tuple[Prepared, Slots, str | None]]:
     """Start Ray; yield a prepared run, the slots for its trials, and where Ray's own page is, None if unwanted."""
     if not machines.address:
@@ -113,10 +113,10 @@ def _prepared(
     if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
         with cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(cluster.nodes())
-            yield prepare(slots.count), slots, page if dashboard else None
+            yield prepare(slots), slots, page if dashboard else None
     else:
         slots = chosen(cluster.machine())
-        prepared = prepare(slots.count)
+        prepared = prepare(slots)
         with cluster.started_ray(None, dashboard) as page:
             yield prepared, slots, page if dashboard else None
 
@@ -152,5 +152,7 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
     print(f"Rounds are scored on at most {prepared.run.search['dev_rows']:,} dev rows a task.")
+    if "precision" in search:
+        print(f"Precision of matrix products: {search['precision']}.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
     print(f"Look at it with: python -m search.dashboard {shlex.quote(str(prepared.run.folder))}", flush=True)

@@ -19,7 +19,8 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     Args:
         tasks: those of the config, and any others; `check_tasks` has found nothing wrong.
     """
-    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout)
+    reduced = config.precision == "bfloat16"
+    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, reduced=reduced)
     how = encodings(config, tasks)
     features, width = pair_features(config, tasks), encoder.width
     widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in how}

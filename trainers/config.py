@@ -10,6 +10,7 @@ from trainers.architecture import HeadConfig, Pairs, SharedLayer
 from trainers.averaging import AveragingConfig
 from trainers.batch_schedules import BATCH_SCHEDULES, proportional_sizes
 from trainers.changes import MAY_CHANGE, Change, apply, may_change
+from trainers.devices import Precision
 from trainers.frozen import Config, Numbers, PerTask, Weight, known, of_task
 from trainers.mlm import MlmConfig
 from trainers.objectives import OBJECTIVES
@@ -131,6 +132,7 @@ class TrainConfig(Config):
     """Equal configs on equal corpora give equal bits."""
 
     encoder: str = Field(default="minilm", description="The pretrained checkpoint: minilm[:LAYERS], a hub id, a path.")
+    precision: Precision = Field(default="float32", description="Of matrix products in the encoder's layers.")
     pairs: Pairs = "concatenated"
     pooling: Literal["pooled", "first", "mean"] = Field(
         default="pooled", description="A sequence's features: the pooler's, its first token's, or its tokens' mean."

@@ -18,6 +18,7 @@ from search import options
 from search.prepare import Prepared, prepare_run, settle
 from search.runs import SEARCH, Run
 from search.session import Machines, run_command, session
+from search.slots import Slots
 from search.space import Checked, Space
 from trainers.config import Stage, TrainConfig
 from trainers.files import Folder
@@ -72,14 +73,14 @@ def read_surface() -> pandas.DataFrame:
     return pandas.read_parquet(TABLE)
 
 
-def prepare(location: Folder, data: str, slots: int) -> Prepared:
+def prepare(location: Folder, data: str, slots: Slots) -> Prepared:
     """Prepare the run that trains the grid, or find it."""
     asked = {"data": data, "rows": ROWS, "encoder": ENCODER, "seed": 0, "dev_rows": DEV_ROWS}
     settings = settle(location, asked, resume=location.exists(SEARCH))
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
     # No common shape: nothing is stopped early.
     checked = Checked(space, config_of(space.start[0]).tasks, None)
-    return prepare_run(location, settings, [], lambda corpus: checked, slots)
+    return prepare_run(location, settings, [], lambda corpus: checked, slots.count)
 
 
 def write_surface(run: Run) -> pandas.DataFrame:

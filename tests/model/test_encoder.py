@@ -28,8 +28,8 @@ class Case:
     pretrained: Pretrained
     reference: PreTrainedModel
 
-    def encoder(self, dropout: float = 0.0, attention_dropout: float = 0.0) -> Encoder:
-        return build_encoder(self.pretrained, dropout, attention_dropout)
+    def encoder(self, dropout: float = 0.0, attention_dropout: float = 0.0, *, reduced: bool = False) -> Encoder:
+        return build_encoder(self.pretrained, dropout, attention_dropout, reduced=reduced)
 
     def batch(self, lengths: list[int] = LENGTHS) -> Batch:
         """Draw sequences of these lengths, without special tokens; the second half of each is segment 1."""
@@ -193,3 +193,20 @@ def test_a_checkpoint_without_a_head_starts_from_a_drawn_one(case: Case):
     head = build_mlm_head(case.pretrained, encoder, 0.0)
     assert abs(head.dense.weight.std().item() - 0.02) < 0.003
     assert head(torch.zeros(4, 32), encoder.word.weight).shape == (4, case.pretrained.config.vocabulary)
+
+
+def test_in_bfloat16_hidden_states_and_gradients_are_float32_and_near_those_of_float32(case: Case):
+    tokens, offsets, segments = case.batch()
+    found = []
+    for reduced in (False, True):
+        encoder = train(case.encoder(reduced=reduced), False)
+        hidden = encoder.encode(encoder.embed(tokens), offsets, segments)
+        first = encoder.encode_first(encoder.embed(tokens), offsets, segments)
+        draw = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))
+        (hidden * draw).sum().backward()
+        gradients = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
+        assert all(value.dtype == torch.float32 for value in (hidden, first, *gradients))
+        found.append((hidden.detach(), first.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
+    for exact, rounded in zip(*found, strict=True):
+        assert not torch.equal(exact, rounded), "something is multiplied in bfloat16"
+        assert torch.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.99

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from model.errors import InputError
 from search.launch import _seconds, app, prepare_search
 from search.prepare import DEFAULTS
+from search.slots import Slots
 from tests.search.searching import SPACE, finish, start, wait_for
 from trainers.files import Folder
 
@@ -54,7 +55,7 @@ class Place:
     def prepared(self, **changed: object) -> Path:
         """Write a run that no driver has touched yet."""
         asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder)} | changed
-        prepare_search(Folder.at(self.storage) / NAME, self.space, asked, False, 1)
+        prepare_search(Folder.at(self.storage) / NAME, self.space, asked, False, Slots(1, 1, 0))
         return self.storage / NAME
 
 
@@ -156,6 +157,18 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "nothing to learn from": (with_options(warm_start="nothing"), "There is no run 'nothing': no search.json in it."),
     "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
     "GPU-hours without GPUs": (with_options(gpu_hours=5, gpus_per_trial=0), "--gpu-hours 5: a trial has 0 GPUs here"),
+    "unknown sampler": (with_options(sampler="tp"), "Unknown sampler 'tp'; did you mean 'tpe'?"),
+    "unknown trial scheduler": (with_options(trial_scheduler="median"), "Unknown trial scheduler 'median'"),
+    "unknown precision": (with_options(precision="bfloat"), "Unknown precision 'bfloat'; did you mean 'bfloat16'?"),
+    "unknown objective": (with_options(objective="scores"), "Unknown objective 'scores'; did you mean 'score'?"),
+    "an objective that stands alone": (
+        lambda place: [*place.options(objective="ensemble"), "--objective", "score"],
+        "--objective ensemble rewards what a trial adds to the others, and stands alone.",
+    ),
+    "a sampler that cannot search for it": (
+        with_options(sampler="gp", objective="ensemble"),
+        "--sampler gp cannot search for what trials add to the ensemble. Pass tpe or random.",
+    ),
     "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
 }
 
@@ -206,11 +219,12 @@ def other_rows_in_the_same_files(place: Place) -> list[str]:
 RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
     "without --resume": (lambda place: [], False, f"Run {NAME!r} exists with 0 ended trials. Pass --resume"),
     "another space": (another_space, True, f"Run {NAME!r} was made with another space"),
-    "other data": (lambda place: ["--data", "sample"], True, "not sample. Leave --data out"),
+    "other data": (lambda place: ["--data", "sample"], True, "not with --data sample. Leave --data out"),
     "data that changed": (other_rows_in_the_same_files, True, "are not those that run 'run' was made with. Restore"),
-    "other rows": (lambda place: ["--rows", "1"], True, "was made with --rows None, not 1. Leave --rows out"),
-    "another encoder": (lambda place: ["--encoder", "minilm"], True, "not minilm. Leave --encoder out"),
-    "another seed": (lambda place: ["--seed", "1"], True, "was made with --seed 0, not 1. Leave --seed out"),
+    "other rows": (lambda place: ["--rows", "1"], True, "was made without --rows, not with --rows 1. Leave"),
+    "another encoder": (lambda place: ["--encoder", "minilm"], True, "not with --encoder minilm. Leave --encoder"),
+    "another seed": (lambda place: ["--seed", "1"], True, "made with --seed 0, not with --seed 1. Leave --seed out"),
+    "another objective": (lambda place: ["--objective", "sst"], True, "made with --objective score, not with --ob"),
 }
 
 

@@ -12,6 +12,7 @@ from search.dev_rows import FEWEST
 from search.launch import prepare_search
 from search.prepare import DEFAULTS, Prepared
 from search.runs import SEARCH
+from search.slots import Slots
 from tests.conftest import ROWS
 from tests.search.searching import SPACE
 from trainers.data import Corpus
@@ -31,7 +32,8 @@ def space(tmp_path: Path) -> Path:
 
 
 def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any) -> Prepared:
-    return prepare_search(Folder.at(space.parent / "run"), space, dict.fromkeys(DEFAULTS) | changed, resume, slots)
+    asked, location = dict.fromkeys(DEFAULTS) | changed, Folder.at(space.parent / "run")
+    return prepare_search(location, space, asked, resume, Slots(slots, 1, 0))
 
 
 def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_from_there(

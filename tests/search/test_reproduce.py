@@ -96,7 +96,7 @@ def test_a_run_that_has_ended_is_shown_again_by_resuming_it_and_keeps_what_it_wa
     arguments = ["--name", "run", "--storage", str(run.folder.local.parent)]
     refused = CliRunner().invoke(app, [*arguments, "--resume", "plain"])
     assert refused.exit_code == 2
-    assert "was made with RECIPE ['pcgrad', 'r002-concat'], not ['plain']. Leave RECIPE out" in refused.stderr
+    assert "was made for pcgrad r002-concat, not for plain. Leave RECIPE out" in refused.stderr
     assert "exists with 4 ended trials. Pass --resume" in CliRunner().invoke(app, arguments).stderr
     again = finish([sys.executable, "-m", "search.reproduce", *arguments, "--resume"])
     assert again.returncode == 0, again.stderr

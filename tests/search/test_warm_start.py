@@ -1,6 +1,7 @@
 """Warm starts: what is read of runs and studies, what fits a space, what a run keeps of it, what its sampler sees."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.prepare import DEFAULTS, Prepared
 from search.runs import STOPPED, STUDY, Run, rebuild_study
 from search.searcher import StudySearcher
 from search.shown import Shown
+from search.slots import Slots
 from search.space import Space, load_space
 from search.study import enqueue, opened_study
 from search.warm_start import WARM_START, Source, fitted, read_sources, shown, warm_trials
@@ -226,7 +228,8 @@ def started(
         if not resume:
             asked |= {"encoder": str(tiny_encoder), "rows": ROWS}
         place = Folder.at(tmp_path / "runs" / "second")
-        return prepare_search(place, space.path, asked, resume, 1, earlier=lambda: read_sources(given, str(tmp_path)))
+        earlier = partial(read_sources, given, str(tmp_path))
+        return prepare_search(place, space.path, asked, resume, Slots(1, 1, 0), earlier=earlier)
 
     return prepared
 

@@ -1,0 +1,28 @@
+"""Matrix products in bfloat16, where a machine multiplies twice as many of such numbers a second."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class HasPrecision(Protocol):
+    """Whatever may multiply in bfloat16."""
+
+    reduced: bool
+
+
+def in_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let a method of an encoder multiply in bfloat16, if its owner does.
+
+    What enters and leaves it is float32, and so are weights, norms and what layers add to hidden states.
+    """
+
+    @wraps(method)
+    def run(self: HasPrecision, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
+        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.reduced):
+            return method(self, embedded, offsets, segments).float()
+
+    return run
