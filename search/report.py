@@ -180,7 +180,7 @@ def _facts(search: dict[str, Any], tasks: Mapping[str, Task], trials: list[Trial
         "Space": f"{search['space']}, {search['rounds'] or 'own numbers of'} rounds a trial, seed {search['seed']}",
         "Data": search["data"] + (f", {search['rows']:,} training rows a task" if search["rows"] else ""),
         "Tasks": ", ".join(figures.metric_name(name, tasks) for name in tasks),
-        "Encoder": search["encoder"],
+        "Encoder": search["encoder"] + (f", products in {search['precision']}" if "precision" in search else ""),
         "Trials": f"{len(trials)}" + "".join(f", {count} {state}" for state, count in sorted(states.items())),
         "Compute": f"{len(rows)} rounds, {examples:,} training examples; {took}"
         + f"; on {', '.join(nodes)}" * bool(nodes),
