@@ -1,5 +1,6 @@
 """An Optuna study as Tune's searcher, and the one place where a trial ends."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -87,6 +88,7 @@ class StudySearcher(Searcher):
             elif self.population and (clone := self.population.begun(frozen.number)):
                 self._replace(frozen, clone)
         self.unfinished = self._frozen(TrialState.RUNNING)
+        _keep()
 
     def suggest(self, trial_id: str) -> Any:
         """Hand out a trial: first those that were interrupted, under their own numbers, then new ones.
@@ -246,6 +248,7 @@ class StudySearcher(Searcher):
             self.contributions.add(trial.number)
         self._tidy(replace(record, state=state.name, values=values))
         self._tell(trial, state, values)  # last: a trial that the study calls open is tidied at the next start
+        _keep()
 
     def _values(self, trial: Trial, state: TrialState) -> list[float] | None:
         """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
@@ -286,3 +289,9 @@ class StudySearcher(Searcher):
 
 def _counts(frozen: optuna.trial.FrozenTrial) -> bool:
     return frozen.state != TrialState.WAITING and not clone_of(frozen)
+
+
+def _keep() -> None:
+    """Let Python's garbage collector forget what it has seen: it stays, and of thousands of trials it takes .3 s."""
+    gc.collect()
+    gc.freeze()
