@@ -72,6 +72,7 @@ def test_a_config_is_what_its_changes_up_to_a_round_say():
 
 FIXED = {
     "encoder": "minilm:2",
+    "precision": "bfloat16",
     "pairs": "separate",
     "pooling": "mean",
     "head.hidden": [1],
