@@ -17,12 +17,12 @@ class HasPrecision(Protocol):
 def in_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Let a method of an encoder multiply in bfloat16, if its owner does.
 
-    What enters and leaves it is float32, and so are weights, norms and what layers add to hidden states.
+    What leaves it has the numbers of what enters; so have weights, norms and what layers add to hidden states.
     """
 
     @wraps(method)
     def run(self: HasPrecision, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.reduced):
-            return method(self, embedded, offsets, segments).float()
+            return method(self, embedded, offsets, segments).to(embedded.dtype)
 
     return run
