@@ -37,8 +37,9 @@ def _forget(run: Run) -> None:
 
 
 def table(metrics: dict[str, Any]) -> Table:
-    """Set the ensemble's figures beside the best single run's."""
+    """Set the ensemble's figures beside those of the best rounds: each task's own, and for the score one for all."""
     shown = Table("dev", "best single", "ensemble", "best single, cross-fitted", "ensemble, cross-fitted")
+    shown.caption = "Best single: each task's own best round; of the score, the round that is best over all tasks."
     for name in (*metrics["rows"], SCORE):
         entry, single = metrics[name], metrics[name]["best_single"]
         cells = [_cell(side, figure) for figure in ("dev", "cross_fitted") for side in (single, entry)]
@@ -74,6 +75,8 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.metrics))
+    members = {(one.run, one.trial, one.round) for found in chosen.ensemble.members.values() for one in found}
+    print(f"{len(members)} models predict all dev and test rows of their tasks.", flush=True)
     _forget(runs[0])
     write_soup(runs[0], chosen.soup)
     metrics = predict_members(runs[0], chosen.ensemble, each)
