@@ -11,7 +11,7 @@ from search import options
 from search.choice import DEFAULT, Chosen, choose
 from search.members import FILE, FOLDER, write_ensemble
 from search.objectives import SCORE
-from search.predict import Each, predict_members
+from search.predict import Each, jobs_of, predict_members
 from search.runs import Run
 from search.selection import STRATEGIES
 from search.soup import SOUPS, write_soup
@@ -75,8 +75,7 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.metrics))
-    members = {(one.run, one.trial, one.round) for found in chosen.ensemble.members.values() for one in found}
-    print(f"{len(members)} models predict all dev and test rows of their tasks.", flush=True)
+    print(f"{len(jobs_of(chosen.ensemble))} models predict all dev and test rows of their tasks.", flush=True)
     _forget(runs[0])
     write_soup(runs[0], chosen.soup)
     metrics = predict_members(runs[0], chosen.ensemble, each)

@@ -66,7 +66,7 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
         What the ensemble scores on all labelled dev rows: task -> metric, the score, and the plain mean, which takes r
         itself: the reports' tables mix both.
     """
-    jobs = _jobs(ensemble)
+    jobs = jobs_of(ensemble)
     outputs = dict(zip(jobs, each(predict_member, [(*member, tasks) for member, tasks in jobs.items()]), strict=True))
     corpus, folder = run.corpus(), run.folder / FOLDER
     metrics: dict[str, float] = {}
@@ -85,7 +85,7 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
     return metrics
 
 
-def _jobs(ensemble: Ensemble) -> dict[tuple[str, int | None, int], list[str]]:
+def jobs_of(ensemble: Ensemble) -> dict[tuple[str, int | None, int], list[str]]:
     """List each model to load once, with all tasks that it predicts."""
     jobs: dict[tuple[str, int | None, int], list[str]] = {}
     for task, members in ensemble.members.items():
