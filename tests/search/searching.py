@@ -45,12 +45,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
-def wait_for(condition: Callable[[], Any], limit: float = 120) -> None:
-    """Wait until a condition holds."""
+def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:
+    """Wait until a condition holds and return what it found."""
     end = time.monotonic() + limit
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(0.05)
+    return found
 
 
 def rows(run: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -115,7 +115,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Run:
     process = start(command(place / "space.py", place, tiny_encoder, *options), place / "log")
     for finished in range(1, KILLS + 1):
         wait_for(lambda finished=finished: len(rows(place / "run")) >= finished)
-        (worker,) = workers(process.pid)
+        (worker,) = wait_for(lambda: workers(process.pid))  # none while the last one is being replaced
         os.kill(worker, signal.SIGKILL)
     assert process.wait(120) == 0, (place / "log").read_text()
     return Run(Folder.at(place / "run"))
