@@ -10,7 +10,7 @@ from typing import Any
 from model.errors import InputError
 from search.runs import RUNNING, Trial
 
-USED_UP = "budget used up"
+CUT = "ended with the search"
 """Why a trial ended that a budget has cut."""
 HOUR = 3600.0
 """Seconds."""
@@ -121,7 +121,7 @@ class Budget:
             for row in trial.rows:
                 self.note(trial.number, row)
             # A trial that was cut has not had its chance, and a replaced one goes on as a clone: no sign of a plateau.
-            if trial.state != RUNNING and trial.reason != USED_UP and trial.number not in replaced:
+            if trial.state != RUNNING and trial.reason != CUT and trial.number not in replaced:
                 self.end(trial.number)
 
     def start(self) -> None:

@@ -76,17 +76,17 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]:
-    """Return an `itertools.starmap` whose calls run as Ray tasks, each with a trial's resources."""
+def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]:
+    """Return an `itertools.starmap` whose calls run as Ray tasks, all begun at once, each with a trial's resources."""
 
-    def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         def limited(*given: Any) -> Any:
             torch.set_num_threads(slots.threads)
             keep_to_share(slots.memory)
             return function(*given, device=slots.device)
 
         remote = ray.remote(limited).options(num_cpus=slots.cpus, num_gpus=slots.gpus)
-        return ray.get([remote.remote(*given) for given in arguments])
+        return map(ray.get, [remote.remote(*given) for given in arguments])
 
     return call
 

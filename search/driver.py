@@ -167,7 +167,9 @@ def search(
     before, shape, interruption = run.trials(), checked.shape, Interruption()
     budget, population = Budget(limits, before, slots.gpus), _population(run, study, checked)
     turns = population is not None
-    progress = Progress(trials, shape and shape.rounds, before, budget, names or {}, turns=turns)
+    progress = Progress(
+        trials, shape and shape.rounds, before, budget, names or {}, objectives=run.objectives, turns=turns
+    )
     searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent, population=population)
     budget.start()
     try:

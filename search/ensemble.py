@@ -9,9 +9,10 @@ from rich.table import Table
 
 from search import options
 from search.choice import DEFAULT, Chosen, choose
+from search.lock import locked
 from search.members import FILE, FOLDER, write_ensemble
 from search.objectives import SCORE
-from search.predict import Each, jobs_of, predict_members
+from search.predict import Each, predict_members
 from search.runs import Run
 from search.selection import STRATEGIES
 from search.soup import SOUPS, write_soup
@@ -59,7 +60,8 @@ def main(
     """Choose the members of the first RUN's ensemble again, from the trials of all RUNs; nothing is trained."""
     with command("search.ensemble"):
         opened = [Run.open(name, storage) for name in runs]
-        build(opened, strategy, soup)
+        with locked(opened[0].folder):
+            build(opened, strategy, soup)
 
 
 def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: Each = starmap) -> None:
@@ -75,7 +77,6 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.metrics))
-    print(f"{len(jobs_of(chosen.ensemble))} models predict all dev and test rows of their tasks.", flush=True)
     _forget(runs[0])
     write_soup(runs[0], chosen.soup)
     metrics = predict_members(runs[0], chosen.ensemble, each)

@@ -15,7 +15,7 @@ from search import ensemble, options, report
 from search.budgets import Limits
 from search.halving import BRACKETS
 from search.objectives import OBJECTIVES, check_objectives
-from search.population import POPULATION
+from search.population import POPULATION, check_size
 from search.prepare import DEFAULTS, Prepared, prepare_run, settle
 from search.samplers import SAMPLERS, check_sampler
 from search.session import Machines, Session, run_command, session
@@ -119,8 +119,10 @@ def prepare_search(
         check_objectives(objectives, checked.tasks)
         return checked
 
-    at_once = slots.count
-    living = max(trials, at_once) if settings["trial_scheduler"] == POPULATION else at_once  # a population's, all
+    living = slots.count
+    if settings["trial_scheduler"] == POPULATION:
+        check_size(trials)
+        living = max(trials, living)  # all of it
     prepared = prepare_run(location, settings, configs, check, living, learn=learn)
     return replace(prepared, notes=[*prepared.notes, *notes])
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution
 
+from model.errors import InputError
 from search.distributions import Numeric, nearest, value_at
 from trainers.seeds import generator
 
@@ -19,6 +20,19 @@ SMALLEST = 4
 FACTORS = (0.8, 1.25)
 RESAMPLED = 0.25
 """Probability that a parameter is drawn anew, and not multiplied."""
+
+
+def check_size(trials: int) -> None:
+    """Refuse a population in which nobody would ever be replaced.
+
+    Raises:
+        InputError: it has too few trials.
+    """
+    if trials < SMALLEST:
+        raise InputError(
+            f"--trials {trials}: a population of fewer than {SMALLEST} replaces nobody. Pass {SMALLEST} or more, or "
+            "--trial-scheduler none."
+        )
 
 
 def donors(scores: Mapping[int, float], number: int) -> list[int]:

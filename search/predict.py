@@ -5,6 +5,7 @@ from itertools import starmap
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 from torch import Tensor
 
 from model.multitask import Multitask
@@ -67,7 +68,8 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
         itself: the reports' tables mix both.
     """
     jobs = jobs_of(ensemble)
-    outputs = dict(zip(jobs, each(predict_member, [(*member, tasks) for member, tasks in jobs.items()]), strict=True))
+    found = each(predict_member, [(*member, tasks) for member, tasks in jobs.items()])
+    outputs = dict(zip(jobs, track(found, f"{len(jobs)} models predict", len(jobs)), strict=True))
     corpus, folder = run.corpus(), run.folder / FOLDER
     metrics: dict[str, float] = {}
     for task, members in ensemble.members.items():

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
@@ -10,7 +10,8 @@ import rich.live
 import rich.table
 from ray import tune
 
-from search.budgets import USED_UP, Budget
+from search.budgets import CUT, Budget
+from search.objectives import ENSEMBLE, OBJECTIVES, SCORE, objective
 from search.runs import RUNNING, Trial
 
 
@@ -25,6 +26,7 @@ class Progress(tune.Callback):
         budget: Budget,
         names: Mapping[int, str],
         *,
+        objectives: Sequence[str],
         turns: bool = False,
     ):
         """Start from what earlier sessions did.
@@ -35,9 +37,11 @@ class Progress(tune.Callback):
             before: the trials of earlier sessions.
             budget: what ends the search before all trials have.
             names: number -> what a trial is called, where it has a name.
+            objectives: what the search is for.
             turns: whether trials take turns, a round each, and clones replace some.
         """
         self.trials, self.rounds, self.budget, self.names = trials, rounds, budget, names
+        self.costs = [name for name in objectives if name in OBJECTIVES and name not in (SCORE, ENSEMBLE)]
         self.turns = turns
         self.best: dict[str, tuple[float, int]] = {}
         replaced = {trial.clone.replaced for trial in before if trial.clone}
@@ -71,7 +75,7 @@ class Progress(tune.Callback):
         self.trained += 1
         self._better(number, result)
         if not self.live:
-            figures = " ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+            figures = " ".join(f"{name} {figure}" for name, figure in self._figures(result).items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
             self._say(f"{self._name(number)} round {result['round']}: score {_figure(result['score'])} {figures}{best}")
 
@@ -80,7 +84,7 @@ class Progress(tune.Callback):
         last = trial.last_result
         if self.turns and comes_back(last):
             return
-        ended = "finished" if last["last"] else USED_UP if self.budget.over else "stopped early"
+        ended = "finished" if last["last"] else CUT if self.budget.over else "stopped early"
         self._end(trial, ended if last["finite"] else "failed: not finite")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -123,6 +127,11 @@ class Progress(tune.Callback):
             if value > self.best.get(name, (float("-inf"), 0))[0]:
                 self.best[name] = value, number
 
+    def _figures(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """Return a round's metrics, and what it costs where the search is to save it."""
+        costs = {name: f"{objective(name).of_round(row):.4g}" for name in self.costs}
+        return {name: _figure(value) for name, value in row["metrics"].items()} | costs
+
     def _clock(self) -> str:
         return f"{time.monotonic() - self.started:6.0f}s"
 
@@ -141,10 +150,11 @@ class Progress(tune.Callback):
     def _table(self) -> rich.console.Group:
         best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
         title = f"{len(self.ended)} of {self.trials} trials ended; {self._left()}"
-        tasks = sorted({name for row in self.rows.values() for name in row["metrics"]})
-        table = rich.table.Table("", "round", "score", *tasks, "loss", title=title)
-        for number, row in sorted(self.rows.items()):
-            cells = [_figure(row["metrics"].get(task)) for task in tasks]
+        figures = {number: self._figures(row) for number, row in sorted(self.rows.items())}
+        columns = list(dict.fromkeys(name for row in figures.values() for name in row))
+        table = rich.table.Table("", "round", "score", *columns, "loss", title=title)
+        for number, shown in figures.items():
+            row, cells = self.rows[number], [shown.get(column, "-") for column in columns]
             rounds = f"{row['judged'] or 0}/{self.rounds}" if self.rounds else str(row["round"])
             table.add_row(self._name(number), rounds, _figure(row["score"]), *cells, _figure(row["loss"]))
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from model.errors import InputError
-from search.budgets import USED_UP
+from search.budgets import CUT
 from search.cloning import Population
 from search.contribution import Contributions
 from search.kept_weights import KeptWeights
@@ -283,7 +283,7 @@ class StudySearcher(Searcher):
         if state == TrialState.COMPLETE:
             return "finished"
         if self.spent() or not record.rows:
-            return USED_UP
+            return CUT
         return f"stopped early after round {record.rows[-1]['round']}"
 
 

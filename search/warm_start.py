@@ -106,7 +106,9 @@ def fitted(sources: Sequence[Source], space: Space, search: Mapping[str, Any]) -
         told = f" {sum(unfit.values())} of {len(source.trials)} trials not used: {_reasons(unfit)}." if unfit else ""
         if not found:
             raise InputError(f"--warm-start {source.name}:{told or ' no trial has ended.'} Leave it out.")
-        notes.append(f"Warm start from {source.name}: {len(found)} trials.{told}")
+        stopped = sum(record["state"] == TrialState.PRUNED.name for record in found)
+        early = f", {stopped} of them stopped early" if stopped else ""
+        notes.append(f"Warm start from {source.name}: {len(found)} trials{early}.{told}")
         notes += _warnings(source, search)
         records += found
     return WarmStart(records, notes)

@@ -51,14 +51,16 @@ def main(
         pretrained = read_public(config.encoder)
         directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed, texts=config.texts)
         corpus = Corpus.open(directory)
-        plan(config, corpus)  # refused before a directory is taken
+        _, rounds = plan(config, corpus)  # refused before a directory is taken
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _claim(folder, config, {"fingerprint": corpus.fingerprint, "dev_rows": dev_rows}, resume)
-        print(f"Recipe {name} on {device}, encoder {config.encoder}, data {data}.", *notes, sep="\n")
+        about = f"Recipe {name} on {device} in {config.precision}, encoder {config.encoder}, data {data}."
+        print(about, *notes, sep="\n")
         remarked: dict[str, str] = {}
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows):
             found = remarks(row["ratios"])
-            print(_line(row), *(text for name, text in found.items() if name not in remarked), sep="\n", flush=True)
+            new = [text for name, text in found.items() if name not in remarked]
+            print(_line(row, len(rounds)), *new, sep="\n", flush=True)
             remarked |= found
         print(folder)
 
@@ -79,13 +81,14 @@ def _single(name: str) -> TrainConfig:
     return found
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], rounds: int) -> str:
     """Say what a round came to."""
     metrics = "".join(f" {task} {value:.4f}" for task, value in row["metrics"].items())
     score = "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
     loss = "" if row["loss"] is None else f" loss {row['loss']:.4f}"
     seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
-    return f"round {row['round']}: score {score}{metrics}{loss} ({row['examples']} examples, {seconds:.1f} s)"
+    counted = f"round {row['round']} of {rounds}"
+    return f"{counted}: score {score}{metrics}{loss} ({row['examples']} examples, {seconds:.1f} s)"
 
 
 def _claim(folder: Folder, config: TrainConfig, about: dict[str, Any], resume: bool) -> None:

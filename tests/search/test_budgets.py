@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from model.errors import InputError
 from search.budgets import (
+    CUT,
     RULES,
-    USED_UP,
     Budget,
     Limits,
     Used,
@@ -122,7 +122,7 @@ BEFORE = [
     trial(1, TrialState.PRUNED, row(1, 0.5, ended=2)),
     trial(2, TrialState.FAIL, row(1, None, ended=4)),
     trial(3, TrialState.FAIL),
-    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=USED_UP),
+    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=CUT),
     trial(5, TrialState.RUNNING, row(1, 0.6, ended=11)),
 ]
 
@@ -161,7 +161,7 @@ def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_ano
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     run = Run(Folder.at(tmp_path / "run"))
     (cut,) = run.trials()
-    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", USED_UP, 1, [cut.rows[0]["score"]])
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", CUT, 1, [cut.rows[0]["score"]])
 
     done = finish([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr

@@ -337,7 +337,7 @@ def test_a_budget_ends_everybody_where_he_is(begin):
         searcher.close()
         assert {frozen.state for frozen in searcher.study.get_trials()} == {TrialState.PRUNED}
     reasons = [trial.reason for trial in world.trials.values()]
-    assert reasons.count("budget used up") == SIZE
+    assert reasons.count("ended with the search") == SIZE
     assert not list(Path(world.run.folder.path).rglob("state.pt"))
 
 

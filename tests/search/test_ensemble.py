@@ -10,6 +10,7 @@ from model.errors import InputError
 from search.choice import choose
 from search.combiners import combine
 from search.ensemble import app, write
+from search.lock import locked
 from search.members import read_ensemble
 from search.runs import Run
 from search.selection import STRATEGIES
@@ -157,6 +158,12 @@ def test_an_unknown_run_is_one_sentence_and_exit_code_2(tmp_path):
     done = typer.testing.CliRunner().invoke(app, ["nowhere", "--storage", str(tmp_path)])
     assert done.exit_code == 2
     assert "There is no run 'nowhere'" in done.stderr
+
+
+def test_a_run_that_is_being_driven_is_left_alone(run):
+    with locked(run.folder):
+        done = typer.testing.CliRunner().invoke(app, [str(run.folder)])
+    assert done.exit_code == 2 and "is being driven by process" in done.stderr
 
 
 def lines_of(run, task, split):

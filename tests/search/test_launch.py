@@ -159,6 +159,10 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "GPU-hours without GPUs": (with_options(gpu_hours=5, gpus_per_trial=0), "--gpu-hours 5: a trial has 0 GPUs here"),
     "unknown sampler": (with_options(sampler="tp"), "Unknown sampler 'tp'; did you mean 'tpe'?"),
     "unknown trial scheduler": (with_options(trial_scheduler="median"), "Unknown trial scheduler 'median'"),
+    "a population in which nobody is replaced": (
+        with_options(trial_scheduler="population", trials=3),
+        "--trials 3: a population of fewer than 4 replaces nobody. Pass 4 or more",
+    ),
     "unknown precision": (with_options(precision="bfloat"), "Unknown precision 'bfloat'; did you mean 'bfloat16'?"),
     "unknown objective": (with_options(objective="scores"), "Unknown objective 'scores'; did you mean 'score'?"),
     "an objective that stands alone": (

@@ -157,6 +157,8 @@ def test_a_search_may_be_for_a_task_s_metric_or_for_the_ensemble(tmp_path, tiny_
     assert done.returncode == 0, done.stderr
     finished = [trial for trial in Run(Folder.at(tmp_path / "run")).trials() if trial.state == "COMPLETE"]
     assert finished
+    printed = [line for line in done.stdout.splitlines() if " round 1: score " in line]
+    assert len(printed) == 3 and all(("seconds" in line) == ("seconds" in objectives) for line in printed)
     for trial in finished:
         assert trial.values and len(trial.values) == len(objectives)
         if "sst" in objectives:

@@ -237,7 +237,7 @@ def test_a_budget_that_is_used_up_starts_nothing_and_leaves_nothing_running(sear
         searcher.close()
     assert [frozen.state.name for frozen in search.told()] == ["PRUNED", "PRUNED", "COMPLETE"]
     trials = search.run.trials()
-    assert [trial.reason for trial in trials] == ["budget used up", "budget used up", "finished"]
+    assert [trial.reason for trial in trials] == ["ended with the search", "ended with the search", "finished"]
     assert [trial.values for trial in trials] == [frozen.values for frozen in search.told()] == [[0.5], None, [0.77]]
 
 

@@ -169,9 +169,11 @@ def test_a_config_that_a_run_has_left_trains_again_to_the_same_bits(story, tiny_
 
 def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
     assert story.printed[0].startswith("Recipe smart on ")
-    rows = read_rows(story.folder)[2:]
+    rows = read_rows(story.folder)
     rounds = [line for line in story.printed if line.startswith("round ")]
-    expected = [f"round {row['round']}: score {row['score']:.4f} sst {row['metrics']['sst']:.4f} " for row in rows]
+    numbered = [f"round {row['round']} of {len(rows)}" for row in rows]
+    figures = [f"score {row['score']:.4f} sst {row['metrics']['sst']:.4f} " for row in rows]
+    expected = [f"{number}: {said}" for number, said in zip(numbered, figures, strict=True)][2:]
     assert [line.startswith(start) for line, start in zip(rounds, expected, strict=True)] == [True, True]
     assert story.printed[-1] == str(story.folder)
 
