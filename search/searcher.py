@@ -36,6 +36,8 @@ from trainers.trial import CONFIG, ERROR, read_rows
 
 FAILURES = 3
 """A trial is given up after so many failures without a finished round between them."""
+KEPT_EVERY = 100
+"""Trials. To keep what there is after every one would hold on to 120 kB of garbage each."""
 
 
 def ending(result: dict[str, Any] | None, error: bool) -> TrialState:
@@ -248,7 +250,8 @@ class StudySearcher(Searcher):
             self.contributions.add(trial.number)
         self._tidy(replace(record, state=state.name, values=values))
         self._tell(trial, state, values)  # last: a trial that the study calls open is tidied at the next start
-        _keep()
+        if trial.number % KEPT_EVERY == 0:
+            _keep()
 
     def _values(self, trial: Trial, state: TrialState) -> list[float] | None:
         """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""

@@ -97,7 +97,8 @@ FITS: dict[str, tuple[FrozenTrial, dict[str, Any]]] = {
 @pytest.mark.parametrize(("trial", "params"), FITS.values(), ids=FITS)
 def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space, tmp_path: Path, trial, params):
     warm = fitted([source(trial)], space, SEARCH)
-    assert warm.notes == ["Warm start from old: 1 trials."]
+    early = ", 1 of them stopped early" if trial.state == TrialState.PRUNED else ""
+    assert warm.notes == [f"Warm start from old: 1 trials{early}."]
     run = Run(Folder.at(tmp_path / "run"))
     assert warm_trials(run) == []
     run.folder.write_json(WARM_START, warm.records)
