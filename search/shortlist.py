@@ -46,34 +46,40 @@ def standing(kind: Kind, predictions: np.ndarray, labels: np.ndarray, views: np.
         labels: [rows].
         views: [views, rows], whether a view sees a row.
     """
-    losses = LOSSES[kind](predictions, labels)
-    return np.stack([_METRICS[kind](kind, predictions, labels, views), _means(losses, views)], axis=-1)
+    seen = views.astype(np.float64)
+    figures, metric = _METRICS[kind]
+    rows = [*figures(kind, predictions, labels), LOSSES[kind](predictions, labels)]
+    # Sums of whole numbers are exact, so that equal accuracies stay equal.
+    *means, loss = np.stack(rows) @ seen.T / seen.sum(axis=1)  # each [views]
+    return np.stack([metric(*means), loss], axis=-1)
 
 
-def _accuracies(kind: Kind, predictions: np.ndarray, labels: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Score rows one by one, once for all views: an accuracy is a mean over rows."""
-    return _means(METRICS[kind](predictions[:, None], labels[:, None]), views)
+def _right(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """Score rows one by one, once for all views: an accuracy is their mean."""
+    return [METRICS[kind](predictions[:, None], labels[:, None])]
 
 
-def _pearsons(kind: Kind, predictions: np.ndarray, labels: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Return Pearson's r in every view from means of products, which takes one pass over the rows."""
+def _products(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """Return what Pearson's r in any view follows from by its means, each [rows]."""
     values, truth = centered(predictions[:, 0]), centered(labels)
-    products = np.stack([values, truth, values**2, truth**2, values * truth], axis=1)
-    value, true, square, true_square, product = _means(products, views)
+    return [values, truth, values**2, truth**2, values * truth]
+
+
+def _pearson(
+    value: np.ndarray, true: np.ndarray, square: np.ndarray, true_square: np.ndarray, product: np.ndarray
+) -> np.ndarray:
+    """Return Pearson's r from means of products."""
     variances = (square - value**2) * (true_square - true**2)
     # What a constant leaves is rounding.
     varies = variances > TINY * square * true_square
     return np.where(varies, (product - value * true) / np.sqrt(np.where(varies, variances, 1)), 0)
 
 
-def _means(figures: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Average figures [rows, ...] over the rows of every view, [..., views]."""
-    # Sums of whole numbers are exact, so that equal accuracies stay equal.
-    return (views.astype(np.float64) @ figures).T / views.sum(axis=1)
-
-
-_METRICS: dict[Kind, Callable[[Kind, np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    "classification": _accuracies,
-    "binary": _accuracies,
-    "regression": _pearsons,
+_Figures = Callable[[Kind, np.ndarray, np.ndarray], list[np.ndarray]]
+_ACCURACY: tuple[_Figures, Callable[..., np.ndarray]] = (_right, lambda mean: mean)
+_METRICS: dict[Kind, tuple[_Figures, Callable[..., np.ndarray]]] = {
+    "classification": _ACCURACY,
+    "binary": _ACCURACY,
+    "regression": (_products, _pearson),
 }
+"""Kind -> figures of every row, and their means in a view -> the metric."""
