@@ -68,8 +68,8 @@ def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[
         itself: the reports' tables mix both.
     """
     jobs = jobs_of(ensemble)
-    found = each(predict_member, [(*member, tasks) for member, tasks in jobs.items()])
-    outputs = dict(zip(jobs, track(found, f"{len(jobs)} models predict", len(jobs)), strict=True))
+    predicted = each(predict_member, [(*member, tasks) for member, tasks in jobs.items()])
+    outputs = dict(zip(jobs, track(predicted, f"{len(jobs)} models predict", len(jobs)), strict=True))
     corpus, folder = run.corpus(), run.folder / FOLDER
     metrics: dict[str, float] = {}
     for task, members in ensemble.members.items():

@@ -11,7 +11,7 @@ import rich.table
 from ray import tune
 
 from search.budgets import CUT, Budget
-from search.objectives import ENSEMBLE, OBJECTIVES, SCORE, objective
+from search.objectives import objective
 from search.runs import RUNNING, Trial
 
 
@@ -41,7 +41,7 @@ class Progress(tune.Callback):
             turns: whether trials take turns, a round each, and clones replace some.
         """
         self.trials, self.rounds, self.budget, self.names = trials, rounds, budget, names
-        self.costs = [name for name in objectives if name in OBJECTIVES and name not in (SCORE, ENSEMBLE)]
+        self.costs = [name for name in objectives if objective(name).direction == "minimize"]
         self.turns = turns
         self.best: dict[str, tuple[float, int]] = {}
         replaced = {trial.clone.replaced for trial in before if trial.clone}
