@@ -1,5 +1,6 @@
 """minBERT: a flat list of tokens in, a vector per token or per sequence out. Padding exists inside attention only."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.dropout import Dropout, dropped
 from model.precision import in_precision
 
 SLICES = 4  # of a batch in attention; measured on 48 rows: one costs 1.1 to 1.3 times the step, eight 0.99
@@ -50,7 +52,7 @@ class Bert(nn.Module):
         self.position = nn.Embedding(config.positions, config.width)
         self.segment = nn.Embedding(config.segments, config.width)
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(Layer(config, dropout, attention_dropout) for _ in range(config.layers))
         self.pooler = nn.Linear(config.width, config.width)
         self.apply(_initialise)
@@ -65,13 +67,13 @@ class Bert(nn.Module):
 
         Args:
             embedded: [tokens, width], from `embed`.
-            offsets: [sequences + 1], of sequences that have at least one token each.
+            offsets: [sequences + 1], of sequences that have at least one token each; on the CPU.
             segments: [tokens], 0 or 1.
 
         Returns:
             [tokens, width].
         """
-        layout = Layout.of(offsets)
+        layout = Layout.of(offsets, embedded.device)
         hidden = self._enter(embedded, segments, layout)  # [tokens, width]
         for layer in self.layers:
             hidden = layer(hidden, layout.tokens, hidden, layout)  # [tokens, width]
@@ -83,12 +85,12 @@ class Bert(nn.Module):
 
         It equals `encode(...)[offsets[:-1]]` and costs less: the last layer leaves out what no one reads.
         """
-        layout = Layout.of(offsets)
+        layout = Layout.of(offsets, embedded.device)
         hidden = self._enter(embedded, segments, layout)  # [tokens, width]
         *layers, last = self.layers
         for layer in layers:
             hidden = layer(hidden, layout.tokens, hidden, layout)  # [tokens, width]
-        first = hidden.index_select(0, offsets[:-1])  # [sequences, width]
+        first = hidden.index_select(0, offsets[:-1].to(hidden.device))  # [sequences, width]
         return last(first, layout.sequences, hidden, layout)  # [sequences, width]
 
     def pool(self, first: Tensor) -> Tensor:
@@ -119,7 +121,7 @@ class Layer(nn.Module):
         self.expand = nn.Linear(config.width, config.feed_forward)
         self.contract = nn.Linear(config.feed_forward, config.width)
         self.contract_norm = nn.LayerNorm(config.width, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, readers: Tensor, places: "Places", hidden: Tensor, layout: "Layout") -> Tensor:
         """Return the next hidden states of some tokens, each of which reads all tokens of its sequence.
@@ -146,8 +148,22 @@ class Layer(nn.Module):
             flat.unflatten(-1, (self.heads, -1)).transpose(1, 2) for flat in (queries, keys, values)
         )
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, mask, dropout)
-        return mixed.transpose(1, 2).flatten(2)  # [rows, readers, width]
+        mix = _mix_on_cpu if query.device.type == "cpu" else functional.scaled_dot_product_attention
+        return mix(query, key, value, mask, dropout).transpose(1, 2).flatten(2)  # [rows, readers, width]
+
+
+@torch.autocast("cpu", enabled=False)
+def _mix_on_cpu(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Return what `scaled_dot_product_attention` does, [rows, heads, readers, width / heads]."""
+    # At least float32: torch's kernel for a CPU takes four times as long in bfloat16.
+    query, key, value = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value))
+    if not dropout:
+        return functional.scaled_dot_product_attention(query, key, value, mask)
+    # With dropout it has no kernel; these steps are its formula, with our masks.
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [rows, heads, readers, length]
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return dropped(scores.softmax(-1), dropout) @ value
 
 
 @dataclass(frozen=True)
@@ -184,23 +200,23 @@ class Layout:
     """Of each slice [rows, 1, 1, length], True at tokens; None where there is no padding."""
 
     @classmethod
-    def of(cls, offsets: Tensor) -> "Layout":
-        """Lay out the batch with `offsets` [sequences + 1]."""
+    def of(cls, offsets: Tensor, device: torch.device) -> "Layout":
+        """Lay out the batch with `offsets` [sequences + 1], which are on the CPU, for a pass on a device."""
         lengths = offsets.diff()  # [sequences]
-        positions = torch.arange(int(offsets[-1]), device=offsets.device) - offsets[:-1].repeat_interleave(lengths)
+        positions = torch.arange(int(offsets[-1])) - offsets[:-1].repeat_interleave(lengths)  # [tokens]
         rising, order = lengths.sort(stable=True)  # [sequences]
         rank = order.argsort()  # [sequences]
         slices = rising.split(_slice_sizes(rising.tolist()))  # of lengths [rows]
         padded = torch.cat([rows[-1:].expand_as(rows) for rows in slices])  # [sequences], in rising order
         starts = (padded.cumsum(0) - padded)[rank]  # [sequences], place of the first token
         return cls(
-            positions=positions,
+            positions=positions.to(device),
             tokens=Places(
-                index=starts.repeat_interleave(lengths) + positions,
+                index=(starts.repeat_interleave(lengths) + positions).to(device),
                 shapes=[(len(rows), int(rows[-1])) for rows in slices],
             ),
-            sequences=Places(index=rank, shapes=[(len(rows), 1) for rows in slices]),
-            masks=[_mask(rows) for rows in slices],
+            sequences=Places(index=rank.to(device), shapes=[(len(rows), 1) for rows in slices]),
+            masks=[_mask(rows, device) for rows in slices],
         )
 
 
@@ -211,11 +227,11 @@ def _slice_sizes(lengths: list[int]) -> list[int]:
     return list(Counter(slices).values())
 
 
-def _mask(lengths: Tensor) -> Tensor | None:
+def _mask(lengths: Tensor, device: torch.device) -> Tensor | None:
     """Return what a slice of rising lengths [rows] may attend to, [rows, 1, 1, length]; None if that is everything."""
     if lengths[0] == lengths[-1]:
         return None
-    return (torch.arange(int(lengths[-1]), device=lengths.device) < lengths[:, None])[:, None, None]
+    return (torch.arange(int(lengths[-1])) < lengths[:, None])[:, None, None].to(device)
 
 
 def _initialise(module: nn.Module) -> None:

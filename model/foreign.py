@@ -101,7 +101,7 @@ class Foreign(nn.Module):
     def _run(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden states [sequences, length, width], and where they are of tokens [sequences, length]."""
         lengths = offsets.diff()  # [sequences]
-        mask = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]  # [sequences, length]
+        mask = (torch.arange(int(lengths.max())) < lengths[:, None]).to(embedded.device)  # [sequences, length]
         types = {"token_type_ids": _pad(segments, lengths)} if self.knows_segments else {}
         hidden = self.model(inputs_embeds=_pad(embedded, lengths), attention_mask=mask.long(), **types)[0]
         return hidden, mask

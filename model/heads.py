@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from model.dropout import Dropout
+
 
 @dataclass(frozen=True)
 class PairFeatures:
@@ -147,9 +149,9 @@ def build_head(
     if output == "cosine":
         return OUTPUTS[output](low, high)
     layers: list[nn.Module] = [ScaledCosine(low, high)] if cosine else []
-    layers += [nn.Dropout(dropout)]
+    layers += [Dropout(dropout)]
     for width in hidden:
-        layers += [_linear(features, width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        layers += [_linear(features, width), ACTIVATIONS[activation](), Dropout(dropout)]
         features = width
     # A sigmoid is at the middle of the labels' range where its argument is 0.
     layers += [_linear(features, outputs, 0.0 if output == "sigmoid" else start), OUTPUTS[output](low, high)]
@@ -158,7 +160,7 @@ def build_head(
 
 def build_shared_layer(features: int, width: int, *, activation: str, dropout: float) -> nn.Module:
     """Build a layer below several heads, [rows, features] -> [rows, width]; it draws from torch's global generator."""
-    return nn.Sequential(nn.Dropout(dropout), _linear(features, width), ACTIVATIONS[activation]())
+    return nn.Sequential(Dropout(dropout), _linear(features, width), ACTIVATIONS[activation]())
 
 
 def _linear(features: int, outputs: int, start: float = 0.0) -> nn.Linear:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.dropout import Dropout
+
 
 class MaskedLanguageHead(nn.Module):
     """A transform, then the encoder's own word table as the decoder, with a bias of its own.
@@ -19,7 +21,7 @@ class MaskedLanguageHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(width, table_width)
         self.norm = nn.LayerNorm(table_width, norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         nn.init.normal_(self.dense.weight, std=0.02)
         nn.init.zeros_(self.dense.bias)

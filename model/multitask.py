@@ -23,13 +23,15 @@ class Inputs:
     segments: Tensor
     """[tokens], int64: 0, or 1 in the second sentence of a concatenated pair."""
     offsets: Tensor
-    """[sequences + 1], int64: where each sequence begins, and the end."""
+    """[sequences + 1], int64: where each sequence begins, and the end. Always on the CPU, where batches are laid out:
+    no pass waits for a GPU to say how long a sequence is.
+    """
     sequences: dict[str, int]
     """How many sequences each task has, in the order of the flat list."""
 
     def to(self, device: torch.device | str) -> "Inputs":
         """Return the same rows on another device."""
-        return Inputs(self.tokens.to(device), self.segments.to(device), self.offsets.to(device), self.sequences)
+        return Inputs(self.tokens.to(device), self.segments.to(device), self.offsets, self.sequences)
 
 
 def pooled(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
@@ -46,9 +48,9 @@ def mean(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
     """Return the mean hidden state of every sequence's tokens, special ones included."""
     hidden = encoder.encode(embedded, inputs.offsets, inputs.segments)  # [tokens, width]
     lengths = inputs.offsets.diff()  # [sequences]
-    owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)  # [tokens]
+    owners = torch.arange(len(lengths)).repeat_interleave(lengths).to(hidden.device)  # [tokens]
     sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, owners, hidden)  # [sequences, width]
-    return sums / lengths[:, None]
+    return sums / lengths[:, None].to(hidden.device)
 
 
 POOLINGS: dict[str, Callable[[Encoder, Tensor, Inputs], Tensor]] = {"pooled": pooled, "first": first, "mean": mean}

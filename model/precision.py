@@ -22,7 +22,9 @@ def in_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(method)
     def run(self: HasPrecision, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
-        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.reduced):
+        if not self.reduced:
+            return method(self, embedded, offsets, segments)
+        with torch.autocast(embedded.device.type, torch.bfloat16):
             return method(self, embedded, offsets, segments).to(embedded.dtype)
 
     return run

@@ -136,13 +136,13 @@ def mlm(model: Multitask, batch: Batch, setup: Setup) -> dict[str, Loss]:
     inputs, word = batch.inputs, model.encoder.word
     draw = generator(setup.seed, *setup.place, "mask")
     text = ~torch.isin(inputs.tokens, torch.tensor(setup.specials.ids, device=inputs.tokens.device))
-    chosen = choose(text.cpu(), inputs.offsets.cpu(), setup.mlm.share, draw).to(text.device)
+    chosen = choose(text.cpu(), inputs.offsets, setup.mlm.share, draw).to(text.device)
     shown = hide(inputs.tokens, chosen, setup.specials.mask, word.num_embeddings, setup.mlm.always_mask, draw)
     seed_globally(setup.seed, *setup.place, "dropout")
     states = model.encoder.encode(model.embed(shown), inputs.offsets, inputs.segments)[chosen]  # [chosen, width]
     missed = functional.cross_entropy(model.mlm_head(states, word.weight), inputs.tokens[chosen], reduction="none")
     ends = inputs.offsets[torch.tensor(list(inputs.sequences.values())).cumsum(0)]  # [sources], in tokens
-    source = torch.bucketize(chosen, ends, right=True)  # [chosen]
+    source = torch.bucketize(chosen, ends.to(chosen.device), right=True)  # [chosen]
     return {
         name: Loss({"loss": missed[source == place].sum() / (source == place).sum().clamp_min(1)})
         for place, name in enumerate(inputs.sequences)

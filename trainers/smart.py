@@ -48,7 +48,7 @@ def smoothness(
         clean: [rows, outputs] by task, `predict(embedded)` with its graph.
         noise: [tokens, width], where the search starts. Not 0, where the gradient of every divergence is 0, and short
             against `step_size`: what is left of it is not in the worst direction.
-        offsets: [sequences + 1].
+        offsets: [sequences + 1], on the CPU.
         divergences: of each task that is to be smooth.
         norm: a key of `NORMS`.
         radius: bound on the perturbation (epsilon).
@@ -79,7 +79,7 @@ def token_norms(values: Tensor, offsets: Tensor) -> Tensor:
 def sentence_norms(values: Tensor, offsets: Tensor) -> Tensor:
     """Return for each token the L2 norm [tokens, 1] of its whole sequence in `values` [tokens, width]."""
     lengths = offsets.diff()
-    sequence = torch.repeat_interleave(lengths, output_size=len(values))  # [tokens]
+    sequence = torch.arange(len(lengths)).repeat_interleave(lengths).to(values.device)  # [tokens]
     squares = values.new_zeros(len(lengths)).index_add(0, sequence, values.square().sum(-1))  # [sequences]
     return squares.sqrt()[sequence, None]
 

@@ -17,6 +17,7 @@ from model.weights import read_public
 from tests.model.test_weights import write_checkpoint
 
 SMALL = BertConfig(vocabulary=40, width=16, layers=3, heads=2, feed_forward=24, positions=64)
+CPU = torch.device("cpu")
 LENGTHS = [7, 2, 19, 2, 11, 40, 3, 3, 5, 23]
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -162,6 +163,39 @@ def test_equal_seeds_give_equal_dropout_and_other_seeds_another(dropout: float, 
     assert not torch.allclose(outputs[0], outputs[2])
 
 
+@pytest.mark.parametrize("reduced", [False, True])
+def test_attention_that_drops_nothing_is_attention_without_dropout(reduced: bool, monkeypatch: pytest.MonkeyPatch):
+    """With dropout a CPU takes steps of ours in the place of torch's kernel."""
+    monkeypatch.setattr("model.bert.dropped", lambda values, probability: values)
+    tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
+    found = []
+    for attention_dropout in (0.0, 0.5):
+        encoder = small(0.0, attention_dropout).train()
+        encoder.reduced = reduced
+        embedded = encoder.embed(tokens).detach().requires_grad_()
+        hidden = encoder.encode(embedded, offsets, segments)
+        found.append((hidden, *torch.autograd.grad(hidden.pow(3).sum(), embedded)))
+    for kernel, steps in zip(*found, strict=True):
+        torch.testing.assert_close(steps, kernel, rtol=1e-4, atol=2e-2 if reduced else 1e-5)
+
+
+def test_what_attention_drops_are_weights_that_add_up_to_one(monkeypatch: pytest.MonkeyPatch):
+    drawn: list[Tensor] = []
+
+    def keep(values: Tensor, probability: float) -> Tensor:
+        drawn.append(values)
+        assert probability == 0.5
+        return values
+
+    monkeypatch.setattr("model.bert.dropped", keep)
+    tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
+    encoder = small(0.0, 0.5).train()
+    encoder.encode(encoder.embed(tokens), offsets, segments)
+    assert len(drawn) == SMALL.layers * SLICES
+    for weights in drawn:
+        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+
+
 def test_embed_is_the_word_embedding_alone():
     encoder = small(0.5, 0.5).train()
     tokens, _, _ = batch(LENGTHS, SMALL.vocabulary)
@@ -170,7 +204,7 @@ def test_embed_is_the_word_embedding_alone():
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
 def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
-    layout = Layout.of(torch.tensor([0, *lengths]).cumsum(0))
+    layout = Layout.of(torch.tensor([0, *lengths]).cumsum(0), CPU)
     flat = torch.arange(1.0, sum(lengths) + 1)[:, None]
     slices = layout.tokens.pad(flat)
     assert torch.equal(layout.tokens.unpad(slices), flat)
@@ -185,5 +219,5 @@ def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
 def test_a_sequence_longer_than_a_slice_s_share_of_tokens_pads_no_other(lengths: list[int]):
-    shapes = Layout.of(torch.tensor([0, *lengths]).cumsum(0)).tokens.shapes
+    shapes = Layout.of(torch.tensor([0, *lengths]).cumsum(0), CPU).tokens.shapes
     assert all(count == 1 or length * SLICES <= sum(lengths) for count, length in shapes)

@@ -317,3 +317,22 @@ def test_a_sentence_is_read_twice_under_masks_of_its_own(case):
     loss = simcse(model.train(), batch, PLAIN)["imdb"].total
     assert loss.item() > contrast(still, still, 0.05).item() + 0.01
     assert simcse(model, case.texts("imdb", count=1), PLAIN)["imdb"].total.item() == 0
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
+@pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
+def test_no_pass_waits_for_its_device(case, changes, norm):
+    """The device "meta" knows shapes and no numbers: what would wait for a number of a GPU is an error there."""
+    model = case.model(**changes)
+    batch, meta = case.batch(model, *NAMES), torch.device("meta")
+    there = replace(
+        batch, inputs=batch.inputs.to(meta), labels={task: each.to(meta) for task, each in batch.labels.items()}
+    )
+    setup = replace(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
+    setup = replace(setup, weights=setup.weights | {"proximity": dict.fromkeys(NAMES, 1.0)})
+    losses = supervised(model.to(meta), there, setup)
+    total(losses).backward()
+    assert {parameter.device.type for parameter in model.parameters() if parameter.grad is not None} == {"meta"}

@@ -1,0 +1,72 @@
+"""Dropout: what is lost and what makes up for it, in numbers; and that a CPU's own masks are dropout like any other."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from model.dropout import STEPS, Dropout, dropped, mask
+
+COUNT = 200_000
+
+
+@pytest.mark.parametrize("probability", [0.05, 0.1, 0.5, 0.9])
+def test_a_mask_drops_its_share_and_its_mean_is_one(probability: float):
+    torch.manual_seed(0)
+    drawn = mask(torch.Size([COUNT]), probability)
+    error = 5 * (probability * (1 - probability) / COUNT) ** 0.5  # five standard deviations
+    assert abs(float((drawn == 0).double().mean()) - probability) < error + 1 / STEPS
+    assert abs(float(drawn.double().mean()) - 1) < (error + 1 / STEPS) / (1 - probability)
+    assert len(drawn.unique()) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    probability=st.floats(0, 1, exclude_max=True),
+    seed=st.integers(0, 2**32),
+)
+def test_a_mask_has_any_shape_and_any_probability_below_one(shape: list[int], probability: float, seed: int):
+    torch.manual_seed(seed)
+    drawn = mask(torch.Size(shape), probability)
+    assert drawn.shape == torch.Size(shape) and drawn.dtype == torch.float32
+    assert bool(torch.isfinite(drawn).all()) and bool((drawn >= 0).all())
+
+
+def test_numbers_are_dropped_independently_of_their_neighbours():
+    torch.manual_seed(0)
+    lost = (mask(torch.Size([COUNT]), 0.5) == 0).double() - 0.5
+    for lag in (1, 2, 3, 4, 384):
+        assert abs(float((lost[lag:] * lost[:-lag]).mean())) < 5 * 0.25 / COUNT**0.5
+
+
+def test_masks_follow_the_global_generator():
+    torch.manual_seed(1)
+    first, second = mask(torch.Size([100]), 0.5), mask(torch.Size([100]), 0.5)
+    torch.manual_seed(1)
+    again = mask(torch.Size([100]), 0.5)
+    torch.manual_seed(2)
+    other = mask(torch.Size([100]), 0.5)
+    assert torch.equal(first, again) and not torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_what_is_kept_is_stretched_and_its_gradient_with_it():
+    values = torch.ones(3000, requires_grad=True)
+    found = dropped(values, 0.25)
+    torch.testing.assert_close(found[found != 0].unique(), torch.tensor([4 / 3]))
+    found.sum().backward()
+    assert values.grad is not None and torch.equal(values.grad, found.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_probability_leaves_everything_as_it_was(dtype: torch.dtype):
+    values = torch.randn(100, dtype=dtype)
+    assert dropped(values, 0.0) is values
+    assert Dropout(0.9).eval()(values) is values
+    assert dropped(values, 0.5).dtype == dtype
+
+
+def test_on_other_devices_it_is_torchs_own():
+    values = torch.empty(8, device="meta")
+    assert dropped(values, 0.5).device.type == functional.dropout(values, 0.5).device.type == "meta"
