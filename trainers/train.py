@@ -4,6 +4,7 @@ import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from model.encoder import Pretrained
 from model.multitask import Multitask
+from trainers.apart import Apart, separable
 from trainers.averaging import average_share, follow
 from trainers.batching import inputs, labels, stream
 from trainers.build import build, encodings, rebuilt
@@ -29,6 +31,7 @@ from trainers.proximal import teacher_share
 from trainers.scores import score
 from trainers.seeds import generator
 from trainers.surgery import SURGERIES, gramian, weighted_sum
+from trainers.tables import Tables
 
 DEV_ROWS = 1200
 """Rounds are scored on at most this many dev rows a task."""
@@ -86,6 +89,7 @@ class Training:
         self.model = build(self.config, corpus.tasks, pretrained).to(self.device)
         self.average = self._copy() if config.averaging.kind != "none" else self.model
         self.teacher: Multitask | None = None
+        self.tables = Tables()
         self.targets: dict[str, float] = {}
         """What surgery remembers of pairs of tasks."""
         self.step = self.tokens = 0
@@ -138,6 +142,7 @@ class Training:
         self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
+        self.model.encoder.word.sparse = self.device.type == "cpu"  # its gradient; `Tables` says why
         blocks, settings = self.model.encoder.blocks(), self.config.optimizer
         inside = {parameter for block in blocks for parameter in block}
         above = [parameter for parameter in self.model.parameters() if parameter not in inside]
@@ -244,15 +249,19 @@ class Training:
     def _backward(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
         """Fill in every parameter's gradient; return the mean of each "source.term"."""
         if stage.surgery == "sum" or len(rows) == 1:
-            return self._accumulate(stage, rows, ratios)
-        measured: dict[str, Tensor] = {}
-        gradients: list[list[Tensor | None]] = []
+            measured = self._accumulate(stage, rows, ratios)
+            self.tables.spread_sparse(self.model.encoder.word.weight)
+            return measured
         shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
-        for task in rows:  # a graph for each task: one shared graph would be walked whole for every task
-            measured |= self._accumulate(stage, {task: rows[task]}, ratios)
-            gradients.append([parameter.grad for parameter in shared])
-            for parameter in shared:
-                parameter.grad = None
+        apart = Apart(shared, self.tables)
+        if ratios is None and stage.supervised and separable(self.model):
+            measured = self._accumulate(stage, rows, None, apart)
+        else:  # a graph for each task: one shared graph would be walked whole for every task
+            measured = {}
+            for task in rows:
+                measured |= self._accumulate(stage, {task: rows[task]}, ratios)
+                apart.take(task)
+        gradients = apart.gradients(list(rows))
         known = [[self.targets.get(f"{row} {column}", 0.0) for column in rows] for row in rows]
         draw = generator(self.config.seed, self.step, "surgery")
         memory = torch.tensor(known, dtype=torch.float64)
@@ -261,15 +270,17 @@ class Training:
             f"{row} {column}": float(memory[i, j]) for i, row in enumerate(rows) for j, column in enumerate(rows)
         }
         for parameter, gradient in zip(shared, weighted_sum(gradients, weights), strict=True):
-            parameter.grad = gradient
+            parameter.grad = apart.spread(parameter, gradient)
         return measured
 
-    def _accumulate(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
+    def _accumulate(
+        self, stage: Stage, rows: Rows, ratios: dict[str, float] | None, apart: Apart | None = None
+    ) -> dict[str, Tensor]:
         """Add the gradients of rows up, part by part; return the mean of each "source.term"."""
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         shares: dict[str, float] = defaultdict(float)
         for place, part in enumerate(split(rows, self.config, stage, self.step)):
-            losses = self._losses(stage, part, place)
+            losses = self._losses(stage, part, place, apart)
             if ratios is not None:
                 ratios |= gradient_ratios(losses, probed(self.model))
             torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
@@ -279,7 +290,7 @@ class Training:
                     shares[f"{source}.{name}"] += part.shares[source]
         return {name: value / shares[name] for name, value in sums.items()}
 
-    def _losses(self, stage: Stage, part: Part, place: int) -> dict[str, Loss]:
+    def _losses(self, stage: Stage, part: Part, place: int, apart: Apart | None = None) -> dict[str, Loss]:
         """Pass a part's rows through the model."""
         encoded = self.encodings if stage.supervised else dict.fromkeys(part.rows, _reading(stage))
         limit = self.model.encoder.positions
@@ -305,7 +316,8 @@ class Training:
             simcse=stage.simcse,
             specials=self.corpus.specials,
         )
-        return OBJECTIVES[stage.objective](self.model, batch, setup)
+        with apart.watched(batch.inputs) if apart else nullcontext():
+            return OBJECTIVES[stage.objective](self.model, batch, setup)
 
 
 def _reading(stage: Stage) -> str:

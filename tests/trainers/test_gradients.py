@@ -14,7 +14,7 @@ from trainers.config import Stage, TrainConfig
 from trainers.parts import Rows, split
 from trainers.seeds import generator
 from trainers.smart import SmartConfig
-from trainers.surgery import SURGERIES, gramian, weighted_sum
+from trainers.surgery import SURGERIES, gramian, plain_sum, weighted_sum
 from trainers.torchjd_weights import WEIGHTINGS
 from trainers.train import Training
 
@@ -52,7 +52,13 @@ def gradients(training: Training, rows: Rows, stage: Stage | None = None) -> Gra
     for parameter in training.model.parameters():
         parameter.grad = None
     training._backward(stage or training.config.stages[0], rows, None)
-    return {name: parameter.grad for name, parameter in training.model.named_parameters()}
+    return copies(training)
+
+
+def copies(training: Training) -> Gradients:
+    """The gradient of each parameter, which the next step may write over."""
+    found = {name: parameter.grad for name, parameter in training.model.named_parameters()}
+    return {name: None if value is None else value.to_dense().clone() for name, value in found.items()}
 
 
 def worst_difference(left: Gradients, right: Gradients) -> float:
@@ -72,11 +78,37 @@ def worst_difference(left: Gradients, right: Gradients) -> float:
 @pytest.mark.parametrize("surgery", [name for name in OURS if name != "sum"])
 def test_surgery_leaves_every_head_the_gradient_of_its_own_task(trainer, surgery, pairs):
     training = step_of(small_config(small_stage(surgery=surgery), pairs=pairs, **EVERY_REGULARISER), trainer)
-    together = gradients(training, rows_of(*TASKS))
-    for task in TASKS:
-        alone = gradients(training, rows_of(task))
-        heads = {name for name in alone if name.startswith(f"heads.{task}.")}
-        assert heads and all(torch.equal(together[name], alone[name]) for name in heads)  # pyright: ignore[reportArgumentType]
+    found, summed = gradients(training, rows_of(*TASKS)), gradients(training, rows_of(*TASKS), small_stage())
+    heads = {name for name in summed if name.startswith("heads.")}
+    assert heads and all(torch.equal(found[name], summed[name]) for name in heads)  # pyright: ignore[reportArgumentType]
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "every regulariser": EVERY_REGULARISER,
+    "SMART without dropout, two steps": {"smart": SMOOTH.replace(dropout="off", ascent_steps=2)},
+    "separate pairs": {"pairs": "separate"},
+    "mean of tokens": {"pooling": "mean"},
+}
+
+
+@pytest.mark.parametrize("trainable_layers", [None, 1, 0])
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
+def test_gradients_that_were_kept_apart_add_up_to_those_of_the_sum(trainer, changes, trainable_layers, monkeypatch):
+    monkeypatch.setitem(SURGERIES, "ones", plain_sum)
+    stage = {"trainable_layers": trainable_layers, "accumulate": 2}
+    training = step_of(small_config(small_stage(surgery="ones", **stage), **WILD, **changes), trainer)
+    found = gradients(training, rows_of(*TASKS, count=7))
+    summed = gradients(training, rows_of(*TASKS, count=7), small_stage(**stage))
+    assert worst_difference(found, summed) < 1e-9
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_are_kept_apart_in_any_precision(trainer, precision, monkeypatch):
+    monkeypatch.setitem(SURGERIES, "ones", plain_sum)
+    training = trainer(small_config(small_stage(surgery="ones"), precision=precision, **EVERY_REGULARISER))
+    found, summed = gradients(training, rows_of(*TASKS)), gradients(training, rows_of(*TASKS), small_stage())
+    assert worst_difference(found, summed) < {"float32": 1e-5, "bfloat16": 2e-2}[precision]
 
 
 def drawn(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -186,7 +218,7 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
     """At dropout 0; the noise of SMART's search is drawn by the place of a part, which is told."""
     by_task = {"sst": SMOOTH.replace(lambda_s=2.0), "qqp": SMOOTH.replace(norm="linf", radius=1e-3, step_size=1e-3)}
     config = small_config(**STILL, smart=by_task, bregman={"mu": {"sts": 3.0}})
-    together, expected = step_of(config, trainer), {}
+    together = step_of(config, trainer)
     found = gradients(together, rows_of(*TASKS))
     settings = ({"smart": by_task["sst"]}, {"smart": by_task["qqp"]}, {"bregman": {"mu": 3.0}})
     alone = step_of(small_config(**STILL, **settings[2]), trainer)
@@ -196,7 +228,7 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
         alone.config = small_config(**STILL, **setting)
         (part,) = split(rows_of(task), alone.config, alone.config.stages[0], 0)
         alone._losses(alone.config.stages[0], part, place)[task].total.backward()
-    expected = {name: parameter.grad for name, parameter in alone.model.named_parameters()}
+    expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
     plain = gradients(step_of(small_config(**STILL), trainer), rows_of(*TASKS))
     assert worst_difference(found, plain) > 1e-3, "no setting did anything: this proves nothing"
