@@ -50,14 +50,18 @@ class PeerModel(nn.Module):
         """Look word embeddings [rows, length, width] up."""
         return self.bert.get_input_embeddings()(batch["input_ids"])
 
+    def encode(self, embedded: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Return features [rows, width] from word embeddings."""
+        mask, segments = batch["attention_mask"], batch["token_type_ids"]
+        return self.bert(inputs_embeds=embedded, attention_mask=mask, token_type_ids=segments).pooler_output
+
+    def predict(self, task: str, features: Tensor) -> Tensor:
+        """Return outputs [rows, outputs] from features."""
+        return self.heads[task](self.dropout(features))
+
     def forward(self, task: str, embedded: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Return outputs [rows, outputs] from word embeddings."""
-        encoded = self.bert(
-            inputs_embeds=embedded,
-            attention_mask=batch["attention_mask"],
-            token_type_ids=batch["token_type_ids"],
-        )
-        return self.heads[task](self.dropout(encoded.pooler_output))
+        return self.predict(task, self.encode(embedded, batch))
 
 
 def tokenized(checkpoint: Checkpoint, rows: RawSplit) -> Rows:
@@ -83,7 +87,18 @@ def loss_of(model: PeerModel, task: str, batch: dict[str, Tensor], lambda_s: flo
     """Return a batch's own loss with SMART's."""
     embedded = model.embed(batch)
     outputs = model(task, embedded, batch)
-    return _own_loss(task, outputs, batch["labels"]) + lambda_s * _smoothness(model, task, embedded, outputs, batch)
+    return own_loss(task, outputs, batch["labels"]) + lambda_s * _smoothness(model, task, embedded, outputs, batch)
+
+
+def own_loss(task: str, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean loss of outputs [rows, outputs] against labels [rows]."""
+    match TASKS[task].kind:
+        case "classification":
+            return functional.cross_entropy(outputs, labels.long())
+        case "binary":
+            return functional.binary_cross_entropy_with_logits(outputs[:, 0], labels)
+        case "regression":
+            return functional.mse_loss(outputs[:, 0], labels)
 
 
 @torch.inference_mode()
@@ -105,16 +120,6 @@ def _head(task: str, width: int, mean: float) -> nn.Linear:
     if TASKS[task].kind == "regression":  # else squared errors drown the other tasks for hundreds of steps
         nn.init.constant_(head.bias, mean)
     return head
-
-
-def _own_loss(task: str, outputs: Tensor, labels: Tensor) -> Tensor:
-    match TASKS[task].kind:
-        case "classification":
-            return functional.cross_entropy(outputs, labels.long())
-        case "binary":
-            return functional.binary_cross_entropy_with_logits(outputs[:, 0], labels)
-        case "regression":
-            return functional.mse_loss(outputs[:, 0], labels)
 
 
 def _smoothness(model: PeerModel, task: str, embedded: Tensor, clean: Tensor, batch: dict[str, Tensor]) -> Tensor:

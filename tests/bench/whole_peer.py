@@ -93,7 +93,7 @@ def main(
     until: Annotated[float, typer.Option(help="When the predictions should be there: seconds since 1970.")],
 ) -> None:
     """Search, and let the best run's checkpoint predict the hidden half."""
-    checkpoint = _checkpoint(encoder)
+    checkpoint = checkpoint_of(encoder)
     splits = sampled(read_directory(data), rows, seed).splits
     train_rows, dev, test = (
         {task: tokenized(checkpoint, splits[task][split]) for task in NAMES} for split in ("train", "dev", "test")
@@ -123,7 +123,7 @@ def main(
     (folder / SEARCH).write_text(json.dumps(result))
 
 
-def _checkpoint(encoder: str) -> Checkpoint:
+def checkpoint_of(encoder: str) -> Checkpoint:
     name, _, layers = encoder.partition(":")
     directory = find(name)
     return Checkpoint(directory, int(layers or read_json(directory / CONFIG)["num_hidden_layers"]))
