@@ -5,9 +5,7 @@ needs neither Ray nor a network. BERT-base has random weights here: speed does n
 """
 
 import json
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +18,9 @@ from rich.table import Table
 from model.bert import Bert, BertConfig
 from model.encoder import Pretrained
 from model.errors import InputError
-from tests.bench.pace import WARM, Pace, alternate
-from tests.bench.train_loops import Work, config_of, products, trained
+from tests.bench.pace import Pace, alternate
+from tests.bench.train_loops import Work, config_of, products_loop, training_loop
+from tests.bench.train_processes import READY, side_by_side, tokens_per_second
 from trainers.command import command
 from trainers.data import Corpus
 from trainers.devices import keep_to_share
@@ -62,10 +61,11 @@ def race(given: tuple[Corpus, Pretrained], rows: int, steps: int) -> dict[str, d
     """Train in every way, a step of each in turn; beside them a loop of the products alone."""
     shape = given[1].config
     assert isinstance(shape, BertConfig)
-    loops = {"products": products(shape, backward=True, tokens=BLOCK, device="cuda", dtype=torch.bfloat16)}
+    loops = {"products": products_loop(shape, backward=True, tokens=BLOCK, device="cuda", dtype=torch.bfloat16)}
     held = {"products": 0.0}
     for name, changes in ADDED.items():
-        loops[name] = trained(given, config_of(rows, **PRECISION | changes), "cuda")
+        loops[name] = training_loop(given, config_of(rows, **PRECISION | changes), "cuda")
+        loops[name]()  # the optimiser's moments come with the first step
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         loops[name]()
@@ -76,25 +76,14 @@ def race(given: tuple[Corpus, Pretrained], rows: int, steps: int) -> dict[str, d
 
 def together(work: Work, count: int) -> float:
     """Train several trials on the one card at once; return their tokens a second in sum."""
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
-        found = [pool.submit(paced, work, count, time.time() + 30 + 5 * count) for _ in range(count)]
-        return sum(future.result() for future in found)
+    begin = time.time() + READY + 5 * count  # each process takes seconds to reach the card
+    return sum(side_by_side(sharing, [(work, count, begin)] * count))
 
 
-def paced(work: Work, count: int, begin: float) -> float:
-    """Train one of several trials for a while, from a moment on at which all are ready; return tokens a second."""
+def sharing(work: Work, count: int, begin: float) -> float:
+    """Train one of several trials; return its tokens a second."""
     keep_to_share(1 / count)
-    torch.set_num_threads(1)
-    loop = trained(work.ours(), config_of(16, **PRECISION), "cuda")
-    for _ in range(WARM):
-        loop()
-    torch.cuda.synchronize()
-    time.sleep(max(begin - time.time(), 0))
-    tokens, started = 0, time.perf_counter()
-    while time.perf_counter() < started + SECONDS:
-        tokens += loop()
-        torch.cuda.synchronize()
-    return tokens / (time.perf_counter() - started)
+    return tokens_per_second(work, config_of(**PRECISION), SECONDS, begin, "cuda")
 
 
 def _figures(pace: Pace, paces: dict[str, Pace], held: float) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Pace:
         return self.rate / other.rate
 
 
-def alternate(loops: Mapping[str, Loop], steps: int, settle: Callable[[], object] = bool) -> dict[str, Pace]:
+def alternate(loops: Mapping[str, Loop], steps: int, settle: Callable[[], object] = lambda: None) -> dict[str, Pace]:
     """Take a step of each loop in turn, in the other order every other time; return what each took.
 
     Args:

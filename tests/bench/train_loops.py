@@ -12,19 +12,14 @@ from model.bert import BertConfig
 from model.encoder import Pretrained
 from model.weights import read_public
 from tests.bench.pace import Loop
-from tests.bench.train_peers import Peer
 from tests.bench.whole_data import NAMES
-from tests.bench.whole_loop import tokenized
-from tests.bench.whole_peer import checkpoint_of
 from trainers.config import Stage, TrainConfig
-from trainers.course_files import read_directory
 from trainers.data import Corpus, prepare
 from trainers.evaluate import evaluate
-from trainers.sampling import sampled
 from trainers.train import Training
 
 ENCODER, SEED = "minilm", 0
-BLOCK = 512
+BLOCK = 1024
 """Tokens of a matrix product: where the machine is fastest."""
 EVALUATED = 128
 """Dev rows of a task."""
@@ -44,12 +39,6 @@ class Work:
         directory, _ = prepare(str(self.data), pretrained.tokenizer, rows=self.rows, seed=SEED)
         return Corpus.open(directory), pretrained
 
-    def peer(self) -> Peer:
-        """Return the same rows and weights for transformers."""
-        checkpoint, splits = checkpoint_of(ENCODER), sampled(read_directory(self.data), self.rows, SEED).splits
-        rows = {task: tokenized(checkpoint, splits[task]["train"]) for task in NAMES}
-        return Peer(checkpoint, rows, {task: float(splits[task]["train"].labels.mean()) for task in NAMES})
-
 
 def config_of(
     batch_size: int = 16, *, surgery: str = "sum", tasks: tuple[str, ...] = NAMES, **changes: Any
@@ -59,7 +48,7 @@ def config_of(
     return TrainConfig(encoder=ENCODER, stages=(stage,), seed=SEED, **changes)
 
 
-def trained(work: tuple[Corpus, Pretrained], config: TrainConfig, device: str = "cpu") -> Loop:
+def training_loop(work: tuple[Corpus, Pretrained], config: TrainConfig, device: str = "cpu") -> Loop:
     """Return a loop of `Training`'s own steps, without what it measures once a round."""
     training = Training(config, *work, dev_limit=1, device=device)
     training.model.train()
@@ -72,15 +61,20 @@ def trained(work: tuple[Corpus, Pretrained], config: TrainConfig, device: str = 
     return step
 
 
-def products(
+def products_loop(
     config: BertConfig,
     *,
     backward: bool,
+    cut: bool = False,
     tokens: int = BLOCK,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Loop:
-    """Return a loop that only multiplies: all products of all layers, and for training those of both gradients."""
+    """Return a loop that only multiplies, as linear maps of all layers do, and for training their gradients.
+
+    Args:
+        cut: leave out what the last layer does not do where only first tokens are read on: all but keys and values.
+    """
     width, wide = config.width, config.feed_forward
     shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
     draw = partial(torch.randn, device=device, dtype=dtype)
@@ -89,18 +83,18 @@ def products(
     gradients = [draw(tokens, columns) for _, columns in shapes]
 
     def step() -> int:
-        for _ in range(config.layers):
-            for weight, values, gradient in zip(weights, entering, gradients, strict=True):
-                torch.mm(values, weight)
-                if backward:
-                    torch.mm(gradient, weight.T)
-                    torch.mm(values.T, gradient)
+        for place in range(len(shapes) * config.layers - (len(shapes) - 2 if cut else 0)):
+            weight, values, gradient = (each[place % len(shapes)] for each in (weights, entering, gradients))
+            torch.mm(values, weight)
+            if backward:
+                torch.mm(gradient, weight.T)
+                torch.mm(values.T, gradient)
         return tokens
 
     return step
 
 
-def evaluated(work: tuple[Corpus, Pretrained], **changes: Any) -> Loop:
+def evaluation_loop(work: tuple[Corpus, Pretrained], **changes: Any) -> Loop:
     """Return a loop that evaluates the same dev rows of all tasks again and again."""
     corpus, pretrained = work
     model = Training(config_of(**changes), corpus, pretrained, dev_limit=1).model

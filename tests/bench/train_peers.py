@@ -1,5 +1,6 @@
 """Multitask training as others write it, a step at a time: what `tests.bench.train` sets beside ours."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,9 +13,14 @@ from torchjd.autojac import jac_to_grad, mtl_backward
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from tests.bench.pace import Loop
-from tests.bench.whole_loop import Checkpoint, PeerModel, Rows, own_loss
+from tests.bench.train_loops import ENCODER, SEED, Work
+from tests.bench.whole_data import NAMES
+from tests.bench.whole_loop import Checkpoint, PeerModel, Rows, own_loss, tokenized
+from tests.bench.whole_peer import checkpoint_of
 from trainers.batching import stream
 from trainers.config import OptimizerConfig
+from trainers.course_files import read_directory
+from trainers.sampling import sampled
 from trainers.seeds import numpy_generator
 
 POOL = 50
@@ -41,7 +47,7 @@ class Peer:
         """Return a loop of its own model: clipped AdamW, one batch of each task in every step."""
         model = PeerModel(self.checkpoint, 0.1, self.means)
         model.train()
-        optimizer = AdamW(model.parameters(), lr=RATE)
+        optimizer = AdamW(model.parameters(), lr=RATE, fused=True)
         collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(self.checkpoint.directory))
         chosen = {task: order(rows, task, batch_size) for task, rows in self.rows.items()}
 
@@ -49,11 +55,18 @@ class Peer:
             batches = {task: collate([self.rows[task][row] for row in next(rows)]) for task, rows in chosen.items()}
             optimizer.zero_grad()
             backward(model, batches)
-            nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.clip_norm or 0.0)
+            nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.clip_norm or math.inf)
             optimizer.step()
             return sum(int(batch["attention_mask"].sum()) for batch in batches.values())
 
         return step
+
+
+def peer_of(work: Work) -> Peer:
+    """Return the same rows and weights as ours for transformers."""
+    checkpoint, splits = checkpoint_of(ENCODER), sampled(read_directory(work.data), work.rows, SEED).splits
+    rows = {task: tokenized(checkpoint, splits[task]["train"]) for task in NAMES}
+    return Peer(checkpoint, rows, {task: float(splits[task]["train"].labels.mean()) for task in NAMES})
 
 
 Backward = Callable[[PeerModel, dict[str, Batch]], None]
