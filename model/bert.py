@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -48,14 +49,13 @@ class Bert(nn.Module):
     ):
         super().__init__()
         self.config, self.width, self.positions, self.reduced = config, config.width, config.positions, reduced
-        self.word = nn.Embedding(config.vocabulary, config.width)
-        self.position = nn.Embedding(config.positions, config.width)
-        self.segment = nn.Embedding(config.segments, config.width)
+        self.word = Table(config.vocabulary, config.width)
+        self.position = Table(config.positions, config.width)
+        self.segment = Table(config.segments, config.width)
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(Layer(config, dropout, attention_dropout) for _ in range(config.layers))
-        self.pooler = nn.Linear(config.width, config.width)
-        self.apply(_initialise)
+        self.pooler = Linear(config.width, config.width)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Look up the word embeddings alone, [tokens] -> [tokens, width]: what adversarial training perturbs."""
@@ -90,7 +90,7 @@ class Bert(nn.Module):
         *layers, last = self.layers
         for layer in layers:
             hidden = layer(hidden, layout.tokens, hidden, layout)  # [tokens, width]
-        first = hidden.index_select(0, offsets[:-1].to(hidden.device))  # [sequences, width]
+        first = hidden.index_select(0, offsets[:-1].to(hidden.device, non_blocking=True))  # [sequences, width]
         return last(first, layout.sequences, hidden, layout)  # [sequences, width]
 
     def pool(self, first: Tensor) -> Tensor:
@@ -113,13 +113,13 @@ class Layer(nn.Module):
     def __init__(self, config: BertConfig, dropout: float, attention_dropout: float):
         super().__init__()
         self.heads, self.attention_dropout = config.heads, attention_dropout
-        self.query = nn.Linear(config.width, config.width)
-        self.key = nn.Linear(config.width, config.width)
-        self.value = nn.Linear(config.width, config.width)
-        self.attended = nn.Linear(config.width, config.width)
+        self.query = Linear(config.width, config.width)
+        self.key = Linear(config.width, config.width)
+        self.value = Linear(config.width, config.width)
+        self.attended = Linear(config.width, config.width)
         self.attended_norm = nn.LayerNorm(config.width, config.norm_eps)
-        self.expand = nn.Linear(config.width, config.feed_forward)
-        self.contract = nn.Linear(config.feed_forward, config.width)
+        self.expand = Linear(config.width, config.feed_forward)
+        self.contract = Linear(config.feed_forward, config.width)
         self.contract_norm = nn.LayerNorm(config.width, config.norm_eps)
         self.dropout = Dropout(dropout)
 
@@ -154,16 +154,45 @@ class Layer(nn.Module):
 
 @torch.autocast("cpu", enabled=False)
 def _mix_on_cpu(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """Return what `scaled_dot_product_attention` does, [rows, heads, readers, width / heads]."""
-    # At least float32: torch's kernel for a CPU takes four times as long in bfloat16.
+    """Return what `scaled_dot_product_attention` does, [rows, heads, readers, width / heads], in float32 or above.
+
+    Args:
+        query: [rows, heads, readers, width / heads].
+        key, value: [rows, heads, length, width / heads].
+        mask: [rows, 1, 1, length], True at tokens; None if all are.
+        dropout: of the weights.
+    """
+    # Torch's kernel takes four times as long in bfloat16 on a CPU.
     query, key, value = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (query, key, value))
     if not dropout:
         return functional.scaled_dot_product_attention(query, key, value, mask)
-    # With dropout it has no kernel; these steps are its formula, with our masks.
+    # Torch has no kernel with dropout for a CPU; these steps are the formula, with our masks.
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [rows, heads, readers, length]
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return dropped(scores.softmax(-1), dropout) @ value
+
+
+class Linear(nn.Linear):
+    """A linear map that starts as BERT's do."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights, if they are to be numbers."""
+        _draw(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class Table(nn.Embedding):
+    """Vectors to look up, which start as BERT's do."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights, if they are to be numbers."""
+        _draw(self.weight)
+
+
+def _draw(weight: Tensor) -> None:
+    if not weight.is_meta:  # there torch would load its compiler, for a second and a half, to draw nothing
+        nn.init.normal_(weight, std=0.02)
 
 
 @dataclass(frozen=True)
@@ -202,6 +231,7 @@ class Layout:
     @classmethod
     def of(cls, offsets: Tensor, device: torch.device) -> "Layout":
         """Lay out the batch with `offsets` [sequences + 1], which are on the CPU, for a pass on a device."""
+        move = partial(Tensor.to, device=device, non_blocking=True)
         lengths = offsets.diff()  # [sequences]
         positions = torch.arange(int(offsets[-1])) - offsets[:-1].repeat_interleave(lengths)  # [tokens]
         rising, order = lengths.sort(stable=True)  # [sequences]
@@ -210,13 +240,13 @@ class Layout:
         padded = torch.cat([rows[-1:].expand_as(rows) for rows in slices])  # [sequences], in rising order
         starts = (padded.cumsum(0) - padded)[rank]  # [sequences], place of the first token
         return cls(
-            positions=positions.to(device),
+            positions=move(positions),
             tokens=Places(
-                index=(starts.repeat_interleave(lengths) + positions).to(device),
+                index=move(starts.repeat_interleave(lengths) + positions),
                 shapes=[(len(rows), int(rows[-1])) for rows in slices],
             ),
-            sequences=Places(index=rank.to(device), shapes=[(len(rows), 1) for rows in slices]),
-            masks=[_mask(rows, device) for rows in slices],
+            sequences=Places(index=move(rank), shapes=[(len(rows), 1) for rows in slices]),
+            masks=[None if rows[0] == rows[-1] else move(_mask(rows)) for rows in slices],
         )
 
 
@@ -227,16 +257,6 @@ def _slice_sizes(lengths: list[int]) -> list[int]:
     return list(Counter(slices).values())
 
 
-def _mask(lengths: Tensor, device: torch.device) -> Tensor | None:
-    """Return what a slice of rising lengths [rows] may attend to, [rows, 1, 1, length]; None if that is everything."""
-    if lengths[0] == lengths[-1]:
-        return None
-    return (torch.arange(int(lengths[-1])) < lengths[:, None])[:, None, None].to(device)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Draw what a module of a new encoder starts from, as BERT did."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
+def _mask(lengths: Tensor) -> Tensor:
+    """Return what a slice of rising lengths [rows] may attend to, [rows, 1, 1, length]."""
+    return (torch.arange(int(lengths[-1])) < lengths[:, None])[:, None, None]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.bert import Linear
 from model.dropout import Dropout
 
 
@@ -19,12 +20,10 @@ class MaskedLanguageHead(nn.Module):
 
     def __init__(self, width: int, table_width: int, vocabulary: int, *, norm_eps: float = 1e-12, dropout: float = 0.0):
         super().__init__()
-        self.dense = nn.Linear(width, table_width)
+        self.dense = Linear(width, table_width)
         self.norm = nn.LayerNorm(table_width, norm_eps)
         self.dropout = Dropout(dropout)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        nn.init.normal_(self.dense.weight, std=0.02)
-        nn.init.zeros_(self.dense.bias)
 
     def forward(self, hidden: Tensor, word: Tensor) -> Tensor:
         """Return the logits [chosen, vocabulary] of chosen tokens.

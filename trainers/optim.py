@@ -20,6 +20,7 @@ def adamw(
 
     Source: Loshchilov and Hutter 2019 (decoupled weight decay).
     """
+    _leave_compiler_out()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameters, scale in blocks:
         for parameter in parameters:
@@ -61,3 +62,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Give every parameter the learning rate of the next step, by its scale."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
+
+
+def _leave_compiler_out() -> None:
+    """Let optimisers do without torch's compiler, which the first call of one loads: half of a trial's start.
+
+    What it must not compile, torch wraps in functions that load it to be told so; nothing is compiled here. A torch
+    that wraps them otherwise loads it again, and all else stays as it is.
+    """
+    optimizer = torch.optim.Optimizer
+    for method in (optimizer.add_param_group, optimizer.zero_grad, optimizer.state_dict, optimizer.load_state_dict):
+        if wrapped := getattr(method, "__wrapped__", None):
+            wrapped.__dynamo_disable = wrapped

@@ -1,6 +1,9 @@
 """The optimiser's step, and its learning rate from the first step to the last."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,20 @@ from trainers.optim import adamw, layer_scales, set_learning_rate, warmup_then_d
 STEPS = st.integers(1, 3000)
 WARMUPS = st.floats(0, 1, exclude_max=True)
 SETTINGS = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1}
+STARTING = """
+import sys
+import torch
+from model.encoder import build_encoder
+from model.weights import read_public
+from trainers.optim import adamw
+encoder = build_encoder(read_public(sys.argv[1]), 0.1, 0.1)
+optimizer = adamw([(encoder.parameters(), 1.0)], betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+optimizer.zero_grad()
+encoder.pooler.weight.sum().backward()
+optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+sys.exit("torch._dynamo" in sys.modules)
+"""
 
 
 def layer() -> nn.Linear:
@@ -122,3 +139,9 @@ def test_its_step_is_the_course_s_with_the_epsilon_put_right():
         theirs = theirs - rate * first / (second**0.5 + 1e-6)
     worst = float((ours.detach() - theirs).abs().max())
     assert worst < 1e-14, f"differs by {worst:.1e}"
+
+
+def test_a_trial_starts_without_torch_s_compiler(tiny_encoder):
+    """It takes as long to load as torch itself, and nothing uses it."""
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", STARTING, tiny_encoder], cwd=root, check=False).returncode == 0
