@@ -23,7 +23,7 @@ class Dropout(nn.Dropout):
 
 
 def dropped(values: Tensor, probability: float) -> Tensor:
-    """Return the values with some dropped, in their shape."""
+    """Return the values with some dropped, in their shape; on a CPU what is dropped from is at least float32."""
     if values.device.type != "cpu":
         return functional.dropout(values, probability)
     return values * mask(values.shape, probability) if probability else values

@@ -24,14 +24,15 @@ class Inputs:
     """[tokens], int64: 0, or 1 in the second sentence of a concatenated pair."""
     offsets: Tensor
     """[sequences + 1], int64: where each sequence begins, and the end. Always on the CPU, where batches are laid out:
-    no pass waits for a GPU to say how long a sequence is.
+    no pass asks a GPU how long a sequence is.
     """
     sequences: dict[str, int]
     """How many sequences each task has, in the order of the flat list."""
 
     def to(self, device: torch.device | str) -> "Inputs":
         """Return the same rows on another device."""
-        return Inputs(self.tokens.to(device), self.segments.to(device), self.offsets, self.sequences)
+        tokens, segments = (each.to(device, non_blocking=True) for each in (self.tokens, self.segments))
+        return Inputs(tokens, segments, self.offsets, self.sequences)
 
 
 def pooled(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:

@@ -1,35 +1,19 @@
-"""One forward and one backward pass for the rows of several tasks -> each task's own gradient of what they share.
-
-The gradient of a linear map's weight is a product over tokens. Those of a task lie side by side, so that it can be
-taken task by task at the cost of taking it at once; the activations' gradients are computed for all tasks together.
-"""
+"""The tasks' gradients of what they share, apart from each other: kept while they are found, then one list a task."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import accumulate, pairwise
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-from model.bert import Bert
-from model.multitask import Inputs, Multitask
 from trainers.tables import Tables
 
 Gradients = list[Tensor | None]
 """By parameter; None where a task does not use it."""
 
 
-def separable(model: Multitask) -> bool:
-    """Whether all that reads shared parameters is known here: BERT is, encoders of others and shared layers are not."""
-    return isinstance(model.encoder, Bert) and not model.shared
-
-
 class Apart:
-    """The tasks' gradients of shared parameters. What reads these must be linear maps, norms and look-ups."""
+    """The tasks' gradients of shared parameters, of one step."""
 
     def __init__(self, shared: Sequence[nn.Parameter], tables: Tables):
         self.shared, self.tables = shared, tables
@@ -39,14 +23,6 @@ class Apart:
         """Task -> table -> of each pass, the rows [places] and their gradients [places, width]."""
         self.touched: dict[nn.Parameter, Tensor] = {}
         """Table -> the rows [rows] that any task has looked up."""
-        self.searching = False
-        """Whether a backward pass is for a direction in the inputs, and no parameter's."""
-
-    @contextmanager
-    def watched(self, inputs: Inputs) -> Iterator[None]:
-        """Keep the tasks' gradients apart in the backward pass of what is computed from these rows in the block."""
-        with _Watch(self, inputs):
-            yield
 
     def take(self, task: str) -> None:
         """Take the gradients that a backward pass of one task alone has left in the parameters."""
@@ -54,12 +30,13 @@ class Apart:
             gradient, parameter.grad = parameter.grad, None
             if gradient is not None and gradient.is_sparse:
                 gradient = gradient.coalesce()
-                self.look_up(task, parameter, gradient.indices()[0], gradient.values())
+                self.add_rows(task, parameter, gradient.indices()[0], gradient.values())
             elif gradient is not None:
                 self.summed[task][parameter] = gradient
 
     def gradients(self, tasks: Sequence[str]) -> list[Gradients]:
         """Return every task's gradients of the shared parameters; of a table's rows, those that any has looked up."""
+        assert all(parameter.grad is None for parameter in self.shared), "read by an operation that is not watched"
         found = {task: dict(self.summed[task]) for task in tasks}
         for table in {table for task in tasks for table in self.looked_up[task]}:
             for task, gradient in self._touched_rows(table, tasks).items():
@@ -78,7 +55,7 @@ class Apart:
             known = self.summed[task].get(parameter)
             self.summed[task][parameter] = gradient.to(parameter.dtype) if known is None else known.add_(gradient)
 
-    def look_up(self, task: str, table: nn.Parameter, rows: Tensor, gradient: Tensor) -> None:
+    def add_rows(self, task: str, table: nn.Parameter, rows: Tensor, gradient: Tensor) -> None:
         """Add to a task's gradient of a table: that [places, width] of the rows [places] that a pass has read."""
         self.looked_up[task].setdefault(table, []).append((rows, gradient))
 
@@ -90,126 +67,3 @@ class Apart:
         empty = table.new_zeros(len(self.touched[table]), table.shape[1])
         parts = zip(passes.items(), rows.split([len(found) for found in places]), strict=True)
         return {task: empty.index_add(0, part, torch.cat([each for _, each in found])) for (task, found), part in parts}
-
-
-class _Watch(TorchFunctionMode):
-    """Put operations that keep tasks' gradients apart in the place of those that read shared parameters."""
-
-    def __init__(self, apart: Apart, inputs: Inputs):
-        super().__init__()
-        sequences = [0, *accumulate(inputs.sequences.values())]
-        tokens = inputs.offsets[sequences].tolist()
-        self.apart, self.shared = apart, set(apart.shared)
-        self.parts = {
-            ends[-1]: [(task, slice(*pair)) for task, pair in zip(inputs.sequences, pairwise(ends), strict=True)]
-            for ends in (sequences, tokens)
-        }
-        """Length of a flat list, of sequences or of tokens -> each task's part of it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, or what stands for it here."""
-        kwargs = kwargs or {}
-        if func is torch.autograd.grad:
-            return self._search(*args, **kwargs)
-        if func in OPERATIONS and any(self.keep(argument) is not None for argument in (*args, *kwargs.values())):
-            return OPERATIONS[func](self, *args, **kwargs)
-        return func(*args, **kwargs)
-
-    def keep(self, parameter: Any) -> nn.Parameter | None:
-        """Return what is a parameter whose gradient is wanted."""
-        return parameter if isinstance(parameter, nn.Parameter) and parameter in self.shared else None
-
-    def _search(self, *args: Any, **kwargs: Any) -> Any:
-        self.apart.searching = True
-        try:
-            return torch.autograd.grad(*args, **kwargs)
-        finally:
-            self.apart.searching = False
-
-
-class _Linear(torch.autograd.Function):
-    """A linear map of a flat list."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, watch: _Watch, kept: Any) -> Tensor:
-        ctx.save_for_backward(values, weight)
-        ctx.watch, ctx.kept = watch, kept
-        return functional.linear(values, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        (gradient,), (values, weight) = grad_outputs, ctx.saved_tensors
-        apart, (own_weight, own_bias) = ctx.watch.apart, ctx.kept
-        if not apart.searching:
-            for task, part in ctx.watch.parts[len(values)]:
-                apart.add(task, own_weight, gradient[part].T @ values[part])
-                apart.add(task, own_bias, gradient[part].sum(0))
-        return gradient @ weight if ctx.needs_input_grad[0] else None, None, None, None, None
-
-
-class _LayerNorm(torch.autograd.Function):
-    """A norm of the vectors of a flat list."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, shape: list[int], weight: Tensor, bias: Tensor, eps: float, watch: _Watch, kept: Any
-    ) -> Tensor:
-        normalised, mean, scale = torch.native_layer_norm(values, shape, weight, bias, eps)
-        ctx.save_for_backward(values, weight, bias, mean, scale)
-        ctx.watch, ctx.kept = watch, kept
-        return normalised
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        (gradient,), (values, weight, bias, mean, scale) = grad_outputs, ctx.saved_tensors
-        apart, parts = ctx.watch.apart, ctx.watch.parts[len(values)]
-        wanted = [ctx.needs_input_grad[0], not apart.searching, not apart.searching]
-        found = []
-        for task, part in parts:
-            given = gradient[part], values[part], weight.shape, mean[part], scale[part], weight, bias, wanted
-            entering, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(*given)
-            found.append(entering)
-            if not apart.searching:
-                apart.add(task, ctx.kept[0], of_weight)
-                apart.add(task, ctx.kept[1], of_bias)
-        return torch.cat(found) if wanted[0] else None, None, None, None, None, None, None
-
-
-class _Embedding(torch.autograd.Function):
-    """Rows of a table, for a flat list of their numbers."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, table: nn.Parameter, watch: _Watch) -> Tensor:
-        ctx.rows, ctx.table, ctx.watch = rows, table, watch
-        return functional.embedding(rows, table)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[None, None, None]:
-        (gradient,), apart = grad_outputs, ctx.watch.apart
-        if not apart.searching:
-            for task, part in ctx.watch.parts[len(ctx.rows)]:
-                apart.look_up(task, ctx.table, ctx.rows[part], gradient[part])
-        return None, None, None
-
-
-def _linear(watch: _Watch, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    kept, device = (watch.keep(weight), watch.keep(bias)), values.device.type
-    if torch.is_autocast_enabled(device):  # done here, because it knows nothing of functions of ours
-        reduced = torch.get_autocast_dtype(device)
-        values, weight, bias = values.to(reduced), weight.detach().to(reduced), bias.detach().to(reduced)
-    return _Linear.apply(values, weight, bias, watch, kept)
-
-
-def _layer_norm(watch: _Watch, values: Tensor, shape: Any, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return _LayerNorm.apply(values, shape, weight, bias, eps, watch, (watch.keep(weight), watch.keep(bias)))
-
-
-def _embedding(watch: _Watch, rows: Tensor, table: Tensor, *args: Any, **settings: Any) -> Tensor:
-    return _Embedding.apply(rows, table, watch)
-
-
-OPERATIONS: dict[Any, Callable[..., Tensor]] = {
-    functional.linear: _linear,
-    functional.layer_norm: _layer_norm,
-    functional.embedding: _embedding,
-}

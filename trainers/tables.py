@@ -16,9 +16,12 @@ class Tables:
         """Table -> its last gradient, and the rows [rows] of it that are not 0."""
 
     def spread(self, table: Tensor, rows: Tensor, gradient: Tensor) -> Tensor:
-        """Return a gradient of the table's shape; it holds until the next call, and may be scaled but not added to.
+        """Return a gradient of the table's shape, which holds until the next call for the table.
+
+        It may be scaled but not added to: the next call clears the rows of this one, and no others.
 
         Args:
+            table: [table's rows, width].
             rows: [rows], each once.
             gradient: [rows, width], of those; all others have 0.
         """

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.encoder import Pretrained
 from model.multitask import Multitask
-from trainers.apart import Apart, separable
+from trainers.apart import Apart
 from trainers.averaging import average_share, follow
 from trainers.batching import inputs, labels, stream
 from trainers.build import build, encodings, rebuilt
@@ -32,6 +32,7 @@ from trainers.scores import score
 from trainers.seeds import generator
 from trainers.surgery import SURGERIES, gramian, weighted_sum
 from trainers.tables import Tables
+from trainers.watch import Watch, separable
 
 DEV_ROWS = 1200
 """Rounds are scored on at most this many dev rows a task."""
@@ -142,7 +143,6 @@ class Training:
         self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        self.model.encoder.word.sparse = self.device.type == "cpu"  # its gradient; `Tables` says why
         blocks, settings = self.model.encoder.blocks(), self.config.optimizer
         inside = {parameter for block in blocks for parameter in block}
         above = [parameter for parameter in self.model.parameters() if parameter not in inside]
@@ -248,14 +248,19 @@ class Training:
 
     def _backward(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
         """Fill in every parameter's gradient; return the mean of each "source.term"."""
-        if stage.surgery == "sum" or len(rows) == 1:
-            measured = self._accumulate(stage, rows, ratios)
-            self.tables.spread_sparse(self.model.encoder.word.weight)
-            return measured
+        self.model.encoder.word.sparse = self.device.type == "cpu"  # its gradient, where zeros cost time
+        if stage.surgery != "sum" and len(rows) > 1:
+            return self._operate(stage, rows, ratios)
+        measured = self._accumulate(stage, rows, ratios)
+        self.tables.spread_sparse(self.model.encoder.word.weight)
+        return measured
+
+    def _operate(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
+        """Do the same by gradient surgery on what tasks share."""
         shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
         apart = Apart(shared, self.tables)
-        if ratios is None and stage.supervised and separable(self.model):
-            measured = self._accumulate(stage, rows, None, apart)
+        if separable(self.model):
+            measured = self._accumulate(stage, rows, ratios, apart)
         else:  # a graph for each task: one shared graph would be walked whole for every task
             measured = {}
             for task in rows:
@@ -280,9 +285,14 @@ class Training:
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         shares: dict[str, float] = defaultdict(float)
         for place, part in enumerate(split(rows, self.config, stage, self.step)):
-            losses = self._losses(stage, part, place, apart)
+            batch = self._batch(stage, part)
+            self.tokens += len(batch.inputs.tokens)
+            with Watch(apart, batch.inputs) if apart else nullcontext():
+                losses = self._losses(stage, part, place, batch)
             if ratios is not None:
-                ratios |= gradient_ratios(losses, probed(self.model))
+                # What is watched has no gradients to look at: another pass, with the same draws.
+                looked_at = self._losses(stage, part, place, batch) if apart else losses
+                ratios |= gradient_ratios(looked_at, probed(self.model))
             torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
             for source, loss in losses.items():
                 for name, term in loss.terms.items():
@@ -290,12 +300,12 @@ class Training:
                     shares[f"{source}.{name}"] += part.shares[source]
         return {name: value / shares[name] for name, value in sums.items()}
 
-    def _losses(self, stage: Stage, part: Part, place: int, apart: Apart | None = None) -> dict[str, Loss]:
-        """Pass a part's rows through the model."""
+    def _batch(self, stage: Stage, part: Part) -> Batch:
+        """Lay a part's rows out."""
         encoded = self.encodings if stage.supervised else dict.fromkeys(part.rows, _reading(stage))
         limit = self.model.encoder.positions
         tasks = {name: self.corpus.tasks[name] for name in part.rows} if stage.supervised else {}
-        batch = Batch(
+        return Batch(
             inputs(self.corpus, "train", part.rows, encoded, limit).to(self.device),
             tasks,
             {
@@ -304,7 +314,9 @@ class Training:
             },
             {source: len(self.corpus.sides(source)) for source in part.rows},
         )
-        self.tokens += len(batch.inputs.tokens)
+
+    def _losses(self, stage: Stage, part: Part, place: int, batch: Batch) -> dict[str, Loss]:
+        """Pass a part's rows through the model; the draws follow from its place in the step."""
         setup = Setup(
             seed=self.config.seed,
             place=(self.step, *part.rows, place),
@@ -316,8 +328,7 @@ class Training:
             simcse=stage.simcse,
             specials=self.corpus.specials,
         )
-        with apart.watched(batch.inputs) if apart else nullcontext():
-            return OBJECTIVES[stage.objective](self.model, batch, setup)
+        return OBJECTIVES[stage.objective](self.model, batch, setup)
 
 
 def _reading(stage: Stage) -> str:

@@ -67,6 +67,7 @@ def test_no_probability_leaves_everything_as_it_was(dtype: torch.dtype):
     assert dropped(values, 0.5).dtype == dtype
 
 
-def test_on_other_devices_it_is_torchs_own():
+def test_other_devices_keep_their_own_generator(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(functional, "dropout", lambda values, probability: (values, probability))
     values = torch.empty(8, device="meta")
-    assert dropped(values, 0.5).device.type == functional.dropout(values, 0.5).device.type == "meta"
+    assert dropped(values, 0.5) == (values, 0.5)

@@ -10,13 +10,16 @@ from torch import Tensor
 from tests.conftest import small_config, small_stage
 from tests.trainers.passes import STILL, WILD, moved
 from tests.trainers.training import TASKS, Trainer
+from trainers.apart import Apart
 from trainers.config import Stage, TrainConfig
 from trainers.parts import Rows, split
 from trainers.seeds import generator
 from trainers.smart import SmartConfig
 from trainers.surgery import SURGERIES, gramian, plain_sum, weighted_sum
+from trainers.tables import Tables
 from trainers.torchjd_weights import WEIGHTINGS
 from trainers.train import Training
+from trainers.watch import Watch
 
 SMOOTH = SmartConfig(lambda_s=1.0)
 EVERY_REGULARISER: dict[str, Any] = {"smart": SMOOTH, "bregman": {"mu": 1.0}, "regularisers": {"r_drop": 1.0}}
@@ -103,12 +106,36 @@ def test_gradients_that_were_kept_apart_add_up_to_those_of_the_sum(trainer, chan
     assert worst_difference(found, summed) < 1e-9
 
 
+@pytest.mark.parametrize("trainable_layers", [None, 1])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_gradients_are_kept_apart_in_any_precision(trainer, precision, monkeypatch):
+def test_gradients_are_kept_apart_in_any_precision(trainer, precision, trainable_layers, monkeypatch):
     monkeypatch.setitem(SURGERIES, "ones", plain_sum)
-    training = trainer(small_config(small_stage(surgery="ones"), precision=precision, **EVERY_REGULARISER))
+    stage = small_stage(surgery="ones", trainable_layers=trainable_layers)
+    training = trainer(small_config(stage, precision=precision, **EVERY_REGULARISER))
     found, summed = gradients(training, rows_of(*TASKS)), gradients(training, rows_of(*TASKS), small_stage())
     assert worst_difference(found, summed) < {"float32": 1e-5, "bfloat16": 2e-2}[precision]
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
+def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
+    training = step_of(small_config(small_stage(surgery="pcgrad"), **WILD, **changes), trainer)
+    model, stage = training.model, training.config.stages[0]
+    (part,) = split(rows_of(*TASKS), training.config, stage, 0)
+    batch, shared = training._batch(stage, part), model.shared_parameters()
+    apart = Apart(shared, Tables())
+    with Watch(apart, batch.inputs):
+        losses = training._losses(stage, part, 0, batch)
+    torch.stack([loss.total for loss in losses.values()]).sum().backward()
+    found = apart.gradients(list(TASKS))
+    losses = training._losses(stage, part, 0, batch)
+    for task, own in zip(TASKS, found, strict=True):
+        expected = torch.autograd.grad(losses[task].total, shared, retain_graph=True, allow_unused=True)
+        for parameter, mine, other in zip(shared, own, expected, strict=True):
+            if other is None:
+                assert mine is None or not mine.any()
+            else:
+                assert mine is not None
+                torch.testing.assert_close(apart.spread(parameter, mine), other.to_dense(), rtol=1e-9, atol=1e-12)
 
 
 def drawn(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -226,8 +253,9 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
         parameter.grad = None
     for place, (task, setting) in enumerate(zip(TASKS, settings, strict=True)):
         alone.config = small_config(**STILL, **setting)
-        (part,) = split(rows_of(task), alone.config, alone.config.stages[0], 0)
-        alone._losses(alone.config.stages[0], part, place)[task].total.backward()
+        stage = alone.config.stages[0]
+        (part,) = split(rows_of(task), alone.config, stage, 0)
+        alone._losses(stage, part, place, alone._batch(stage, part))[task].total.backward()
     expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
     plain = gradients(step_of(small_config(**STILL), trainer), rows_of(*TASKS))

@@ -324,8 +324,8 @@ def test_a_sentence_is_read_twice_under_masks_of_its_own(case):
 
 @pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
 @pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
-def test_no_pass_waits_for_its_device(case, changes, norm):
-    """The device "meta" knows shapes and no numbers: what would wait for a number of a GPU is an error there."""
+def test_no_pass_asks_its_device_for_a_number(case, changes, norm):
+    """The device "meta" knows shapes and no numbers: what would wait for one of a GPU's is an error there."""
     model = case.model(**changes)
     batch, meta = case.batch(model, *NAMES), torch.device("meta")
     there = replace(

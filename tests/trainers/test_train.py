@@ -87,8 +87,9 @@ def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer,
         assert all(ratio > 0 for ratio in result.ratios.values())
 
 
-def test_ratios_are_only_looked_at(trainer, monkeypatch):
-    config = small_config(smart=SMOOTH, regularisers={"r_drop": 1.0})
+@pytest.mark.parametrize("surgery", ["sum", "pcgrad"])
+def test_ratios_are_only_looked_at(trainer, surgery, monkeypatch):
+    config = small_config(small_stage(surgery=surgery), smart=SMOOTH, regularisers={"r_drop": 1.0})
     looked = trainer.weights(config)
     monkeypatch.setattr(Training, "_probes", lambda self, round: set())
     assert same(trainer.weights(config), looked)

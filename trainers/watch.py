@@ -1,0 +1,148 @@
+"""One forward and one backward pass for the rows of several tasks -> each task's own gradient of what they share.
+
+The gradient of a linear map's weight is a product over tokens. Those of a task lie side by side, so that it can be
+taken task by task at the cost of taking it at once; the activations' gradients are computed for all tasks together.
+"""
+
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from model.bert import Bert
+from model.multitask import Inputs, Multitask
+from trainers.apart import Apart
+
+
+def separable(model: Multitask) -> bool:
+    """Whether all that reads shared parameters is known here: BERT is, encoders of others and shared layers are not."""
+    return isinstance(model.encoder, Bert) and not model.shared
+
+
+class Watch(TorchFunctionMode):
+    """In its `with` block, operations on shared parameters leave each task's gradient in an `Apart`."""
+
+    def __init__(self, apart: Apart, inputs: Inputs):
+        super().__init__()
+        sequences = [0, *accumulate(inputs.sequences.values())]
+        tokens = inputs.offsets[sequences].tolist()
+        self.apart, self.shared = apart, set(apart.shared)
+        self.searching = False
+        """Whether a backward pass is for a direction in the inputs, and for no parameter."""
+        self.parts = {
+            ends[-1]: [(task, slice(*pair)) for task, pair in zip(inputs.sequences, pairwise(ends), strict=True)]
+            for ends in (sequences, tokens)
+        }
+        """Length of a flat list, of sequences or of tokens -> each task's part of it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, or what stands for it here."""
+        kwargs = kwargs or {}
+        if func is torch.autograd.grad:
+            return self._search(*args, **kwargs)
+        if func in OPERATIONS and any(self.wanted(argument) is not None for argument in (*args, *kwargs.values())):
+            return OPERATIONS[func](self, *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def wanted(self, parameter: Any) -> nn.Parameter | None:
+        """Return what was given, if it is a parameter whose gradient is wanted."""
+        return parameter if isinstance(parameter, nn.Parameter) and parameter in self.shared else None
+
+    def _search(self, *args: Any, **kwargs: Any) -> Any:
+        self.searching = True
+        try:
+            return torch.autograd.grad(*args, **kwargs)
+        finally:
+            self.searching = False
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map of a flat list."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, watch: Watch, kept: Any) -> Tensor:
+        ctx.save_for_backward(values, weight)
+        ctx.watch, ctx.kept = watch, kept
+        return functional.linear(values, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        (gradient,), (values, weight) = grad_outputs, ctx.saved_tensors
+        apart, (own_weight, own_bias) = ctx.watch.apart, ctx.kept
+        if not ctx.watch.searching:
+            for task, part in ctx.watch.parts[len(values)]:
+                apart.add(task, own_weight, gradient[part].T @ values[part])
+                apart.add(task, own_bias, gradient[part].sum(0))
+        return gradient @ weight if ctx.needs_input_grad[0] else None, None, None, None, None
+
+
+class _LayerNorm(torch.autograd.Function):
+    """A norm of the vectors of a flat list."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, shape: list[int], weight: Tensor, bias: Tensor, eps: float, watch: Watch, kept: Any
+    ) -> Tensor:
+        normalised, mean, scale = torch.native_layer_norm(values, shape, weight, bias, eps)
+        ctx.save_for_backward(values, weight, bias, mean, scale)
+        ctx.watch, ctx.kept = watch, kept
+        return normalised
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        (gradient,), (values, weight, bias, mean, scale) = grad_outputs, ctx.saved_tensors
+        apart, parts = ctx.watch.apart, ctx.watch.parts[len(values)]
+        wanted = [ctx.needs_input_grad[0], not ctx.watch.searching, not ctx.watch.searching]
+        found = []
+        for task, part in parts:
+            given = gradient[part], values[part], weight.shape, mean[part], scale[part], weight, bias, wanted
+            entering, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(*given)
+            found.append(entering)
+            if not ctx.watch.searching:
+                apart.add(task, ctx.kept[0], of_weight)
+                apart.add(task, ctx.kept[1], of_bias)
+        return torch.cat(found) if wanted[0] else None, None, None, None, None, None, None
+
+
+class _Embedding(torch.autograd.Function):
+    """Rows of a table, for a flat list of their numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, table: nn.Parameter, watch: Watch) -> Tensor:
+        ctx.rows, ctx.table, ctx.watch = rows, table, watch
+        return functional.embedding(rows, table)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[None, None, None]:
+        (gradient,), apart = grad_outputs, ctx.watch.apart
+        if not ctx.watch.searching:
+            for task, part in ctx.watch.parts[len(ctx.rows)]:
+                apart.add_rows(task, ctx.table, ctx.rows[part], gradient[part])
+        return None, None, None
+
+
+def _linear(watch: Watch, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    kept, device = (watch.wanted(weight), watch.wanted(bias)), values.device.type
+    if torch.is_autocast_enabled(device):  # which does not reach inside of an autograd function
+        reduced = torch.get_autocast_dtype(device)
+        values, weight, bias = values.to(reduced), weight.to(reduced), bias.to(reduced)
+    return _Linear.apply(values, weight, bias, watch, kept)
+
+
+def _layer_norm(watch: Watch, values: Tensor, shape: Any, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return _LayerNorm.apply(values, shape, weight, bias, eps, watch, (watch.wanted(weight), watch.wanted(bias)))
+
+
+def _embedding(watch: Watch, rows: Tensor, table: Tensor, *args: Any, **settings: Any) -> Tensor:
+    return _Embedding.apply(rows, table, watch)
+
+
+OPERATIONS: dict[Any, Callable[..., Tensor]] = {
+    functional.linear: _linear,
+    functional.layer_norm: _layer_norm,
+    functional.embedding: _embedding,
+}
