@@ -19,7 +19,7 @@ from tests.bench.whole_data import NAMES
 from trainers.config import Stage, TrainConfig
 from trainers.train import Training
 
-READY = 15.0
+READY = 30.0
 """Seconds in which a process has read its data and taken its first steps."""
 WORDS = "the a film is good bad and it was not very long story with some people"
 
