@@ -1,5 +1,6 @@
 """Parameters -> AdamW, and the learning rate as a function of a stage's progress and a parameter's depth."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -20,13 +21,12 @@ def adamw(
 
     Source: Loshchilov and Hutter 2019 (decoupled weight decay).
     """
-    _leave_compiler_out()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameters, scale in blocks:
         for parameter in parameters:
             groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, scale), []).append(parameter)
     # The default on a CPU is a loop that takes four times as long as the fused kernel.
-    return torch.optim.AdamW(
+    return _AdamW(
         [{"params": params, "weight_decay": decay, "scale": scale} for (decay, scale), params in groups.items()],
         lr=0.0,
         betas=betas,
@@ -64,13 +64,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group["scale"]
 
 
-def _leave_compiler_out() -> None:
-    """Let optimisers do without torch's compiler, which the first call of one loads: half of a trial's start.
+class _AdamW(torch.optim.AdamW):
+    """AdamW without what torch wraps around it for its compiler: to load that takes a third of a trial's start."""
 
-    What it must not compile, torch wraps in functions that load it to be told so; nothing is compiled here. A torch
-    that wraps them otherwise loads it again, and all else stays as it is.
-    """
-    optimizer = torch.optim.Optimizer
-    for method in (optimizer.add_param_group, optimizer.zero_grad, optimizer.state_dict, optimizer.load_state_dict):
-        if wrapped := getattr(method, "__wrapped__", None):
-            wrapped.__dynamo_disable = wrapped
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
