@@ -41,7 +41,7 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
 ) -> None:
     """Train one system, round by round, into a directory of its own."""
-    place = str(out or f"runs/fit/{name.replace('/', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    place = str(out or f"runs/fit/{name.replace('/', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
     with command(
         "trainers.fit", resumable=lambda: Folder.at(place).exists(ABOUT), extra=() if out else ("--out", place)
     ):
