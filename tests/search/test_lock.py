@@ -6,14 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-import fsspec
 import pytest
-from pyarrow import fs
 
 from model.errors import InputError
 from search import lock
 from search.lock import LOCK, STALE, locked
 from tests.search.searching import wait_for
+from tests.stores import object_store
 from trainers.files import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +28,7 @@ with locked(Folder.at(sys.argv[1])):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Folder:
-    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    return Folder(memory, f"{tmp_path}/run", f"memory://{tmp_path}/run")
+    return object_store(tmp_path / "run")
 
 
 @pytest.fixture(params=["disk", "store"])

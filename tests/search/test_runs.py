@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import fsspec
 import pandas
 import pytest
 from optuna.trial import TrialState
-from pyarrow import fs
 
 from model.errors import InputError
 from search.runs import SEARCH, TABLE, Run, clear_trial, end_trial, write_table
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
-from trainers.files import Folder
+from tests.stores import object_store
 from trainers.trial import CHECKPOINTS, PREDICTIONS, ROUNDS, round_name
 
 COLUMNS = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"
@@ -27,8 +25,7 @@ def run(tmp_path: Path, sample_corpus_directory: Path) -> Run:
 def far(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Copy the run onto a store that is no disk."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    folder = Folder(memory, f"{tmp_path}/far", f"memory://{tmp_path}/far")
+    folder = object_store(tmp_path / "far")
     here = run.folder.local or Path()
     for path in here.rglob("*"):
         if path.is_file():

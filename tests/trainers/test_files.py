@@ -7,23 +7,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
 from model.errors import InputError
+from tests.stores import object_store
 from trainers.files import Folder, fetch, mend_last_line, publish
 
 ROOT = Path(__file__).parents[2]
 PLACES: dict[str, Callable[[Path], Folder]] = {
     "disk": lambda path: Folder.at(path / "run"),
     "uri of a disk": lambda path: Folder.at(f"file://{path}/run"),
-    # Objects without directories, no appending and no renaming: the same calls as for s3.
-    "store": lambda path: Folder(
-        fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), f"{path}/run", f"memory://{path}/run"
-    ),
+    "store": lambda path: object_store(path / "run"),
 }
 WRITES = """
 import sys

@@ -8,12 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
-from pyarrow import fs
 
 from tests.conftest import interrupted, outcome, small_config, small_stage
+from tests.stores import object_store
 from trainers.build import build
 from trainers.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
 from trainers.config import TrainConfig
@@ -91,9 +90,7 @@ def test_a_trial_interrupted_in_every_round_ends_with_the_same_bits(trials, whol
 
 
 def test_a_trial_on_a_store_that_cannot_append_ends_with_the_same_bits(trials, whole, tmp_path):
-    store = Folder(
-        fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory"))), str(tmp_path), f"memory://{tmp_path}"
-    )
+    store = object_store(tmp_path)
     for steps in trials.stops():
         with interrupted(steps):
             list(trials.rows(store))
