@@ -30,7 +30,7 @@ def command(
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         if resumable():
-            print("\nInterrupted; all finished rounds are kept.", file=sys.stderr)
+            print("\nInterrupted; finished rounds are kept.", file=sys.stderr)
             print(f"Go on with: {resume_command(module, extra)}", file=sys.stderr)
         else:
             print("\nInterrupted.", file=sys.stderr)

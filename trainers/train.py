@@ -4,7 +4,6 @@ import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,26 +12,21 @@ from torch import Tensor, nn
 
 from model.encoder import Pretrained
 from model.multitask import Multitask
-from trainers.apart import Apart
 from trainers.averaging import average_share, follow
-from trainers.batching import inputs, labels, stream
+from trainers.batching import stream
 from trainers.build import build, encodings, rebuilt
 from trainers.checkpoint import read_state, read_weights, write_state, write_weights
 from trainers.config import Stage, TrainConfig
 from trainers.data import Corpus
 from trainers.evaluate import dev_rows, evaluate, measure
 from trainers.files import Folder
-from trainers.influence import gradient_ratios, probed
-from trainers.objectives import OBJECTIVES, Batch, Loss, Setup
+from trainers.gradients import Passes
 from trainers.optim import adamw, layer_scales, set_learning_rate, warmup_then_decay
-from trainers.parts import Part, Rows, regularised_step, split
+from trainers.parts import Rows, regularised_step
 from trainers.plan import Round, Step, plan, stream_name
 from trainers.proximal import teacher_share
 from trainers.scores import score
-from trainers.seeds import generator
-from trainers.surgery import SURGERIES, gramian, weighted_sum
 from trainers.tables import Tables
-from trainers.watch import Watch, separable
 
 DEV_ROWS = 1200
 """Rounds are scored on at most this many dev rows a task."""
@@ -224,7 +218,9 @@ class Training:
         if step.done == 0 and step.stage > 0:
             self._begin_stage(step.stage)
         self.optimizer.zero_grad(set_to_none=True)
-        measured = self._backward(stage, self._next_rows(stage, step), ratios)
+        passes = self.passes(stage)
+        measured = passes.backward(self._next_rows(stage, step), ratios)
+        self.tokens += passes.tokens
         if self.config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         factor = warmup_then_decay(step.done, step.steps, self.config.optimizer.warmup, self.config.optimizer.decay)
@@ -237,6 +233,20 @@ class Training:
         self.step += 1
         return measured
 
+    def passes(self, stage: Stage) -> Passes:
+        """Return what turns the rows of the next step, in a stage, into gradients."""
+        return Passes(
+            config=self.config,
+            stage=stage,
+            step=self.step,
+            corpus=self.corpus,
+            encodings=self.encodings,
+            model=self.model,
+            teacher=self.teacher,
+            tables=self.tables,
+            targets=self.targets,
+        )
+
     def _next_rows(self, stage: Stage, step: Step) -> Rows:
         """Take the step's rows from their streams."""
         sizes, rows = self.corpus.train_sizes(step.rows), Rows()
@@ -245,95 +255,6 @@ class Training:
             rows[source] = stream(sizes[source], self.config.seed, name, self.taken[name], count)
             self.taken[name] += count
         return rows
-
-    def _backward(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
-        """Fill in every parameter's gradient; return the mean of each "source.term"."""
-        self.model.encoder.word.sparse = self.device.type == "cpu"  # its gradient, where zeros cost time
-        if stage.surgery != "sum" and len(rows) > 1:
-            return self._operate(stage, rows, ratios)
-        measured = self._accumulate(stage, rows, ratios)
-        self.tables.spread_sparse(self.model.encoder.word.weight)
-        return measured
-
-    def _operate(self, stage: Stage, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
-        """Do the same by gradient surgery on what tasks share."""
-        shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
-        apart = Apart(shared, self.tables)
-        if separable(self.model):
-            measured = self._accumulate(stage, rows, ratios, apart)
-        else:  # a graph for each task: one shared graph would be walked whole for every task
-            measured = {}
-            for task in rows:
-                measured |= self._accumulate(stage, {task: rows[task]}, ratios)
-                apart.take(task)
-        gradients = apart.gradients(list(rows))
-        known = [[self.targets.get(f"{row} {column}", 0.0) for column in rows] for row in rows]
-        draw = generator(self.config.seed, self.step, "surgery")
-        memory = torch.tensor(known, dtype=torch.float64)
-        weights, memory = SURGERIES[stage.surgery](gramian(gradients), memory, draw)
-        self.targets |= {
-            f"{row} {column}": float(memory[i, j]) for i, row in enumerate(rows) for j, column in enumerate(rows)
-        }
-        for parameter, gradient in zip(shared, weighted_sum(gradients, weights), strict=True):
-            parameter.grad = apart.spread(parameter, gradient)
-        return measured
-
-    def _accumulate(
-        self, stage: Stage, rows: Rows, ratios: dict[str, float] | None, apart: Apart | None = None
-    ) -> dict[str, Tensor]:
-        """Add the gradients of rows up, part by part; return the mean of each "source.term"."""
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        shares: dict[str, float] = defaultdict(float)
-        for place, part in enumerate(split(rows, self.config, stage, self.step)):
-            batch = self._batch(stage, part)
-            self.tokens += len(batch.inputs.tokens)
-            with Watch(apart, batch.inputs) if apart else nullcontext():
-                losses = self._losses(stage, part, place, batch)
-            if ratios is not None:
-                # What is watched has no gradients to look at: another pass, with the same draws.
-                looked_at = self._losses(stage, part, place, batch) if apart else losses
-                ratios |= gradient_ratios(looked_at, probed(self.model))
-            torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
-            for source, loss in losses.items():
-                for name, term in loss.terms.items():
-                    sums[f"{source}.{name}"] += part.shares[source] * term.detach()
-                    shares[f"{source}.{name}"] += part.shares[source]
-        return {name: value / shares[name] for name, value in sums.items()}
-
-    def _batch(self, stage: Stage, part: Part) -> Batch:
-        """Lay a part's rows out."""
-        encoded = self.encodings if stage.supervised else dict.fromkeys(part.rows, _reading(stage))
-        limit = self.model.encoder.positions
-        tasks = {name: self.corpus.tasks[name] for name in part.rows} if stage.supervised else {}
-        return Batch(
-            inputs(self.corpus, "train", part.rows, encoded, limit).to(self.device),
-            tasks,
-            {
-                task: values.to(self.device)
-                for task, values in labels(self.corpus, "train", part.rows if tasks else {}).items()
-            },
-            {source: len(self.corpus.sides(source)) for source in part.rows},
-        )
-
-    def _losses(self, stage: Stage, part: Part, place: int, batch: Batch) -> dict[str, Loss]:
-        """Pass a part's rows through the model; the draws follow from its place in the step."""
-        setup = Setup(
-            seed=self.config.seed,
-            place=(self.step, *part.rows, place),
-            smart=part.smart,
-            weights=part.weights,
-            class_weights=self.config.class_weights,
-            teacher=self.teacher,
-            mlm=stage.mlm,
-            simcse=stage.simcse,
-            specials=self.corpus.specials,
-        )
-        return OBJECTIVES[stage.objective](self.model, batch, setup)
-
-
-def _reading(stage: Stage) -> str:
-    """Return how a stage of further pretraining reads rows of several sides."""
-    return stage.mlm.pairs if stage.objective == "mlm" else "separate"
 
 
 def _frozen(blocks: int, trainable_layers: int | None) -> int:

@@ -54,7 +54,7 @@ def gradients(training: Training, rows: Rows, stage: Stage | None = None) -> Gra
     """The gradient of each parameter after a backward pass."""
     for parameter in training.model.parameters():
         parameter.grad = None
-    training._backward(stage or training.config.stages[0], rows, None)
+    training.passes(stage or training.config.stages[0]).backward(rows)
     return copies(training)
 
 
@@ -119,15 +119,16 @@ def test_gradients_are_kept_apart_in_any_precision(trainer, precision, trainable
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
 def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
     training = step_of(small_config(small_stage(surgery="pcgrad"), **WILD, **changes), trainer)
-    model, stage = training.model, training.config.stages[0]
+    stage, shared = training.config.stages[0], training.model.shared_parameters()
     (part,) = split(rows_of(*TASKS), training.config, stage, 0)
-    batch, shared = training._batch(stage, part), model.shared_parameters()
+    passes = training.passes(stage)
+    batch = passes.batch(part)
     apart = Apart(shared, Tables())
     with Watch(apart, batch.inputs):
-        losses = training._losses(stage, part, 0, batch)
+        losses = passes.losses(part, 0, batch)
     torch.stack([loss.total for loss in losses.values()]).sum().backward()
     found = apart.gradients(list(TASKS))
-    losses = training._losses(stage, part, 0, batch)
+    losses = passes.losses(part, 0, batch)
     for task, own in zip(TASKS, found, strict=True):
         expected = torch.autograd.grad(losses[task].total, shared, retain_graph=True, allow_unused=True)
         for parameter, mine, other in zip(shared, own, expected, strict=True):
@@ -231,13 +232,14 @@ def test_surgery_on_micro_batches_is_surgery_on_one_large_batch(trainer, surgery
 
 def test_a_share_of_the_rows_is_regularised_for_all_and_the_own_loss_is_that_of_all_rows(trainer):
     config = small_config(**STILL, class_weights={"sst": (1, 2, 3, 4, 5)})
-    plain = step_of(config, trainer)._accumulate(config.stages[0], rows_of("sst"), None)
+    (stage,) = config.stages
+    plain = step_of(config, trainer).passes(stage).accumulate(rows_of("sst"))
     for share in (0.25, 1.0):
         shared = config.replace(smart=SMOOTH.replace(share=share))
-        measured = step_of(shared, trainer)._accumulate(shared.stages[0], rows_of("sst"), None)
+        measured = step_of(shared, trainer).passes(stage).accumulate(rows_of("sst"))
         torch.testing.assert_close(measured["sst.loss"], plain["sst.loss"])
         alone = config.replace(smart=SMOOTH)
-        some = step_of(alone, trainer)._accumulate(alone.stages[0], rows_of("sst", count=round(8 * share)), None)
+        some = step_of(alone, trainer).passes(stage).accumulate(rows_of("sst", count=round(8 * share)))
         torch.testing.assert_close(measured["sst.smoothness"], some["sst.smoothness"])
 
 
@@ -255,7 +257,8 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
         alone.config = small_config(**STILL, **setting)
         stage = alone.config.stages[0]
         (part,) = split(rows_of(task), alone.config, stage, 0)
-        alone._losses(stage, part, place, alone._batch(stage, part))[task].total.backward()
+        passes = alone.passes(stage)
+        passes.losses(part, place, passes.batch(part))[task].total.backward()
     expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
     plain = gradients(step_of(small_config(**STILL), trainer), rows_of(*TASKS))
