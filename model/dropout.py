@@ -1,6 +1,7 @@
 """Dropout. On a CPU its masks come from numpy, whose generator fills memory twenty times as fast as torch's."""
 
 import math
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from torch.nn import functional
 
 STEPS = 2**16
 """Probabilities are multiples of one in so many: a mask takes 16 random bits for each number."""
+HELD: WeakValueDictionary[tuple[int, int, int], np.ndarray] = WeakValueDictionary()
+"""Masks that a graph still needs: a second pass with the same draws multiplies by the same numbers."""
 
 
 class Dropout(nn.Dropout):
@@ -33,6 +36,8 @@ def mask(shape: torch.Size, probability: float) -> Tensor:
     """Draw what dropout multiplies numbers by: 0, or what makes up for those that are lost; float32, on the CPU."""
     count, lost = math.prod(shape), min(round(probability * STEPS), STEPS - 1)
     seed = int(torch.randint(2**63 - 1, ()))
-    drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
-    kept = np.multiply(drawn >= lost, np.float32(STEPS / (STEPS - lost)))
+    kept = HELD.get((seed, count, lost))
+    if kept is None:
+        drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
+        kept = HELD[seed, count, lost] = np.multiply(drawn >= lost, np.float32(STEPS / (STEPS - lost)))
     return torch.from_numpy(kept).view(shape)

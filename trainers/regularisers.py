@@ -99,6 +99,7 @@ def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
         radius=smart.radius,
         step_size=smart.step_size,
         ascent_steps=smart.ascent_steps,
+        parameters=list(forward.model.parameters()),
     )
 
 

@@ -1,13 +1,14 @@
 """A network above its embeddings -> how far its predictions move when the embeddings move a little: SMART."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import pydantic
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.divergences import Divergence
 from trainers.frozen import Config, known
@@ -35,6 +36,7 @@ def smoothness(
     radius: float,
     step_size: float,
     ascent_steps: int,
+    parameters: Sequence[nn.Parameter] = (),
 ) -> dict[str, Tensor]:
     """Measure how far predictions move when the embeddings move within a ball in their worst direction.
 
@@ -54,6 +56,7 @@ def smoothness(
         radius: bound on the perturbation (epsilon).
         step_size: length of an ascent step (eta).
         ascent_steps: how many (K).
+        parameters: of `predict`. The search asks for no gradient of theirs, and its graph is smaller without them.
 
     Returns:
         [] by task, the mean divergence of its rows.
@@ -64,11 +67,25 @@ def smoothness(
     perturbation = noise
     for _ in range(ascent_steps):
         start = perturbation.detach().requires_grad_()
-        moved = _means(divergences, predict(embedded.detach() + start), target)
+        with constant(parameters):
+            moved = _means(divergences, predict(embedded.detach() + start), target)
         (gradient,) = torch.autograd.grad(torch.stack(list(moved.values())).sum(), start)
         perturbation = ball.project(start.detach() + step_size * ball.unit(gradient, offsets), offsets, radius)
     # Neither side is detached: their gradients nearly cancel, and half of them points elsewhere.
     return _means(divergences, predict(embedded + perturbation), clean)
+
+
+@contextmanager
+def constant(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Leave parameters out of the graphs of what is computed inside."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def token_norms(values: Tensor, offsets: Tensor) -> Tensor:

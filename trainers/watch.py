@@ -31,8 +31,6 @@ class Watch(TorchFunctionMode):
         sequences = [0, *accumulate(inputs.sequences.values())]
         tokens = inputs.offsets[sequences].tolist()
         self.apart, self.shared = apart, set(apart.shared)
-        self.searching = False
-        """Whether a backward pass is for a direction in the inputs, and for no parameter."""
         self.parts = {
             ends[-1]: [(task, slice(*pair)) for task, pair in zip(inputs.sequences, pairwise(ends), strict=True)]
             for ends in (sequences, tokens)
@@ -42,22 +40,14 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, or what stands for it here."""
         kwargs = kwargs or {}
-        if func is torch.autograd.grad:
-            return self._search(*args, **kwargs)
         if func in OPERATIONS and any(self.wanted(argument) is not None for argument in (*args, *kwargs.values())):
             return OPERATIONS[func](self, *args, **kwargs)
         return func(*args, **kwargs)
 
     def wanted(self, parameter: Any) -> nn.Parameter | None:
         """Return what was given, if it is a parameter whose gradient is wanted."""
-        return parameter if isinstance(parameter, nn.Parameter) and parameter in self.shared else None
-
-    def _search(self, *args: Any, **kwargs: Any) -> Any:
-        self.searching = True
-        try:
-            return torch.autograd.grad(*args, **kwargs)
-        finally:
-            self.searching = False
+        known = isinstance(parameter, nn.Parameter) and parameter in self.shared
+        return parameter if known and parameter.requires_grad else None
 
 
 class _Linear(torch.autograd.Function):
@@ -73,10 +63,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (gradient,), (values, weight) = grad_outputs, ctx.saved_tensors
         apart, (own_weight, own_bias) = ctx.watch.apart, ctx.kept
-        if not ctx.watch.searching:
-            for task, part in ctx.watch.parts[len(values)]:
-                apart.add(task, own_weight, gradient[part].T @ values[part])
-                apart.add(task, own_bias, gradient[part].sum(0))
+        for task, part in ctx.watch.parts[len(values)]:
+            apart.add(task, own_weight, gradient[part].T @ values[part])
+            apart.add(task, own_bias, gradient[part].sum(0))
         return gradient @ weight if ctx.needs_input_grad[0] else None, None, None, None, None
 
 
@@ -96,15 +85,14 @@ class _LayerNorm(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (gradient,), (values, weight, bias, mean, scale) = grad_outputs, ctx.saved_tensors
         apart, parts = ctx.watch.apart, ctx.watch.parts[len(values)]
-        wanted = [ctx.needs_input_grad[0], not ctx.watch.searching, not ctx.watch.searching]
+        wanted = [ctx.needs_input_grad[0], True, True]
         found = []
         for task, part in parts:
             given = gradient[part], values[part], weight.shape, mean[part], scale[part], weight, bias, wanted
             entering, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(*given)
             found.append(entering)
-            if not ctx.watch.searching:
-                apart.add(task, ctx.kept[0], of_weight)
-                apart.add(task, ctx.kept[1], of_bias)
+            apart.add(task, ctx.kept[0], of_weight)
+            apart.add(task, ctx.kept[1], of_bias)
         return torch.cat(found) if wanted[0] else None, None, None, None, None, None, None
 
 
@@ -119,9 +107,8 @@ class _Embedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[None, None, None]:
         (gradient,), apart = grad_outputs, ctx.watch.apart
-        if not ctx.watch.searching:
-            for task, part in ctx.watch.parts[len(ctx.rows)]:
-                apart.add_rows(task, ctx.table, ctx.rows[part], gradient[part])
+        for task, part in ctx.watch.parts[len(ctx.rows)]:
+            apart.add_rows(task, ctx.table, ctx.rows[part], gradient[part])
         return None, None, None
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from model.dropout import STEPS, Dropout, dropped, mask
+from model.dropout import HELD, STEPS, Dropout, dropped, mask
 
 COUNT = 200_000
 
@@ -49,6 +49,21 @@ def test_masks_follow_the_global_generator():
     torch.manual_seed(2)
     other = mask(torch.Size([100]), 0.5)
     assert torch.equal(first, again) and not torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_a_mask_is_held_while_a_graph_needs_it_and_no_longer():
+    values = torch.ones(1000, requires_grad=True)
+    before = len(HELD)
+    for _ in range(2):
+        torch.manual_seed(3)
+        first = dropped(values, 0.5)
+        torch.manual_seed(3)
+        second, other = dropped(values, 0.5), dropped(values, 0.5)
+        assert len(HELD) == before + 2 and torch.equal(first, second) and not torch.equal(first, other)
+        torch.manual_seed(3)
+        assert not torch.equal(dropped(values, 0.25), first), "another probability has another mask"
+        (first + second + other).sum().backward()
+        assert len(HELD) == before
 
 
 def test_what_is_kept_is_stretched_and_its_gradient_with_it():

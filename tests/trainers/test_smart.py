@@ -8,7 +8,7 @@ from torch.nn import functional
 from model.bert import Bert, BertConfig
 from model.multitask import Inputs, Multitask
 from trainers.divergences import DIVERGENCES
-from trainers.smart import NORMS, smoothness
+from trainers.smart import NORMS, constant, smoothness
 from trainers.tasks import TASKS
 
 NAMES = ("sst", "qqp", "sts")
@@ -51,12 +51,14 @@ class Case:
     def embed(self) -> Tensor:
         return self.model.table(self.tokens)
 
-    def smoothness(self, *, norm="l2_token", radius=0.1, ascent_steps=1, divergences=ALL, predict=None, noise=None):
+    def smoothness(
+        self, *, norm="l2_token", radius=0.1, ascent_steps=1, divergences=ALL, predict=None, noise=None, parameters=()
+    ):
         predict, embedded = predict or self.model.predict, self.embed()
         noise = start(radius) if noise is None else noise
         return smoothness(
             predict, embedded, predict(embedded), noise, OFFSETS, divergences,
-            norm=norm, radius=radius, step_size=radius, ascent_steps=ascent_steps,
+            norm=norm, radius=radius, step_size=radius, ascent_steps=ascent_steps, parameters=parameters,
         )  # fmt: skip
 
 
@@ -346,6 +348,26 @@ def test_its_gradient_falls_a_hundredfold_when_the_radius_falls_tenfold(norm, ta
         for radius in (1e-3, 1e-4)
     ]
     assert norms[0] / norms[1] == pytest.approx(100, rel=0.1)  # one side detached: 10
+
+
+def test_parameters_are_in_no_graph_of_the_search_and_train_as_before(trained):
+    parameters, needed = list(trained.model.parameters()), []
+
+    def predict(embedded: Tensor) -> dict[str, Tensor]:
+        needed.append([parameter.requires_grad for parameter in parameters])
+        return trained.model.predict(embedded)
+
+    parameters[0].requires_grad_(False)  # a frozen one stays frozen
+    found = trained.smoothness(predict=predict, ascent_steps=2, parameters=parameters)
+    as_given = [False] + [True] * (len(parameters) - 1)
+    assert needed == [as_given, [False] * len(parameters), [False] * len(parameters), as_given]
+    assert [parameter.requires_grad for parameter in parameters] == as_given
+    parameters[0].requires_grad_(True)
+    for task, expected in trained.smoothness(ascent_steps=2).items():
+        torch.testing.assert_close(found[task], expected)
+    with pytest.raises(ZeroDivisionError), constant(parameters):
+        raise ZeroDivisionError
+    assert all(parameter.requires_grad for parameter in parameters)
 
 
 def test_the_search_leaves_every_grad_alone_and_draws_nothing_itself(trained):
