@@ -33,7 +33,10 @@ def dropped(values: Tensor, probability: float) -> Tensor:
 
 
 def mask(shape: torch.Size, probability: float) -> Tensor:
-    """Draw what dropout multiplies numbers by: 0, or what makes up for those that are lost; float32, on the CPU."""
+    """Draw what dropout multiplies numbers by: 0, or what makes up for those that are lost; float32, on the CPU.
+
+    It is not to be written to: it may be shared with other masks of the same draw.
+    """
     count, lost = math.prod(shape), min(round(probability * STEPS), STEPS - 1)
     seed = int(torch.randint(2**63 - 1, ()))
     kept = HELD.get((seed, count, lost))

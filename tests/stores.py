@@ -1,4 +1,4 @@
-"""An object store for tests: no appending, no renaming, no directories; as s3, but in this process."""
+"""An object store for tests: objects are put whole and nothing is appended, as on s3, but in this process."""
 
 import io
 from typing import Any
@@ -30,6 +30,7 @@ class _Objects(MemoryFileSystem):
     def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
         if mode == "wb":
             return _Put(self.store, str(self._strip_protocol(path)))
+        assert mode == "rb", f"an object store does not open in mode {mode!r}"
         return io.BytesIO(self.cat_file(path))
 
 

@@ -55,8 +55,8 @@ def main(
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _claim(folder, config, {"fingerprint": corpus.fingerprint, "dev_rows": dev_rows}, resume)
         about = f"Recipe {name} on {device} in {config.precision}, encoder {config.encoder}, data {data}."
-        ahead = f"{len(rounds)} rounds, {rounds[-1].stop} steps, {rounds[-1].examples} examples."
-        print(about, *notes, ahead, sep="\n", flush=True)
+        length = f"In all: rounds {len(rounds)}, steps {rounds[-1].stop}, examples {rounds[-1].examples}."
+        print(about, *notes, length, sep="\n", flush=True)
         remarked: dict[str, str] = {}
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows):
             found = remarks(row["ratios"])

@@ -46,7 +46,7 @@ class Passes:
         return self.model.encoder.word.weight.device
 
     def backward(self, rows: Rows, ratios: dict[str, float] | None = None) -> dict[str, Tensor]:
-        """Fill in every parameter's gradient.
+        """Fill in every parameter's gradient; count `tokens`, and update `targets`.
 
         Args:
             ratios: filled in with "task.regulariser" -> how hard it pulls, if given.

@@ -36,7 +36,7 @@ def smoothness(
     radius: float,
     step_size: float,
     ascent_steps: int,
-    parameters: Sequence[nn.Parameter] = (),
+    parameters: Sequence[nn.Parameter],
 ) -> dict[str, Tensor]:
     """Measure how far predictions move when the embeddings move within a ball in their worst direction.
 
@@ -56,7 +56,7 @@ def smoothness(
         radius: bound on the perturbation (epsilon).
         step_size: length of an ascent step (eta).
         ascent_steps: how many (K).
-        parameters: of `predict`. The search asks for no gradient of theirs, and its graph is smaller without them.
+        parameters: of `predict`. The search leaves them out of its graph, where a `Watch` would find gradients.
 
     Returns:
         [] by task, the mean divergence of its rows.
@@ -79,9 +79,9 @@ def smoothness(
 def constant(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Leave parameters out of the graphs of what is computed inside."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
     try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
         yield
     finally:
         for parameter in trained:

@@ -24,7 +24,7 @@ def separable(model: Multitask) -> bool:
 
 
 class Watch(TorchFunctionMode):
-    """In its `with` block, operations on shared parameters leave each task's gradient in an `Apart`."""
+    """In its `with` block, operations on shared parameters that train leave each task's gradient in an `Apart`."""
 
     def __init__(self, apart: Apart, inputs: Inputs):
         super().__init__()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional
 
 from model.dropout import HELD, STEPS, Dropout, dropped, mask
@@ -51,19 +52,23 @@ def test_masks_follow_the_global_generator():
     assert torch.equal(first, again) and not torch.equal(first, second) and not torch.equal(first, other)
 
 
-def test_a_mask_is_held_while_a_graph_needs_it_and_no_longer():
+def seeded(seed: int, probability: float = 0.5) -> Tensor:
+    torch.manual_seed(seed)
+    return mask(torch.Size([1000]), probability)
+
+
+def test_masks_of_one_draw_are_one_array_while_any_of_them_is_needed():
     values = torch.ones(1000, requires_grad=True)
-    before = len(HELD)
-    for _ in range(2):
-        torch.manual_seed(3)
-        first = dropped(values, 0.5)
-        torch.manual_seed(3)
-        second, other = dropped(values, 0.5), dropped(values, 0.5)
-        assert len(HELD) == before + 2 and torch.equal(first, second) and not torch.equal(first, other)
-        torch.manual_seed(3)
-        assert not torch.equal(dropped(values, 0.25), first), "another probability has another mask"
-        (first + second + other).sum().backward()
-        assert len(HELD) == before
+    graph = (values * seeded(3)).sum()
+    kept = set(HELD)
+    assert seeded(3).data_ptr() == seeded(3).data_ptr(), "only the graph holds it"
+    first, other, fewer = seeded(3), seeded(4), seeded(3, 0.25)
+    assert len({held.data_ptr() for held in (first, other, fewer)}) == 3
+    assert not torch.equal(first, other) and not torch.equal(first, fewer)
+    del first, other, fewer
+    assert set(HELD) == kept
+    graph.backward()
+    assert kept - set(HELD), "held although nothing needs it"
 
 
 def test_what_is_kept_is_stretched_and_its_gradient_with_it():

@@ -280,7 +280,7 @@ def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
     log = place.storage.parent / "log"
     process = start(arguments, log)
     wait_for(lambda: list(place.storage.glob("*/study.journal")))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130, log.read_text()
     (run,) = place.storage.iterdir()
     (told,) = [line for line in log.read_text().splitlines() if "Go on with: " in line]

@@ -170,6 +170,8 @@ def test_a_config_that_a_run_has_left_trains_again_to_the_same_bits(story, tiny_
 def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
     assert story.printed[0].startswith("Recipe smart on ")
     rows = read_rows(story.folder)
+    length = f"In all: rounds {len(rows)}, steps {rows[-1]['steps']}, examples {rows[-1]['examples']}."
+    assert length in story.printed
     rounds = [line for line in story.printed if line.startswith("round ")]
     numbered = [f"round {row['round']} of {len(rows)}" for row in rows]
     figures = [f"score {row['score']:.4f} sst {row['metrics']['sst']:.4f} " for row in rows]
