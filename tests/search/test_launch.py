@@ -1,5 +1,6 @@
 """The command line of a search: every kind of bad input, durations, names, and an example that works as printed."""
 
+import os
 import re
 import shlex
 import signal
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from model.errors import InputError
 from search.launch import _seconds, app, prepare_search
+from search.lock import locked
 from search.prepare import DEFAULTS
 from search.slots import Slots
 from tests.search.searching import SPACE, finish, start, wait_for
@@ -288,6 +290,12 @@ def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
     assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
     refused = launch([*again[3:], "--seed", "1"])
     assert f"Run {run.name!r} was made with --seed 0" in refused.stderr
+
+
+def test_two_drivers_of_one_run_are_refused(place):
+    with locked(Folder.at(place.prepared())):
+        refused = launch([*place.options(), "--resume"])
+    assert refused.exit_code == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
 
 
 def test_the_example_in_the_help_works_as_printed(place):

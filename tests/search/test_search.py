@@ -14,7 +14,6 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.lock import locked
 from search.members import FOLDER
 from search.runs import Run
 from tests.search.searching import SPACE, command, finish, rows, start, wait_for
@@ -125,7 +124,7 @@ def test_trials_that_are_not_finite_fail_with_their_reasons(tmp_path, tiny_encod
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_path, tiny_encoder, space, ended, sent):
+def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_path, tiny_encoder, space, sent):
     arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
     process = start(arguments, tmp_path / "log")
     run = tmp_path / "run"
@@ -146,8 +145,7 @@ def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_p
     assert not [key for key, count in Counter((trial, row["round"]) for trial, row in after).items() if count > 1]
     trials = study_of(run)
     assert len(trials) == 4 and not {"RUNNING", "WAITING"} & {trial.state.name for trial in trials}
-    # Alone on one slot a search is a function of its seed: the interrupted one tried the points of any other.
-    assert [trial.params for trial in trials[:2]] == [trial.params for trial in study_of(ended[0])[:2]]
+    assert [trial.params["learning_rate"] for trial in trials[:2]] == [1e-2, 1e-3], "those that the space starts with"
 
 
 @pytest.mark.parametrize("objectives", [("sst", "seconds"), ("ensemble",)], ids="+".join)
@@ -163,10 +161,3 @@ def test_a_search_may_be_for_a_task_s_metric_or_for_the_ensemble(tmp_path, tiny_
         assert trial.values and len(trial.values) == len(objectives)
         if "sst" in objectives:
             assert trial.values[0] == trial.best_row["metrics"]["sst"]
-
-
-def test_two_drivers_of_one_run_are_refused(ended, tiny_encoder, space):
-    run = ended[0]
-    with locked(Folder.at(run)):
-        refused = finish(command(space, run.parent, tiny_encoder, "--trials", "30", "--resume"))
-    assert refused.returncode == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
