@@ -1,7 +1,7 @@
 """Dropout. On a CPU its masks come from numpy, whose generator fills memory twenty times as fast as torch's."""
 
 import math
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 import torch
@@ -10,8 +10,11 @@ from torch.nn import functional
 
 STEPS = 2**16
 """Probabilities are multiples of one in so many: a mask takes 16 random bits for each number."""
-HELD: WeakValueDictionary[tuple[int, int, int], np.ndarray] = WeakValueDictionary()
-"""Masks that a graph still needs: a second pass with the same draws multiplies by the same numbers."""
+HELD: dict[tuple[int, int, int], ref[np.ndarray]] = {}
+"""Masks that a graph may still need: a second pass with the same draws multiplies by the same numbers.
+
+Not a `WeakValueDictionary`: it runs Python when a mask goes, amid a backward pass, and would swallow a Ctrl-C there.
+"""
 
 
 class Dropout(nn.Dropout):
@@ -39,8 +42,13 @@ def mask(shape: torch.Size, probability: float) -> Tensor:
     """
     count, lost = math.prod(shape), min(round(probability * STEPS), STEPS - 1)
     seed = int(torch.randint(2**63 - 1, ()))
-    kept = HELD.get((seed, count, lost))
+    held = HELD.get((seed, count, lost))
+    kept = held and held()
     if kept is None:
+        for old, gone in list(HELD.items()):
+            if gone() is None:
+                del HELD[old]
         drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
-        kept = HELD[seed, count, lost] = np.multiply(drawn >= lost, np.float32(STEPS / (STEPS - lost)))
+        kept = np.multiply(drawn >= lost, np.float32(STEPS / (STEPS - lost)))
+        HELD[seed, count, lost] = ref(kept)
     return torch.from_numpy(kept).view(shape)
