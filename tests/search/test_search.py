@@ -123,7 +123,7 @@ def test_trials_that_are_not_finite_fail_with_their_reasons(tmp_path, tiny_encod
     assert trial.rows[0]["score"] is None and not trial.rows[0]["finite"]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_path, tiny_encoder, space, sent):
     arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
     process = start(arguments, tmp_path / "log")
