@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
-from model.foreign import Foreign, ForeignConfig
 from model.mlm_head import MaskedLanguageHead
+from model.transformers_encoder import Foreign, ForeignConfig
 
 
 class Encoder(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Tokenizer
 
+from model.checkpoint_files import TOKENIZER, VOCABULARIES, read_json
 from model.errors import InputError, first_line
-from model.public import TOKENIZER, VOCABULARIES, read_json
 
 SPELLINGS = {
     "cls": ("[CLS]", "<s>"),

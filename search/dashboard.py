@@ -14,9 +14,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
 from search import options
-from search.objectives import directions
-from search.runs import HIDDEN, STUDY, Run, rebuild_study
-from trainers.command import command
+from search.runs.objectives import directions
+from search.runs.rebuilt_study import rebuild_study
+from search.runs.run import HIDDEN, STUDY, Run
+from trainers.command_line import command
 
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")

@@ -11,21 +11,24 @@ import pandas
 import typer
 
 from model.errors import InputError, unknown
-from search import ensemble, options, report
-from search.budgets import Limits
-from search.halving import BRACKETS
-from search.objectives import OBJECTIVES, check_objectives
-from search.population import POPULATION, check_size
-from search.prepare import DEFAULTS, Prepared, prepare_run, settle
-from search.samplers import SAMPLERS, check_sampler
-from search.session import Machines, Session, run_command, session
-from search.slots import Slots
-from search.space import Checked, check_space, load_space, tried_configs
-from search.study import checked_url
-from search.warm_start import Source, fitted, read_sources, shown
-from trainers.data import Corpus
+from search import options
+from search.ensemble import build
+from search.report import page
+from search.runs.objectives import OBJECTIVES, check_objectives
+from search.runs.study import checked_url
+from search.session.prepare import DEFAULTS, Prepared, prepare_run, settle
+from search.session.session import Machines, Session, run_command, session
+from search.suggest.earlier_searches import Source, read_sources, shown
+from search.suggest.samplers import SAMPLERS, check_sampler
+from search.suggest.space import Checked, check_space, load_space, tried_configs
+from search.suggest.warm_start import fitted
+from search.tune.budgets import Limits
+from search.tune.exploit_explore import POPULATION, check_size
+from search.tune.halving import BRACKETS
+from search.tune.slots import Slots
+from trainers.data.corpus import Corpus
 from trainers.devices import Precision, fastest_precision
-from trainers.files import Folder
+from trainers.folder import Folder
 
 PRECISIONS = get_args(Precision)
 TRIAL_SCHEDULERS = (*BRACKETS, POPULATION, "none")
@@ -129,14 +132,14 @@ def prepare_search(
 
 def _conclude(session: Session) -> None:
     """Build the ensemble of a search, and write its report."""
-    from search import cluster  # here, because Ray reads its environment when it is imported
+    from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
     fault = None
     try:
-        ensemble.build([session.run], each=cluster.starmap(session.slots))
+        build.build([session.run], each=ray_cluster.starmap(session.slots))
     except InputError as error:  # all trials failed, say, or a budget ended them before a task's first round
         fault = error
-    print(report.write(session.run))
+    print(page.write(session.run))
     if fault:
         print(f"No ensemble; the report says how the trials ended. {fault}", file=sys.stderr)
         raise SystemExit(1)

@@ -4,14 +4,19 @@ from typing import Any
 
 import optuna
 
-from trainers.architecture import HeadConfig
-from trainers.averaging import AveragingConfig
-from trainers.batch_schedules import ALONE, MEETING
-from trainers.config import OptimizerConfig, Stage, TrainConfig
-from trainers.mlm import MlmConfig
-from trainers.proximal import BregmanConfig
+from trainers.config import (
+    ALONE,
+    MEETING,
+    AveragingConfig,
+    BregmanConfig,
+    HeadConfig,
+    MlmConfig,
+    OptimizerConfig,
+    SmartConfig,
+    Stage,
+    TrainConfig,
+)
 from trainers.recipes import JOINT
-from trainers.smart import SmartConfig
 
 ALL = "sst qqp sts"
 

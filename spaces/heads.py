@@ -4,8 +4,7 @@ from typing import Any
 
 import optuna
 
-from trainers.architecture import HeadConfig, SharedLayer
-from trainers.config import TrainConfig
+from trainers.config import HeadConfig, SharedLayer, TrainConfig
 from trainers.recipes import plain
 
 HIDDEN = {"none": (), "one": (1.0,), "two": (1.0, 0.25)}

@@ -4,9 +4,8 @@ from typing import Any
 
 import optuna
 
-from trainers.config import TrainConfig
+from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import plain
-from trainers.smart import SmartConfig
 
 NONE, ALL = "none", "sst qqp sts"
 TASKS = [NONE, ALL, "sst", "qqp", "sts", "sst qqp", "sst sts", "qqp sts"]

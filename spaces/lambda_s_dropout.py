@@ -4,9 +4,8 @@ from typing import Any
 
 import optuna
 
-from trainers.config import TrainConfig
+from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import smart
-from trainers.smart import SmartConfig
 
 # Lambda and dropout of the grid's ten points, the best first; the figures are within .007 of each other.
 START: list[dict[str, Any]] = [

@@ -8,10 +8,8 @@ from typing import Any
 
 import optuna
 
-from trainers.config import Stage, TrainConfig
-from trainers.mlm import MlmConfig
+from trainers.config import MlmConfig, SimcseConfig, Stage, TrainConfig
 from trainers.recipes import plain
-from trainers.simcse import SimcseConfig
 
 ALL = "sst qqp sts"
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import optuna
 
-from trainers.config import TrainConfig
+from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import smart
-from trainers.smart import SmartConfig
 
 ROWS = 48
 """Rows of a step, all tasks together."""

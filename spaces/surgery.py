@@ -4,8 +4,7 @@ from typing import Any
 
 import optuna
 
-from trainers.batch_schedules import ALONE, MEETING
-from trainers.config import TrainConfig
+from trainers.config import ALONE, MEETING, TrainConfig
 from trainers.recipes import plain
 
 APART = "apart"

@@ -18,16 +18,17 @@ from hypothesis import settings
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from model import weights
+from model import pretrained as checkpoints
 from model.bert import Bert, BertConfig
 from model.errors import InputError
-from model.weights import Pretrained, read_public
-from trainers.checkpoint import WEIGHTS
-from trainers.config import DURATIONS, Stage, TrainConfig
-from trainers.data import Corpus, prepare
-from trainers.files import Folder
-from trainers.sample import sample_corpus
-from trainers.surgery import check_surgery
+from model.pretrained import Pretrained, read_public
+from trainers.config.train_config import DURATIONS, Stage, TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.generated_sample import sample_corpus
+from trainers.data.prepare import prepare
+from trainers.folder import Folder
+from trainers.methods.surgery import check_surgery
+from trainers.training.checkpoint import WEIGHTS
 from trainers.trial import read_rows
 
 ROWS = 48
@@ -54,9 +55,9 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = {name: _strength(name, value) * value for name, value in Bert(shape).state_dict().items()}
     directory = tmp_path_factory.mktemp("tiny")
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
-    public = {weights._FIELDS[field]: value for field, value in asdict(shape).items()}
+    public = {checkpoints._FIELDS[field]: value for field, value in asdict(shape).items()}
     (directory / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_act": "gelu", **public}))
-    named = {weights._public_name(name): tensor for name, tensor in tensors.items()}
+    named = {checkpoints._public_name(name): tensor for name, tensor in tensors.items()}
     safetensors.torch.save_file(named, directory / "model.safetensors")
     return directory
 

@@ -6,7 +6,7 @@ from typing import Any
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from pyarrow import fs
 
-from trainers.files import Folder
+from trainers.folder import Folder
 
 
 class _Put(io.BytesIO):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import small_config, small_stage
-from trainers import batch_schedules, regularisers, surgery
-from trainers.declared import declared_tasks
-from trainers.train import Training
+from trainers.data.declared_tasks import declared_tasks
+from trainers.methods import batch_schedules, regularisers, surgery
+from trainers.training.training import Training
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EXTENSIONS = {
@@ -52,7 +52,7 @@ def test_what_the_section_on_extending_adds_can_be_named_in_a_config_and_changes
 
 def test_every_field_that_the_readme_sets_exists():
     """Commands with --set are tried against a recipe."""
-    from trainers.parsing import with_values
+    from trainers.config.parsing import with_values
     from trainers.recipes import configs
 
     for line in re.findall(r"python -m trainers\.fit (.*)", README):

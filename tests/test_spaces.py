@@ -10,12 +10,13 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from model.errors import InputError
-from model.weights import Pretrained
-from search.space import Space, call, check_space, load_space, tried_configs
-from trainers.checks import check_tasks
-from trainers.config import TrainConfig
-from trainers.data import Corpus, prepare
-from trainers.parsing import parse_config
+from model.pretrained import Pretrained
+from search.suggest.space import Space, call, check_space, load_space, tried_configs
+from trainers.config.parsing import parse_config
+from trainers.config.task_checks import check_tasks
+from trainers.config.train_config import TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.prepare import prepare
 from trainers.tasks import TASKS
 
 PATHS = sorted((Path(__file__).parent.parent / "spaces").glob("*.py"))

@@ -8,17 +8,18 @@ import torch
 import typer
 
 from model.errors import InputError
-from model.weights import read_public
-from trainers.command import command
-from trainers.config import TrainConfig
-from trainers.data import Corpus, prepare
-from trainers.files import Folder
-from trainers.influence import remarks
-from trainers.parsing import read_config, with_values
-from trainers.plan import plan
+from model.pretrained import read_public
+from trainers.command_line import command
+from trainers.config.parsing import read_config, with_values
+from trainers.config.train_config import TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.prepare import prepare
+from trainers.folder import Folder
+from trainers.methods.gradient_ratios import remarks
 from trainers.recipes import LISTED, configs, recipe
-from trainers.systems import EnsembleOf, Group
-from trainers.train import DEV_ROWS
+from trainers.recipes.systems import EnsembleOf, Group
+from trainers.training.step_plan import plan
+from trainers.training.training import DEV_ROWS
 from trainers.trial import CONFIG, run_trial
 
 ABOUT = "fit.json"

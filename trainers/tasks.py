@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["classification", "binary", "regression"]
+Pairs = Literal["concatenated", "separate"]
+"""How the two sentences of a pair are encoded: in one sequence, or in one sequence each."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from model.encoder import Pretrained
-from trainers.checkpoint import STATE, CheckpointError, best_rounds
-from trainers.config import TrainConfig
-from trainers.data import Corpus
-from trainers.files import Folder
-from trainers.predictions import write_predictions
-from trainers.train import DEV_ROWS, RoundResult, Training
+from trainers.config.train_config import TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.evaluation.predictions import write_predictions
+from trainers.folder import Folder
+from trainers.training.checkpoint import STATE, CheckpointError, best_rounds
+from trainers.training.training import DEV_ROWS, RoundResult, Training
 
 CONFIG = "config.json"
 ROUNDS = "rounds.jsonl"

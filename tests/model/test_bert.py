@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import BertModel
 
 from model.bert import SLICES, Bert, BertConfig, Layout
+from model.checkpoint_files import find
 from model.encoder import Pretrained
-from model.public import find
-from model.weights import read_public
-from tests.model.test_weights import write_checkpoint
+from model.pretrained import read_public
+from tests.model.test_pretrained import write_checkpoint
 
 SMALL = BertConfig(vocabulary=40, width=16, layers=3, heads=2, feed_forward=24, positions=64)
 CPU = torch.device("cpu")

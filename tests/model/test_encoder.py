@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model.encoder import Encoder, Pretrained, build_encoder, build_mlm_head
-from model.weights import load_encoder, read_public, save_encoder
+from model.pretrained import load_encoder, read_public, save_encoder
 from tests.model.checkpoints import KINDS, SPECIALS, write_checkpoint
 from tests.model.test_bert import LENGTHS, Batch, batch, padded, rows
 

@@ -12,15 +12,17 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from model.bert import Bert, BertConfig
-from model.weights import Pretrained, save_encoder
-from search.runs import SEARCH, Run, end_trial, start_trial
-from trainers.checkpoint import WEIGHTS
-from trainers.config import Stage, TrainConfig
-from trainers.data import Corpus, prepare
-from trainers.files import Folder, publish
-from trainers.predictions import write_predictions
-from trainers.sample import sample_corpus
-from trainers.scores import METRICS, predictions, score
+from model.pretrained import Pretrained, save_encoder
+from search.runs.run import SEARCH, Run
+from search.runs.trial_record import end_trial, start_trial
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.generated_sample import sample_corpus
+from trainers.data.prepare import prepare
+from trainers.evaluation.predictions import write_predictions
+from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.folder import Folder, publish
+from trainers.training.checkpoint import WEIGHTS
 from trainers.trial import ROUNDS, round_name, run_trial
 
 TASK_NAMES = ("sst", "qqp", "sts")

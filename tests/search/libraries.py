@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from search.candidates import Candidates, Standings, collect, compare, kept_rounds
-from search.runs import Run
-from search.selection import Library
-from trainers.scores import HasKind, predictions
+from search.runs.run import Run
+from search.selection.candidates import Candidates, Standings, collect, compare, kept_rounds
+from search.selection.library import Library
+from trainers.evaluation.scores import HasKind, predictions
 from trainers.tasks import Kind
 
 

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
 from search.dashboard import HOST, serve
-from search.runs import STUDY
+from search.runs.run import STUDY
 from tests.search.example_run import example_run
 
 LIMIT = 30

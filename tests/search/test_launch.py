@@ -14,11 +14,11 @@ from typer.testing import CliRunner, Result
 
 from model.errors import InputError
 from search.launch import _seconds, app, prepare_search
-from search.lock import locked
-from search.prepare import DEFAULTS
-from search.slots import Slots
+from search.runs.lock import locked
+from search.session.prepare import DEFAULTS
+from search.tune.slots import Slots
 from tests.search.searching import SPACE, finish, start, wait_for
-from trainers.files import Folder
+from trainers.folder import Folder
 
 NAME = "run"
 HEADER = "id\tsentence\tsentiment\n"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from search.runs import Run
-from search.samplers import SAMPLERS
-from search.study import opened_study
+from search.runs.run import Run
+from search.runs.study import opened_study
+from search.suggest.samplers import SAMPLERS
 from tests.search.example_run import write_search
 from tests.search.untrained import ROUND_COUNT, Untrained
 

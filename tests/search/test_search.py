@@ -14,10 +14,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.members import FOLDER
-from search.runs import Run
+from search.ensemble.members import FOLDER
+from search.runs.run import Run
 from tests.search.searching import SPACE, command, finish, rows, start, wait_for
-from trainers.files import Folder
+from trainers.folder import Folder
 
 
 def study_of(run: Path) -> list[optuna.trial.FrozenTrial]:

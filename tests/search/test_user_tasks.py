@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from model.errors import InputError
-from search.candidates import searched_tasks
-from search.choice import Chosen, choose
-from search.ensemble import write
-from search.predict import predict_members
-from search.report import render
-from search.runs import Run
+from search.ensemble.build import write
+from search.ensemble.choose import Chosen, choose
+from search.ensemble.predict import predict_members
+from search.report.page import render
+from search.runs.run import Run
+from search.selection.candidates import searched_tasks
 from tests.search.example_run import ExampleTrial, candidate_file, example_run, tokenizer
 from tests.search.libraries import collected
 from tests.trainers.user_data import USER_TASKS, declarations, labels_of, write_user_data
-from trainers.data import prepare
-from trainers.declared import TAKEN
-from trainers.predictions import read_predictions
+from trainers.data.declared_tasks import TAKEN
+from trainers.data.prepare import prepare
+from trainers.evaluation.predictions import read_predictions
 from trainers.tasks import TASKS
 
 NAMES = tuple(USER_TASKS)

@@ -11,15 +11,15 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from search.driver import RoundHalving
-from search.halving import BRACKETS, Halving
-from search.runs import Run
-from search.searcher import StudySearcher
-from search.space import Space, call, shape_of
-from trainers.config import OptimizerConfig, Stage, TrainConfig
-from trainers.files import Folder
+from search.runs.run import Run
+from search.suggest.space import Space, call, shape_of
+from search.tune.halving import BRACKETS, Halving
+from search.tune.searcher import StudySearcher
+from search.tune.tune_schedulers import RoundHalving
+from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.folder import Folder
+from trainers.methods.smart import SmartConfig
 from trainers.seeds import numpy_generator
-from trainers.smart import SmartConfig
 from trainers.trial import ROUNDS
 
 ROUND_COUNT = 9

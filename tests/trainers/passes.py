@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from model.multitask import Multitask
-from model.weights import Pretrained
+from model.pretrained import Pretrained
 from tests.conftest import small_config, small_stage
-from trainers.batching import inputs, labels
-from trainers.build import build
-from trainers.config import Stage
-from trainers.data import Corpus
-from trainers.objectives import Batch
+from trainers.config.train_config import Stage
+from trainers.data.batches import inputs, labels
+from trainers.data.corpus import Corpus
+from trainers.methods.objectives import Batch
 from trainers.tasks import TASKS
+from trainers.training.build_model import build
 
 STILL = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
 WILD = {"dropout": 0.5, "attention_dropout": 0.5, "head_dropout": 0.5}

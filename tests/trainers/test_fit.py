@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROWS, outcome
-from trainers.config import TrainConfig
-from trainers.files import Folder
+from trainers.config.train_config import TrainConfig
+from trainers.folder import Folder
 from trainers.trial import CONFIG, ROUNDS, read_rows, run_trial
 
 ROOT = Path(__file__).parents[2]

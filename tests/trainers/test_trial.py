@@ -13,14 +13,14 @@ import pytest
 
 from tests.conftest import interrupted, outcome, small_config, small_stage
 from tests.stores import object_store
-from trainers.build import build
-from trainers.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
-from trainers.config import TrainConfig
-from trainers.evaluate import evaluate
-from trainers.files import Folder
-from trainers.plan import plan
-from trainers.predictions import read_predictions
-from trainers.smart import SmartConfig
+from trainers.config.train_config import TrainConfig
+from trainers.evaluation.evaluate import evaluate
+from trainers.evaluation.predictions import read_predictions
+from trainers.folder import Folder
+from trainers.methods.smart import SmartConfig
+from trainers.training.build_model import build
+from trainers.training.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
+from trainers.training.step_plan import plan
 from trainers.trial import ROUNDS, read_rows, round_name, run_trial
 
 SMART = SmartConfig(lambda_s=1.0)

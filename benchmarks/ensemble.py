@@ -1,0 +1,200 @@
+"""What selection costs among thousands of candidates, and what every way of joining models is worth on a real run.
+
+`python -m benchmarks.ensemble [RUN]`: all rounds with predictions are candidates, soups are of rounds with weights.
+"""
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import starmap
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import many
+from benchmarks.many import Cost
+from search import options
+from search.ensemble.soup import SOUPS, Averages, cook
+from search.runs.run import Run
+from search.selection.candidates import Candidate, Rounds, Standings, gather, kept_rounds
+from search.selection.cross_fitting import FOLDS, VIEWS, interval, views
+from search.selection.library import Library
+from search.selection.shortlist import LIMIT, best, ranked, standing
+from search.selection.strategies import STRATEGIES
+from trainers.data.stratified import stratified
+from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.seeds import numpy_generator
+
+HALVES = 20
+"""Splits of the rows: a choice is made on one half, and measured on the other, which it never saw."""
+
+WIDTH = 140
+"""Of the tables, in characters."""
+
+Predicted = dict[str, np.ndarray]
+"""Task -> predictions [rows, width] of all rows."""
+Way = Callable[[int], Predicted]
+"""(number of a view) -> predictions by what was chosen on the rows that the view sees."""
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="Its name under --storage, path or URI.")] = "surface",
+    storage: options.Storage = "runs",
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Choose from rounds with weights alone, as a search does.")
+    ] = False,
+    scale: Annotated[bool, typer.Option(help="Measure time and memory.")] = True,
+    soups: Annotated[bool, typer.Option(help="Average weights too, which takes forward passes.")] = True,
+) -> None:
+    """Measure selection among thousands of generated candidates, then compare strategies on a run."""
+    if scale:
+        with tempfile.TemporaryDirectory() as place:
+            for title, work in (("selection", many.select), ("reading", partial(many.read, Path(place)))):
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+                    Console(width=WIDTH).print(_costs(title, alone.submit(work).result()))
+    opened = Run.open(run, storage)
+    rounds = kept_rounds([opened]) if kept else _rounds(opened)
+    libraries = {
+        task: gather([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search["tasks"]
+    }
+    seen = {task: _views(library.labels) for task, library in libraries.items()}
+    ways = _ways(libraries, seen)
+    if soups:
+        ways |= _soups(opened, libraries, seen)
+    for task, library in libraries.items():
+        print(f"{task}: {len(library)} candidates, {len(library.labels)} rows.")
+    Console(width=WIDTH).print(_worths(ways, libraries, seen))
+
+
+def _rounds(run: Run) -> Rounds:
+    """Return all rounds of trials that were trained to their ends."""
+    return {
+        Candidate(run.folder.uri, trial.number, row["round"]): trial.folder
+        for trial in run.trials()
+        if trial.state == TrialState.COMPLETE.name
+        for row in trial.rows
+        if row["finite"]
+    }
+
+
+def _views(labels: np.ndarray) -> np.ndarray:
+    """Return all rows, the rows outside of each fold, and random halves, stratified by label: [views, rows]."""
+    halves = np.zeros((HALVES, len(labels)), bool)
+    for number, half in enumerate(halves):
+        half[stratified(labels, len(labels) // 2, numpy_generator(number, "half"))] = True
+    return np.concatenate([views(labels, 0), halves])
+
+
+def _ways(libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
+    """Return the best single round over all tasks, and every strategy."""
+    standings = {task: _figures(library, seen[task]) for task, library in libraries.items()}
+    scores = score({task: found[..., 0] for task, found in standings.items()}, libraries)  # [candidates, views]
+
+    def single(view: int) -> Predicted:
+        return {task: library.predictions[scores[:, view].argmax()] for task, library in libraries.items()}
+
+    def selected(strategy: str, view: int) -> Predicted:
+        found = {}
+        for task, library in libraries.items():
+            few = library.candidates(np.sort(ranked(standings[task])[:LIMIT, view]))
+            selection = STRATEGIES[strategy](few.rows(seen[task][view]), numpy_generator(view, strategy))
+            found[task] = selection.combine(few.predictions)
+        return found
+
+    return {"best single run": single} | {name: lambda view, name=name: selected(name, view) for name in STRATEGIES}
+
+
+def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
+    """Return soups alone, and each as one more candidate of the greedy strategy."""
+    rounds = kept_rounds([run])
+    kept = {task: gather([run], rounds, task, library.kind) for task, library in libraries.items()}
+    standings = {
+        task: Standings(found.library.kind, found.names, _figures(found.library, seen[task]), [])
+        for task, found in kept.items()
+    }
+    averages = Averages(run, kept, seen, starmap)
+    scores = score({task: found.figures[..., 0] for task, found in standings.items()}, standings)
+    ways: dict[str, Way] = {}
+    for recipe in (name for name in SOUPS if name != "none"):
+        made = cook(recipe, run, standings, averages)
+
+        def alone(view: int, made=made) -> Predicted:
+            soup = made[view]
+            if not soup:  # its first ingredient
+                return {task: found.library.predictions[scores[:, view].argmax()] for task, found in kept.items()}
+            return {task: predictions(library.kind, soup.outputs[task]) for task, library in libraries.items()}
+
+        def joined(view: int, made=made) -> Predicted:
+            soup, found = made[view], {}
+            for task, library in libraries.items():
+                if soup:
+                    library = library.joined(predictions(library.kind, soup.outputs[task][None]))
+                others = library.rows(seen[task][view])
+                few = best(others)
+                selection = STRATEGIES["greedy"](others.candidates(few), numpy_generator(view))
+                found[task] = selection.combine(library.predictions[few])
+            return found
+
+        ways |= {f"{recipe} soup": alone, f"greedy with {recipe} soup": joined}
+    print(f"{len(averages.outputs)} averages of weights were evaluated.")
+    return ways
+
+
+def _figures(library: Library, seen: np.ndarray) -> np.ndarray:
+    """Return metric and loss of every candidate in every view, [candidates, views, 2]."""
+    return np.stack([standing(library.kind, found, library.labels, seen) for found in library.predictions])
+
+
+def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> Table:
+    """Score every way on the rows it was chosen on, cross-fitted, and on halves that it never saw."""
+    table: dict[str, list[str]] = {}
+    unseen: dict[str, np.ndarray] = {}
+    for name, way in ways.items():
+        made = [way(view) for view in range(VIEWS + HALVES)]
+        everywhere = {task: np.ones(len(library.labels), bool) for task, library in libraries.items()}
+        pooled = {
+            task: np.where(seen[task][1:VIEWS, :, None], 0, [made[1 + fold][task] for fold in range(FOLDS)]).sum(axis=0)
+            for task in libraries
+        }
+        parts = [{task: ~masks[view] for task, masks in seen.items()} for view in range(VIEWS, VIEWS + HALVES)]
+        scores = [_score(found, libraries, part) for found, part in zip(made[VIEWS:], parts, strict=True)]
+        unseen[name] = np.array(scores)
+        dev, cross_fitted = _score(made[0], libraries, everywhere), _score(pooled, libraries, everywhere)
+        table[name] = [f"{dev:.4f}", f"{cross_fitted:.4f}", f"{unseen[name].mean():.4f} {_text(unseen[name])}"]
+    shown = Table("", "dev, as chosen", "cross-fitted", "unseen halves", "over the best single run", "over greedy")
+    for name, cells in table.items():
+        gains = [unseen[name] - unseen[other] for other in ("best single run", "greedy")]
+        shown.add_row(name, *cells, *(f"{gain.mean():+.4f} {_text(gain)}" for gain in gains))
+    return shown
+
+
+def _score(found: Predicted, libraries: Mapping[str, Library], rows: Mapping[str, np.ndarray]) -> float:
+    metrics = {
+        task: METRICS[library.kind](found[task][rows[task]], library.labels[rows[task]])
+        for task, library in libraries.items()
+    }
+    return float(score(metrics, libraries))
+
+
+def _text(values: np.ndarray) -> str:
+    low, high = interval(values)
+    return f"[{low:.4f}, {high:.4f}]"
+
+
+def _costs(title: str, cost: Cost) -> Table:
+    shown = Table(title, "seconds", "CPU seconds", title=f"{title}: {cost.mebibytes:,.0f} MiB at most")
+    for step, seconds in cost.seconds.items():
+        shown.add_row(step, f"{seconds:.1f}", f"{cost.cpu_seconds[step]:.1f}")
+    shown.add_row("in all", f"{sum(cost.seconds.values()):.1f}", f"{sum(cost.cpu_seconds.values()):.1f}")
+    return shown
+
+
+if __name__ == "__main__":
+    typer.run(main)

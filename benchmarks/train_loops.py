@@ -1,0 +1,116 @@
+"""Our side of `benchmarks.train`: steps of the trainer, and the products that bound them."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.pace import Loop
+from benchmarks.whole_data import NAMES
+from model.bert import BertConfig
+from model.encoder import Pretrained
+from model.pretrained import read_public
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.prepare import prepare
+from trainers.evaluation.evaluate import evaluate
+from trainers.training.training import Training
+
+ENCODER, SEED = "minilm", 0
+BLOCK = 1024
+"""Tokens of a matrix product: where the machine is fastest."""
+EVALUATED = 128
+"""Dev rows of a task."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all loops train on."""
+
+    data: Path
+    rows: int
+    """Training rows of a task."""
+
+    def ours(self) -> tuple[Corpus, Pretrained]:
+        """Return it as we read it."""
+        pretrained = read_public(ENCODER)
+        directory, _ = prepare(str(self.data), pretrained.tokenizer, rows=self.rows, seed=SEED)
+        return Corpus.open(directory), pretrained
+
+
+def config_of(
+    batch_size: int = 16, *, surgery: str = "sum", tasks: tuple[str, ...] = NAMES, **changes: Any
+) -> TrainConfig:
+    """Return a config whose every step has a batch of each task."""
+    stage = Stage(tasks=tasks, batch_schedule="simultaneous", batch_size=batch_size, steps=100_000, surgery=surgery)
+    return TrainConfig(encoder=ENCODER, stages=(stage,), seed=SEED, **changes)
+
+
+def training_loop(work: tuple[Corpus, Pretrained], config: TrainConfig, device: str = "cpu") -> Loop:
+    """Return a loop of `Training`'s own steps, without what it measures once a round."""
+    training = Training(config, *work, dev_limit=1, device=device)
+    training.model.train()
+
+    def step() -> int:
+        before = training.tokens
+        training._update(training.plan[training.step], None)
+        return training.tokens - before
+
+    return step
+
+
+def products_loop(
+    config: BertConfig,
+    *,
+    backward: bool,
+    cut: bool = False,
+    tokens: int = BLOCK,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Loop:
+    """Return a loop that only multiplies, as linear maps of all layers do, and for training their gradients.
+
+    Args:
+        cut: leave out what the last layer does not do where only first tokens are read on: all but keys and values.
+    """
+    width, wide = config.width, config.feed_forward
+    shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
+    draw = partial(torch.randn, device=device, dtype=dtype)
+    weights = [draw(shape) for shape in shapes]
+    entering = [draw(tokens, rows) for rows, _ in shapes]
+    gradients = [draw(tokens, columns) for _, columns in shapes]
+
+    def step() -> int:
+        for place in range(len(shapes) * config.layers - (len(shapes) - 2 if cut else 0)):
+            weight, values, gradient = (each[place % len(shapes)] for each in (weights, entering, gradients))
+            torch.mm(values, weight)
+            if backward:
+                torch.mm(gradient, weight.T)
+                torch.mm(values.T, gradient)
+        return tokens
+
+    return step
+
+
+def evaluation_loop(work: tuple[Corpus, Pretrained], **changes: Any) -> Loop:
+    """Return a loop that evaluates the same dev rows of all tasks again and again."""
+    corpus, pretrained = work
+    model = Training(config_of(**changes), corpus, pretrained, dev_limit=1).model
+    rows = {task: np.arange(min(EVALUATED, len(corpus.splits[task]["dev"]))) for task in NAMES}
+    tokens = sum(_tokens(corpus, task, numbers) for task, numbers in rows.items())
+
+    def step() -> int:
+        evaluate(model, corpus, "dev", rows)
+        return tokens
+
+    return step
+
+
+def _tokens(corpus: Corpus, task: str, rows: np.ndarray) -> int:
+    """Count the tokens of dev rows, the special ones included."""
+    sides = corpus.sides(task, "dev")
+    texts = sum(int((side.offsets[rows + 1] - side.offsets[rows]).sum()) for side in sides)
+    return texts + (1 + len(sides)) * len(rows)

@@ -1,0 +1,117 @@
+"""What `benchmarks.train` measures in processes of their own: starts, memory, trials side by side, growth, scores."""
+
+import multiprocessing
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.pace import WARM
+from benchmarks.train_loops import ENCODER, Work, training_loop
+from benchmarks.whole_data import NAMES
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.training.training import Training
+
+READY = 30.0
+"""Seconds in which a process has read its data and taken its first steps."""
+WORDS = "the a film is good bad and it was not very long story with some people"
+
+
+def in_fresh_process(function: Callable[..., Any], *given: Any) -> Any:
+    """Call a function in a process of its own."""
+    return side_by_side(function, [given])[0]
+
+
+def side_by_side(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Call a function several times at once, each in a process of its own."""
+    with ProcessPoolExecutor(len(calls), multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [future.result() for future in [pool.submit(function, *call) for call in calls]]
+
+
+def tokens_per_second(work: Work, config: TrainConfig, seconds: float, begin: float, device: str = "cpu") -> float:
+    """Train for a while with one thread, from a moment of the clock on that several processes share."""
+    torch.set_num_threads(1)
+    loop = training_loop(work.ours(), config, device)
+    for _ in range(WARM):
+        loop()
+    if time.time() > begin:
+        raise RuntimeError(f"ready {time.time() - begin:.1f} s late: the trials would not have run side by side")
+    time.sleep(begin - time.time())
+    tokens, started = 0, time.perf_counter()
+    while time.perf_counter() < started + seconds:
+        tokens += loop()
+        if device == "cuda":
+            torch.cuda.synchronize()
+    return tokens / (time.perf_counter() - started)
+
+
+def peak_memory(work: Work, config: TrainConfig, steps: int) -> float:
+    """Train some steps with one thread; return the most MiB that the process has held."""
+    torch.set_num_threads(1)
+    loop = training_loop(work.ours(), config)
+    for _ in range(steps):
+        loop()
+    return _most_held()
+
+
+def cost_of_growth(data: Path, config: TrainConfig, steps: int) -> tuple[float, float, float]:
+    """Train some steps with one thread; return tokens of a step, its milliseconds of CPU, and the most MiB held."""
+    torch.set_num_threads(1)
+    loop = training_loop(Work(data, 10**9).ours(), config)
+    for _ in range(WARM):
+        loop()
+    started = time.process_time()
+    tokens = sum(loop() for _ in range(steps))
+    return tokens / steps, 1000 * (time.process_time() - started) / steps, _most_held()
+
+
+def final_score(work: Work, changes: dict[str, Any], seed: int) -> float:
+    """Train to the end with one thread; return the score on dev."""
+    torch.set_num_threads(1)
+    stage = Stage(tasks=NAMES, batch_schedule="simultaneous", batch_size=8, passes=1.5, learning_rate=1e-4)
+    config = TrainConfig(encoder=ENCODER, stages=(stage,), seed=seed, **changes)
+    *_, last = Training(config, *work.ours())
+    if last.score is None:
+        raise RuntimeError(f"the training with {changes} and seed {seed} ended without a score")
+    return last.score
+
+
+def seconds_to_first_step(data: Path, rows: int, out: Path) -> float:
+    """Return the time from a command line of `trainers.fit` to its first step."""
+    began = time.monotonic()
+    asked = ["plain", "--data", str(data), "--rows", str(rows), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train_start", *asked], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.splitlines()[-1]) - began
+
+
+def write_tasks(directory: Path, tasks: int, rows: int, words: int) -> None:
+    """Write data of generated sentences: so many tasks, declared, of so many training rows of so many words."""
+    directory.mkdir()
+    draw = np.random.default_rng(0)
+    vocabulary = np.array(WORDS.split())
+    declared = []
+    for number in range(tasks):
+        files = {split: f"t{number}-{split}.tsv" for split in ("train", "dev")}
+        for split, count in (("train", rows), ("dev", 8)):
+            texts = (" ".join(text) for text in vocabulary[draw.integers(len(vocabulary), size=(count, words))])
+            lines = (f"{split}{row}\t{text}\t{row % 2}\n" for row, text in enumerate(texts))
+            (directory / files[split]).write_text("id\ttext\tlabel\n" + "".join(lines))
+        columns = '"text_columns": ["text"], "label_column": "label"'
+        paths = f'{{"train": "{files["train"]}", "dev": "{files["dev"]}"}}'
+        declared.append(f'"t{number}": {{"kind": "binary", "low": 0, "high": 1, {columns}, "files": {paths}}}')
+    (directory / "tasks.json").write_text("{" + ", ".join(declared) + "}")
+
+
+def _most_held() -> float:
+    """Return the most MiB that this process has held; `getrusage` would count what it was forked from as well."""
+    (kibibytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kibibytes) / 1024

@@ -1,0 +1,170 @@
+"""The peer of `benchmarks.whole`: Ray Tune as shipped over a plain loop; its best run's checkpoint predicts.
+
+`python -m benchmarks.whole_peer FOLDER ...` is called by the benchmark, which starts the clock.
+"""
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import ray
+import torch
+import typer
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from torch.optim import AdamW
+from transformers import AutoTokenizer, DataCollatorWithPadding, get_linear_schedule_with_warmup
+
+from benchmarks.whole_data import NAMES, prediction_files
+from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, batches, loss_of, predict, tokenized
+from benchmarks.whole_space import BATCH_SIZE, PASSES, ROUNDS, parameters
+from model.checkpoint_files import CONFIG, find, read_json
+from trainers.config.train_config import OptimizerConfig
+from trainers.data.course_files import read_directory
+from trainers.data.stratified import sampled
+from trainers.evaluation.predictions import submission
+from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.tasks import TASKS
+
+CORES = 2
+PREDICT_SECONDS = 40
+"""Kept for the end: the processes are stopped, and the best checkpoint predicts."""
+WEIGHTS = "model.pt"
+SEARCH = "search.json"
+OPTIMIZER = OptimizerConfig()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials share, beside the rows."""
+
+    checkpoint: Checkpoint
+    means: dict[str, float]
+    """Task -> mean label of its training rows."""
+    counts: Path
+    """Where a trial notes the tokens that it has trained on: one that is cut in a round does not report them."""
+    seed: int
+
+
+def train(config: dict[str, Any], job: Job, rows: dict[str, Rows], dev: dict[str, Rows]) -> None:
+    """Train one trial; report its score on dev, with a checkpoint whenever it is the best so far."""
+    torch.set_num_threads(1)
+    torch.manual_seed(job.seed)
+    collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(job.checkpoint.directory))
+    model = PeerModel(job.checkpoint, config["dropout"], job.means)
+    steps = math.ceil(PASSES * math.ceil(len(rows[NAMES[0]]) / BATCH_SIZE))
+    optimizer = AdamW(model.parameters(), lr=config["learning_rate"])
+    schedule = get_linear_schedule_with_warmup(optimizer, round(OPTIMIZER.warmup * steps), steps)
+    sources = {task: batches(rows[task], BATCH_SIZE, collate) for task in NAMES}
+    ends = {math.ceil(steps * number / ROUNDS) for number in range(1, ROUNDS + 1)}
+    tokens, best = 0, -math.inf
+    for step in range(1, steps + 1):
+        found = {task: next(source) for task, source in sources.items()}
+        torch.stack([loss_of(model, task, batch, config["lambda_s"]) for task, batch in found.items()]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.clip_norm or math.inf)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        tokens += sum(int(batch["attention_mask"].sum()) for batch in found.values())
+        (job.counts / str(tune.get_context().get_trial_id())).write_text(str(tokens))
+        if step in ends:
+            reached = _score(model, dev, collate)
+            with tempfile.TemporaryDirectory() as folder:
+                if reached > best:
+                    torch.save(model.state_dict(), Path(folder) / WEIGHTS)
+                saved = tune.Checkpoint.from_directory(folder) if reached > best else None
+                tune.report({"score": reached}, checkpoint=saved)
+            best = max(best, reached)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where everything is written.")],
+    data: Annotated[Path, typer.Option(help="What `split_dev` wrote.")],
+    rows: Annotated[int, typer.Option()],
+    encoder: Annotated[str, typer.Option(help="minilm or minilm:LAYERS.")],
+    seed: Annotated[int, typer.Option()],
+    until: Annotated[float, typer.Option(help="When the predictions should be there: seconds since 1970.")],
+) -> None:
+    """Search, and let the best run's checkpoint predict the hidden half."""
+    checkpoint = checkpoint_of(encoder)
+    splits = sampled(read_directory(data), rows, seed).splits
+    train_rows, dev, test = (
+        {task: tokenized(checkpoint, splits[task][split]) for task in NAMES} for split in ("train", "dev", "test")
+    )
+    means = {task: float(splits[task]["train"].labels.mean()) for task in NAMES}
+    counts = folder / "tokens"
+    counts.mkdir(parents=True)
+    job = Job(checkpoint, means, counts, seed)
+    grid = _search(folder, job, train_rows, dev, until)
+    best = grid.get_best_result(scope="all")
+    assert best.config
+    collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(checkpoint.directory))
+    saved = best.get_best_checkpoint("score", "max")
+    assert saved, "no trial finished a round in time"
+    model = PeerModel(checkpoint, best.config["dropout"], means)
+    with saved.as_directory() as place:
+        model.load_state_dict(torch.load(Path(place) / WEIGHTS, weights_only=True))
+    for task, path in prediction_files(folder).items():
+        found = predictions(TASKS[task].kind, predict(model, task, test[task], collate))
+        path.write_text(submission(TASKS[task], splits[task]["test"].ids, found))
+    result = {
+        "trials": len(grid),
+        "rounds": sum((found.metrics or {}).get("training_iteration", 0) for found in grid),
+        "tokens": sum(int(path.read_text()) for path in counts.iterdir()),
+        "best": best.config,
+    }
+    (folder / SEARCH).write_text(json.dumps(result))
+
+
+def checkpoint_of(encoder: str) -> Checkpoint:
+    name, _, layers = encoder.partition(":")
+    directory = find(name)
+    return Checkpoint(directory, int(layers or read_json(directory / CONFIG)["num_hidden_layers"]))
+
+
+def _search(folder: Path, job: Job, rows: dict[str, Rows], dev: dict[str, Rows], until: float) -> tune.ResultGrid:
+    """Run Tune with its own searcher, early stopping and budget."""
+    scratch = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
+    try:
+        ray.init(address="local", num_cpus=CORES, include_dashboard=False, _temp_dir=scratch)
+        return tune.Tuner(
+            tune.with_resources(tune.with_parameters(train, job=job, rows=rows, dev=dev), {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                metric="score",
+                mode="max",
+                search_alg=OptunaSearch(parameters, metric="score", mode="max", seed=job.seed),
+                scheduler=ASHAScheduler(max_t=ROUNDS),
+                num_samples=-1,
+                max_concurrent_trials=CORES,
+                time_budget_s=until - time.time() - PREDICT_SECONDS,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder.absolute()),
+                verbose=1,
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="score"),
+            ),
+        ).fit()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _score(model: PeerModel, dev: dict[str, Rows], collate: DataCollatorWithPadding) -> float:
+    """Return the overall score on dev."""
+    reached = {}
+    for task, rows in dev.items():
+        kind, labels = TASKS[task].kind, np.array([row["label"] for row in rows], np.float32)
+        reached[task] = METRICS[kind](predictions(kind, predict(model, task, rows, collate)), labels)
+    return float(score(reached, TASKS))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,210 @@
+"""A public checkpoint -> our shape, our names and a tokenizer, checked; and the directory a run keeps them in."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from model.bert import Bert, BertConfig
+from model.checkpoint_files import CONFIG, TOKENIZER, WEIGHTS, find, read_json, read_tensors
+from model.encoder import Encoder, Pretrained, build_mlm_head
+from model.errors import InputError
+from model.tokenizer import convert_wordpiece, read_tokenizer
+from model.transformers_encoder import Foreign, ForeignConfig, check, convert_tokenizer, foreign_config, with_pooler
+
+_EXPECTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
+"""What public configs of BERT could say otherwise, and ours cannot."""
+
+_FIELDS = {
+    "vocabulary": "vocab_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "feed_forward": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "segments": "type_vocab_size",
+    "norm_eps": "layer_norm_eps",
+}
+"""Our field of `BertConfig` -> the public config's."""
+
+_MODULES = {
+    "word": "embeddings.word_embeddings",
+    "position": "embeddings.position_embeddings",
+    "segment": "embeddings.token_type_embeddings",
+    "norm": "embeddings.LayerNorm",
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attended": "attention.output.dense",
+    "attended_norm": "attention.output.LayerNorm",
+    "expand": "intermediate.dense",
+    "contract": "output.dense",
+    "contract_norm": "output.LayerNorm",
+    "pooler": "pooler.dense",
+}
+"""Our module -> the public one; in a layer, both without their prefix."""
+
+_MLM_HEADS = (
+    {"": "cls.predictions", "dense": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
+    {"": "lm_head", "dense": "lm_head.dense", "norm": "lm_head.layer_norm"},
+    {"": "generator_lm_head", "dense": "generator_predictions.dense", "norm": "generator_predictions.LayerNorm"},
+)
+"""Module of a `MaskedLanguageHead`, "" for its own bias -> the public one: BERT's, RoBERTa's, ELECTRA's."""
+
+_MLM_HEAD = "mlm_head."
+"""Before the names of that head, in the weights of a run's encoder."""
+
+
+def read_public(name: str) -> Pretrained:
+    """Read a public checkpoint: of BERT, or of another encoder that transformers has.
+
+    Args:
+        name: "minilm", "minilm:N" for its first N layers, a directory in the hub's layout, or a hub id.
+
+    Raises:
+        InputError: there is none of that name, it is no encoder that fits, or a name or shape is wrong; says which.
+    """
+    if name.startswith("minilm:"):
+        return _first_layers(read_public("minilm"), name)
+    directory = find(name)
+    public = read_json(directory / CONFIG)
+    read = _read_bert if public.get("model_type") == "bert" else _read_foreign
+    return read(directory, public, name)
+
+
+def save_encoder(directory: Path, pretrained: Pretrained) -> None:
+    """Write an encoder into a run, for `load_encoder`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    head = {f"{_MLM_HEAD}{name}": tensor for name, tensor in pretrained.mlm_head.items()}
+    contents = {
+        CONFIG: json.dumps(asdict(pretrained.config), indent=2).encode(),
+        TOKENIZER: pretrained.tokenizer.encode(),
+        WEIGHTS[0]: safetensors.torch.save(pretrained.weights | head),
+    }
+    for name, content in contents.items():
+        partial = directory / f".{name}.{os.getpid()}.partial"
+        partial.write_bytes(content)
+        partial.replace(directory / name)
+
+
+def load_encoder(directory: Path) -> Pretrained:
+    """Read what `save_encoder` wrote; the weights stay in the file until they are used."""
+    fields = json.loads((directory / CONFIG).read_text())
+    config = ForeignConfig(**fields) if "public" in fields else BertConfig(**fields)
+    weights = safetensors.torch.load_file(directory / WEIGHTS[0])
+    head = {name.removeprefix(_MLM_HEAD): weights.pop(name) for name in list(weights) if name.startswith(_MLM_HEAD)}
+    return Pretrained(config, weights, (directory / TOKENIZER).read_text(), head)
+
+
+def _first_layers(whole: Pretrained, name: str) -> Pretrained:
+    """Keep as many layers as `name`, "minilm:N", says."""
+    assert isinstance(whole.config, BertConfig)
+    text, most = name.removeprefix("minilm:"), whole.config.layers
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise InputError(f"Encoder {name!r}: {text!r} is not a number of layers. Give one from 1 to {most}.")
+    config = replace(whole.config, layers=int(text))
+    with torch.device("meta"):  # names without memory
+        kept = Bert(config).state_dict()
+    return replace(whole, config=config, weights={name: whole.weights[name] for name in kept})
+
+
+def _read_bert(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
+    config = _bert_config(directory / CONFIG, public)
+    with torch.device("meta"):  # shapes without memory
+        encoder = Bert(config)
+    tensors = _plain(read_tensors(directory), "bert")
+    weights = _translate(tensors, encoder, _public_name, name)
+    tokenizer = read_tokenizer(directory, config.vocabulary, convert_wordpiece)
+    return _with_mlm_head(Pretrained(config, weights, tokenizer), tensors, encoder)
+
+
+def _read_foreign(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
+    config = foreign_config(directory / CONFIG, public)
+    with torch.device("meta"):  # shapes without memory
+        encoder = Foreign(config)
+    tensors = with_pooler(_plain(read_tensors(directory), encoder.model.base_model_prefix), config)
+    weights = _translate(tensors, encoder, lambda ours: ours.removeprefix("model."), name)
+    check(config, weights, name)
+    tokenizer = read_tokenizer(directory, config.vocabulary, convert_tokenizer)
+    pretrained = Pretrained(config, weights, tokenizer)
+    # Another activation or a decoder of its own: not the function that ours computes.
+    fits = public.get("hidden_act", "gelu") == "gelu" and public.get("tie_word_embeddings", True)
+    return _with_mlm_head(pretrained, tensors, encoder) if fits else pretrained
+
+
+def _bert_config(path: Path, public: dict[str, Any]) -> BertConfig:
+    public = {"position_embedding_type": "absolute", **public}
+    for field, expected in _EXPECTED.items():
+        if public.get(field) != expected:
+            raise InputError(f"{path}: {field} is {public.get(field)!r}, not {expected!r}. Give a BERT checkpoint.")
+    for field in _FIELDS.values():
+        if not isinstance(public.get(field), int | float) or public[field] <= 0:
+            raise InputError(f"{path}: {field} is {public.get(field)!r}, not a positive number. Download it again.")
+    config = BertConfig(**{ours: public[field] for ours, field in _FIELDS.items()})
+    if config.width % config.heads:
+        raise InputError(
+            f"{path}: hidden_size {config.width} is no multiple of num_attention_heads {config.heads}. Correct it."
+        )
+    return config
+
+
+def _plain(public: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take the encoder's prefix and the older names of a norm's weights off public names."""
+
+    def plain(name: str) -> str:
+        name = name.removeprefix(f"{prefix}.")
+        return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+    return {plain(name): tensor for name, tensor in public.items()}
+
+
+def _translate(
+    public: dict[str, Tensor], module: nn.Module, public_name: Callable[[str], str], name: str
+) -> dict[str, Tensor]:
+    """Give public tensors the names of a module's weights; heads of other tasks stay behind."""
+    weights = {ours: (public_name(ours), tuple(weight.shape)) for ours, weight in module.state_dict().items()}
+    missing = [theirs for theirs, _ in weights.values() if theirs not in public]
+    if missing:
+        raise InputError(f"Encoder {name!r} lacks {_some(missing)}. Give the checkpoint of a whole encoder.")
+    for theirs, shape in weights.values():
+        if (found := tuple(public[theirs].shape)) != shape:
+            raise InputError(
+                f"Encoder {name!r}: {theirs} is {list(found)}, but its config.json says {list(shape)}. "
+                "Give weights and config of one checkpoint."
+            )
+    return {ours: public[theirs].float() for ours, (theirs, _) in weights.items()}
+
+
+def _with_mlm_head(pretrained: Pretrained, public: dict[str, Tensor], encoder: Encoder) -> Pretrained:
+    """Add the checkpoint's own head, if all of it is there."""
+    with torch.device("meta"):  # shapes without memory
+        shapes = {name: weight.shape for name, weight in build_mlm_head(pretrained, encoder, 0.0).state_dict().items()}
+    for places in _MLM_HEADS:
+        names = {ours: _head_name(places, ours) for ours in shapes}
+        if all(theirs in public and public[theirs].shape == shapes[ours] for ours, theirs in names.items()):
+            return replace(pretrained, mlm_head={ours: public[theirs].float() for ours, theirs in names.items()})
+    return pretrained
+
+
+def _head_name(places: dict[str, str], ours: str) -> str:
+    """Return what a kind of public checkpoints calls a weight of a `MaskedLanguageHead`."""
+    module, _, kind = ours.rpartition(".")
+    return f"{places[module]}.{kind}"
+
+
+def _public_name(ours: str) -> str:
+    """Return what the public checkpoints call a weight of ours."""
+    *place, module, kind = ours.split(".")
+    prefix = f"encoder.layer.{place[1]}." if place else ""
+    return f"{prefix}{_MODULES[module]}.{kind}"
+
+
+def _some(names: list[str]) -> str:
+    """Name a few."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

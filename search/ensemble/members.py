@@ -1,0 +1,75 @@
+"""`ensemble/members.json`: the rounds, and the soup, that form a run's ensemble; written and read back."""
+
+from dataclasses import asdict, dataclass
+
+from model.errors import InputError
+from search.runs.run import Run
+from trainers.folder import Folder
+
+FOLDER = "ensemble"
+FILE = "members.json"
+METRICS = "metrics.json"
+SOUP = "soup"
+"""The soup's folder in that of the ensemble."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A round of a trial, or a run's soup, that takes part in a task's ensemble."""
+
+    run: str
+    """Path or URI of its run."""
+    trial: int | None
+    """None for the soup."""
+    round: int
+    weight: float
+    """Above 0; the weights of a task's members sum to 1."""
+
+    @property
+    def name(self) -> str:
+        """What a reader knows it by, within its run."""
+        return SOUP if self.trial is None else f"{self.trial}.{self.round}"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Who predicts each task, and how the members' predictions become one."""
+
+    strategy: str
+    rules: dict[str, str]
+    """Task -> a name in COMBINERS."""
+    members: dict[str, list[Member]]
+    """Task -> its members, the weightiest first."""
+
+
+def home_of(run: Run, trial: int | None) -> Folder:
+    """Return the directory of a trial, or of the soup, which is laid out as a trial's."""
+    return run.folder / FOLDER / SOUP if trial is None else run.trial_folder(trial)
+
+
+def write_ensemble(run: Run, ensemble: Ensemble) -> None:
+    """Write the ensemble of `run`. Its own members are told by ".", so that the directory may be moved."""
+    members = {
+        task: [asdict(member) | {"run": "." if member.run == run.folder.uri else member.run} for member in members]
+        for task, members in ensemble.members.items()
+    }
+    record = {"strategy": ensemble.strategy, "combine": ensemble.rules, "members": members}
+    (run.folder / FOLDER).write_json(FILE, record)
+
+
+def read_ensemble(run: Run) -> Ensemble:
+    """Read what `write_ensemble` wrote.
+
+    Raises:
+        InputError: the run has no ensemble yet.
+    """
+    folder = run.folder / FOLDER
+    if not folder.exists(FILE):
+        raise InputError(f"Run {run.folder} has no ensemble yet. Choose one: python -m search.ensemble {run.folder}")
+    record = folder.read_json(FILE)
+    own = {".": run.folder.uri}
+    members = {
+        task: [Member(**member | {"run": own.get(member["run"], member["run"])}) for member in found]
+        for task, found in record["members"].items()
+    }
+    return Ensemble(record["strategy"], record["combine"], members)

@@ -1,0 +1,125 @@
+"""Read a run directory back; write the table of its trials."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pyarrow.parquet
+
+from model.errors import InputError
+from search.runs.trial_record import RUNNING, TRIAL, Trial, read_trial
+from trainers.data.corpus import Corpus, corpus_tasks
+from trainers.folder import Folder, fetch
+from trainers.tasks import Task
+from trainers.trial import CHECKPOINTS, round_name
+
+SEARCH = "search.json"
+TABLE = "trials.parquet"
+STUDY = "study.journal"
+HIDDEN = "***"
+"""Stands for a password in a URL that was written down."""
+
+
+class Run:
+    """A run directory, read back: opening it reads one file, the rest on demand."""
+
+    def __init__(self, folder: Folder):
+        self.folder = folder
+        self._ended: dict[str, Trial] = {}
+        """Name of the folder -> a trial that was read after its end, when nobody writes to it any more."""
+
+    @classmethod
+    def open(cls, name: str, storage: str = "runs") -> "Run":
+        """Open a run by its name under `storage`, its path or its URI.
+
+        Raises:
+            InputError: there is no run of that name.
+        """
+        places = [Folder.at(name), Folder.at(storage) / name]
+        for folder in places:
+            if folder.exists(SEARCH):
+                return cls(folder)
+        known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
+        raise InputError(
+            f"There is no run {name!r}: no {SEARCH} in it. Runs in {storage}: {', '.join(known) or 'none'}."
+        )
+
+    @cached_property
+    def search(self) -> dict[str, Any]:
+        """What was asked: `search.json`."""
+        return self.folder.read_json(SEARCH)
+
+    @property
+    def objectives(self) -> list[str]:
+        """The names of what it was searched for."""
+        return self.search["objective"]
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks of the run's data, which may be more than it searched."""
+        return corpus_tasks(self.folder / "corpus")
+
+    def trial_folder(self, number: int) -> Folder:
+        """Return the folder of a trial; it may not exist yet."""
+        return self.folder / "trials" / round_name(number)
+
+    def trials(self) -> list[Trial]:
+        """Read all trials, by number; those that had ended before are not read again."""
+        folder = self.folder / "trials"
+        names = [name for name in folder.names() if name in self._ended or (folder / name).exists(TRIAL)]
+        trials = {name: self._ended.get(name) or read_trial(folder / name) for name in names}
+        self._ended |= {name: trial for name, trial in trials.items() if trial.state != RUNNING}
+        return list(trials.values())
+
+    def kept(self) -> list[tuple[Trial, int]]:
+        """List (trial, round) of every finished round whose weights are on disk."""
+        found = []
+        for trial in self.trials():
+            saved = set((trial.folder / CHECKPOINTS).names())
+            found += [
+                (trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved
+            ]
+        return found
+
+    def corpus(self) -> Corpus:
+        """Open the tokenised data of the run."""
+        return Corpus.open(self.local("corpus"))
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(trial.state != RUNNING for trial in self.trials())
+
+    def local(self, name: str) -> Path:
+        """Return a folder of the run as a path on this machine's disk: itself, or a copy in the user's cache."""
+        return fetch(self.folder / name)
+
+    def table(self) -> pandas.DataFrame:
+        """Return all rounds of all trials, a row each; a trial without a finished round has one row without `round`."""
+        table = pandas.DataFrame([row for trial in self.trials() for row in _table_rows(trial)])
+        for name in table.columns:
+            if name.startswith("params.") and len({type(value) for value in table[name].dropna()}) > 1:
+                table[name] = table[name].map(str, na_action="ignore")  # a column of a file has one type
+        return table
+
+
+def write_table(run: Run) -> None:
+    """Write `trials.parquet` anew from the trials' files."""
+    table = pyarrow.Table.from_pandas(run.table(), preserve_index=False)
+    with run.folder.writing(TABLE) as file:
+        pyarrow.parquet.write_table(table, file)
+
+
+def _table_rows(trial: Trial) -> list[dict[str, Any]]:
+    same = {"trial": trial.number, "state": trial.state, "error": trial.reason if trial.state == "FAIL" else None}
+    params = {f"params.{name}": value for name, value in trial.params.items()}
+    columns = ("round", "score", "loss", "examples", "tokens", "steps")
+    seconds = ("train_seconds", "eval_seconds", "save_seconds")
+    rows = [
+        {name: row[name] for name in columns}
+        | row["metrics"]
+        | {name: row[name] for name in (*seconds, "ended", "node")}
+        for row in trial.rows
+    ]
+    return [same | row | params for row in rows or [dict.fromkeys((*columns, *seconds, "ended", "node"))]]

@@ -1,0 +1,158 @@
+"""What the commands that train share: a run is prepared, locked and trained, on machines that were found for it."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import optuna
+
+from search.runs.lock import locked
+from search.runs.run import SEARCH, Run, write_table
+from search.runs.study import enqueue, opened_study, url_of
+from search.session.prepare import Prepared
+from search.tune.budgets import Limits
+from search.tune.slots import Slots, choose_slots
+from trainers.command_line import command
+from trainers.folder import Folder
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What was asked for of machines."""
+
+    address: str | None
+    concurrency: int | None
+    cpus: float
+    gpus: float | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run that this process alone may train now, and what it is trained on."""
+
+    prepared: Prepared
+    study: optuna.Study
+    slots: Slots
+    limits: Limits
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.prepared.run
+
+    def train(self, trials: int, *, names: Mapping[int, str] | None = None) -> str | None:
+        """Train until so many trials have ended, or a budget is used up, which is returned; see `driver.search`."""
+        from search.tune import driver  # here, because Ray reads its environment when it is imported
+
+        _introduce(self.prepared, self.slots)
+        over = driver.search(
+            self.run, self.study, self.prepared.checked, self.slots, trials=trials, limits=self.limits, names=names
+        )
+        write_table(self.run)
+        return over
+
+
+@contextmanager
+def run_command(module: str, storage: str, name: str | None, stem: str) -> Iterator[Folder]:
+    """Run the body of a command that trains, see `command`; yield where its run lies.
+
+    Args:
+        name: the run's; by default `stem` and the time.
+    """
+    label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    def begun() -> bool:
+        return (Folder.at(storage) / label).exists(SEARCH)
+
+    with command(module, resumable=begun, extra=() if name else ("--name", label)):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        yield Folder.at(storage) / label
+
+
+@contextmanager
+def session(
+    machines: Machines,
+    prepare: Callable[[Slots], Prepared],
+    *,
+    limits: Limits = Limits(),
+    study: str | None = None,
+    dashboard: bool = False,
+) -> Iterator[Session]:
+    """Find machines, prepare a run for them, and hold it.
+
+    Args:
+        prepare: trials at once, and on what -> a run that may be trained.
+        study: the URL of an Optuna storage, if one was given.
+    """
+    with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
+        run = prepared.run
+        with locked(run.folder), opened_study(run, url_of(run, study)) as opened, _dashboard(run, page):
+            enqueue(opened, prepared.checked.space.start)
+            yield Session(prepared, opened, slots, limits)
+
+
+@contextmanager
+def _prepared(
+    machines: Machines, prepare: Callable[[Slots], Prepared], limits: Limits, dashboard: bool
+) -> Iterator[tuple[Prepared, Slots, str | None]]:
+    """Start Ray; yield a prepared run, the slots for its trials, and where Ray's own page is, None if unwanted."""
+    if not machines.address:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
+    from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
+
+    def chosen(nodes: list[dict[str, float]]) -> Slots:
+        slots = choose_slots(nodes, machines.concurrency, machines.cpus, machines.gpus)
+        limits.check(slots.gpus)
+        return slots
+
+    if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
+        with ray_cluster.started_ray(machines.address, dashboard) as page:
+            slots = chosen(ray_cluster.nodes())
+            yield prepare(slots), slots, page if dashboard else None
+    else:
+        slots = chosen(ray_cluster.machine())
+        prepared = prepare(slots)
+        with ray_cluster.started_ray(None, dashboard) as page:
+            yield prepared, slots, page if dashboard else None
+
+
+@contextmanager
+def _dashboard(run: Run, page: str | None) -> Iterator[None]:
+    """Serve the study's live view from a process of its own while the run is trained, if it is wanted.
+
+    Args:
+        page: where Ray's own is, "" if there is none; None if nothing is wanted.
+    """
+    if page is None:
+        yield
+        return
+    if page:
+        print(f"Ray's own page: http://{page}", flush=True)
+    viewer = subprocess.Popen([sys.executable, "-m", "search.dashboard", str(run.folder)])
+    try:
+        yield
+    finally:
+        viewer.terminate()
+        viewer.wait()
+
+
+def _introduce(prepared: Prepared, slots: Slots) -> None:
+    """Say what is trained on, and how to look at it."""
+    search = prepared.run.search
+    if search["data"] == "sample":
+        print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")
+    else:
+        print(f"Data: {search['data']}" + (f", {search['rows']} training rows a task." if search["rows"] else "."))
+    if search["encoder"].startswith("minilm"):
+        print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
+    print(*prepared.notes, sep="\n")
+    print(f"Rounds are scored on at most {prepared.run.search['dev_rows']:,} dev rows a task.")
+    if "precision" in search:
+        print(f"Precision of matrix products: {search['precision']}.")
+    print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
+    print(f"Look at it with: python -m search.dashboard {shlex.quote(str(prepared.run.folder))}", flush=True)

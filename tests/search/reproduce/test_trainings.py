@@ -1,0 +1,117 @@
+"""From names to what is trained: globs, changes of every config, durations, aliases, and what the data must have."""
+
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+
+from model.errors import InputError
+from search.reproduce.printed_tables import PRINTED
+from search.reproduce.trainings import Trainings, check_texts, check_trainings, chosen, trained_as, trainings_of
+from search.suggest.space import Checked, call
+from tests.conftest import small_config, small_stage
+from trainers.data.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("systems")
+
+
+def checked(trainings: Trainings, corpus: Corpus, **changed: Any) -> Checked:
+    """Check trainings under one seed at their full length, unless told."""
+    return check_trainings(trainings, corpus, **({"encoder": "minilm", "seeds": [0], "scale": 1} | changed))
+
+
+def test_globs_mean_recipes_in_their_order_and_members_only_where_asked_for():
+    assert chosen([]) == []
+    assert chosen(["voted", "jo*", "other", "joint"]) == ["voted", "joint", "other"]
+    assert chosen(["gr*"]) == ["group"]
+    assert chosen(["gr*/s*"]) == ["group/sst", "group/sts"]
+    assert chosen(["r001-frozen*"]) == ["r001-frozen-sst", "r001-frozen-cfimdb", "r001-frozen"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("r002-conact", "did you mean 'r002-concat'?"),
+        ("x-*", "No recipe is like 'x-*'"),
+        ("group/sst2", "did you mean 'sst'?"),
+    ],
+)
+def test_a_name_of_nothing_is_refused(name, said):
+    with pytest.raises(InputError) as told:
+        chosen(["joint", name])
+    assert said in str(told.value)
+
+
+def test_a_group_is_its_members_and_an_ensemble_all_trainings_of_its_own():
+    assert list(trainings_of(["best", "group"], [])) == ["joint", "group/sst", "group/qqp", "group/sts"]
+    assert len(trainings_of(PRINTED, [])) == 88
+
+
+def test_a_field_is_set_in_every_config():
+    changed = trainings_of(["joint", "group"], ["optimizer.warmup=0.25", "dropout=0"])
+    assert {(config.optimizer.warmup, config.dropout) for config in changed.values()} == {(0.25, 0)}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("stages.1.steps=3", "Recipe joint: Unknown config field in --set stages.1.steps=3"),
+        ("dropout=2", "Recipe joint: Config field dropout"),
+        ("seed=3", "--set seed=3: every training gets its seed from --seed. Pass that."),
+        ("encoder=minilm", "gets its encoder from --encoder"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_told_with_the_recipe(assignment, said):
+    with pytest.raises(InputError) as told:
+        trainings_of(["joint", "group"], [assignment])
+    assert said in str(told.value)
+
+
+def test_of_equal_configs_the_first_stands_for_all():
+    same = trained_as(trainings_of(["joint", "other", "alias"], []))
+    assert same == {"joint": "joint", "other": "other", "alias": "joint"}
+    printed = trained_as(trainings_of(PRINTED, []))
+    assert printed["r003-batch-40-6-4"] == "r003-baseline"
+    assert printed["r002-concat-smart-pretrain-l1-d30"] == "r002-concat-smart-pretrain"
+
+
+def test_all_trainings_are_points_under_every_seed_and_a_point_is_its_config(corpus):
+    trainings = trainings_of(["joint", "other"], [])
+    found = checked(trainings, corpus, encoder="somewhere", seeds=range(3, 5))
+    points = [(point["seed"], point["recipe"]) for point in found.space.start]
+    assert points == [(3, "joint"), (3, "other"), (4, "joint"), (4, "other")], (
+        "a whole table under one seed comes first"
+    )
+    configs = [call(found.space, optuna.trial.FixedTrial(point)) for point in found.space.start]
+    assert configs == [trainings[name].replace(seed=seed, encoder="somewhere") for seed, name in points]
+    assert (found.tasks, found.shape) == (("sst", "qqp", "sts"), None)
+
+
+def test_data_that_lack_a_task_are_told_with_every_recipe_that_needs_it(corpus):
+    lacking = replace(corpus, splits={task: corpus.splits[task] for task in ("sst", "qqp", "sts")})
+    trainings = trainings_of(chosen(["joint", "r001-f*"]), [])
+    with pytest.raises(InputError) as told:
+        checked(trainings, lacking)
+    assert "The data lack task cfimdb, for r001-frozen-cfimdb, r001-finetune-cfimdb. Pass --data" in str(told.value)
+    config = small_config(small_stage(objective="mlm", tasks=("cfimdb",)), small_stage())
+    with pytest.raises(InputError, match="The data lack task cfimdb, for on_texts"):
+        checked({"joint": small_config(), "on_texts": config}, lacking)
+
+
+def test_data_that_lack_a_text_set_are_told_before_they_are_read(tmp_path):
+    trainings = trainings_of(["r000-trilogy-mlm", "joint"], [])
+    check_texts(trainings, "sample")
+    (tmp_path / "imdb.txt").write_text("A film .")
+    for data, said in (
+        ("hub", "text set imdb, for r000-trilogy-mlm/sst; text set snli"),
+        (str(tmp_path), "text set snli"),
+    ):
+        with pytest.raises(InputError) as told:
+            check_texts(trainings, data)
+        assert f"The data lack {said}, for r000-trilogy-mlm/qqp, r000-trilogy-mlm/sts." in str(told.value)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1])
+def test_all_systems_of_the_reports_can_be_trained_on_the_sample(corpus, scale):
+    assert set(checked(trainings_of(PRINTED, []), corpus, scale=scale).tasks) == {"sst", "qqp", "sts", "cfimdb"}

@@ -1,0 +1,84 @@
+"""A run directory before its first trial: what is in it, what a resumed one takes from it, what keeps it from being."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.errors import InputError
+from model.pretrained import load_encoder, read_public
+from search.launch import prepare_search
+from search.runs.run import SEARCH
+from search.session.prepare import DEFAULTS, Prepared
+from search.session.scored_rows import FEWEST
+from search.tune.slots import Slots
+from tests.conftest import ROWS
+from tests.search.searching import SPACE
+from trainers.data.corpus import Corpus
+from trainers.folder import Folder
+
+
+@pytest.fixture(autouse=True)
+def cached(user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    path = tmp_path / "space.py"
+    path.write_text(SPACE.replace("rounds=4", "rounds=2"))
+    return path
+
+
+def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any) -> Prepared:
+    asked, location = dict.fromkeys(DEFAULTS) | changed, Folder.at(space.parent / "run")
+    return prepare_search(location, space, asked, resume, Slots(slots, 1, 0))
+
+
+def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_from_there(
+    space: Path, tiny_encoder: Path, corpus: Corpus
+):
+    first = prepare(space, encoder=str(tiny_encoder), rows=ROWS, seed=3)
+    search = first.run.search
+    assert {name: search[name] for name in DEFAULTS} == DEFAULTS | {
+        "encoder": str(tiny_encoder),
+        "rows": ROWS,
+        "seed": 3,
+        "dev_rows": FEWEST,  # evaluating them takes more than its share already: half a pass is short
+    }
+    assert (search["tasks"], search["rounds"], search["space_source"]) == (["sst", "qqp", "sts"], 2, space.read_text())
+    assert first.run.corpus().fingerprint == search["fingerprint"] != corpus.fingerprint, "another seed, other rows"
+    written, public = load_encoder(first.run.local("encoder")), read_public(str(tiny_encoder))
+    assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
+    assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
+    again = prepare(space, resume=True)
+    assert (again.run.search, again.checked.shape) == (search, first.checked.shape)
+
+
+def test_a_directory_that_a_kill_left_unfinished_is_no_run_and_is_made_anew(space: Path, tiny_encoder: Path):
+    run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
+    run.folder.delete(SEARCH)
+    (run.folder / "corpus").write("corpus.json", "half")
+    with pytest.raises(InputError, match=r"There is no run 'run' at .* to resume. Leave --resume out to start it"):
+        prepare(space, resume=True)
+    assert prepare(space, encoder=str(tiny_encoder), rows=ROWS).run.corpus().splits
+
+
+def test_a_resumed_run_says_that_its_libraries_have_changed(space: Path, tiny_encoder: Path):
+    run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
+    assert not [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
+    run.folder.write_json(SEARCH, run.search | {"versions": run.search["versions"] | {"torch": "1.0"}})
+    assert [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
+
+
+def test_a_disk_that_the_checkpoints_would_fill_is_refused(space: Path, tiny_encoder: Path):
+    with pytest.raises(InputError, match=r"has .* GiB free; the checkpoints of 1000000000 trials at once need .* Free"):
+        prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9)
+    assert not (space.parent / "run").exists()
+
+
+def test_fewer_dev_rows_than_an_ensemble_can_be_chosen_on_are_refused(space: Path, tiny_encoder: Path):
+    with pytest.raises(InputError, match=r"scored on 3 labelled dev rows of sst; the ensemble needs 5. Add"):
+        prepare(space, encoder=str(tiny_encoder), rows=ROWS, dev_rows=3)
+    assert not (space.parent / "run").exists()

@@ -1,0 +1,92 @@
+"""A sampler that does not draw the same parameters twice."""
+
+import itertools
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+
+from search.suggest.samplers import SAMPLERS
+from search.suggest.wrapped_samplers import Fresh, Shown
+
+LEARNING = ["tpe", "gp", "cmaes"]
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def grid(trial: optuna.trial.BaseTrial) -> float:
+    """Draw a point of 16; return its value, the largest at (3, 3)."""
+    return float(trial.suggest_int("x", 0, 3) + trial.suggest_int("y", 0, 3))
+
+
+def branches(trial: optuna.trial.BaseTrial) -> float:
+    """Draw a choice, and a number that only one of its sides has."""
+    if trial.suggest_categorical("more", [True, False]):
+        return float(trial.suggest_int("z", 0, 20))
+    return 30.0
+
+
+def searched(name: str, space: Callable[[optuna.trial.BaseTrial], float], trials: int) -> list[dict]:
+    """Return the parameters of a search's trials."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(trials):
+        study.sampler = SAMPLERS[name](number)
+        trial = study.ask()
+        study.tell(trial, space(trial))
+    return [trial.params for trial in study.trials]
+
+
+def repeated(params: list[dict]) -> int:
+    """Count the trials that an earlier one has the parameters of."""
+    return sum(drawn in params[:number] for number, drawn in enumerate(params))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_of_a_small_grid_hardly_a_point_is_drawn_again(name: str):
+    # What begins a search is drawn at random, each parameter for itself.
+    params = searched(name, grid, 20)
+    assert repeated(params[:15]) <= repeated(params[:10]) + 1
+    assert len({tuple(drawn.values()) for drawn in params}) >= 14
+
+
+def test_a_search_that_has_tried_everything_goes_on():
+    assert len(searched("tpe", grid, 40)) == 40
+
+
+def test_a_branch_counts_by_the_parameters_that_it_has():
+    params = searched("tpe", branches, 20)
+    assert sum(not drawn["more"] for drawn in params[10:]) <= 1, "one trial has tried all of that branch"
+
+
+def test_what_was_trained_elsewhere_is_drawn_as_if_it_were_new():
+    known = optuna.create_study(direction="maximize")
+    for point in itertools.product(range(4), repeat=2):
+        known.enqueue_trial(dict(zip("xy", point, strict=True)))
+        trial = known.ask()
+        known.tell(trial, grid(trial))
+    before = known.get_trials()
+    for frozen in before:
+        frozen.number -= len(before)
+
+    def drawn(sampler: BaseSampler) -> dict:
+        shown = Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)])
+        trial = optuna.create_study(direction="maximize", sampler=shown).ask()
+        grid(trial)
+        return trial.params
+
+    for seed in range(5):
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        assert drawn(Fresh(sampler, seed)) == drawn(optuna.samplers.TPESampler(seed=seed, multivariate=True))
+
+
+def test_numbers_on_a_line_are_drawn_as_the_sampler_would():
+    study = optuna.create_study(direction="maximize")
+    for _ in range(15):
+        trial = study.ask()
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+    draws = []
+    for wrap in (lambda sampler: sampler, lambda sampler: Fresh(sampler, 0, redraws=10)):
+        copy = optuna.create_study(direction="maximize", sampler=wrap(optuna.samplers.TPESampler(seed=1)))
+        copy.add_trials(study.trials)
+        draws.append(copy.ask().suggest_float("x", 0, 1))
+    assert draws[0] == draws[1]

@@ -1,0 +1,171 @@
+"""Budgets: each rule by hand, what earlier sessions have used, and a real search that has had enough."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from model.errors import InputError
+from search.runs.run import Run
+from search.runs.trial_record import Trial as TrialFiles
+from search.tune.budgets import (
+    CUT,
+    RULES,
+    Budget,
+    Limits,
+    Used,
+    gpu_hours_are_used,
+    nothing_gets_better,
+    score_is_reached,
+    time_is_up,
+)
+from tests.search.searching import command, finish
+from trainers.folder import Folder
+
+HALF_AN_HOUR = {"train_seconds": 1700.0, "eval_seconds": 70.0, "save_seconds": 30.0}
+EQUAL = """
+from trainers.recipes import plain
+
+def suggest(trial):
+    trial.suggest_float("nothing", 0, 1)
+    return plain().replace(stages=(plain().stages[0].replace(passes=0.25, rounds=2, batch_size=8),))
+"""
+
+
+def row(round: int, score: float | None, *, ended: int = 0, last: bool = False) -> dict[str, Any]:
+    return {"round": round, "score": score, "last": last, "ended": f"2026-01-02T03:04:{ended:02}+00:00", **HALF_AN_HOUR}
+
+
+def told(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a round as Tune tells of it."""
+    return row | {"config": {"number": number}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, what was used, and the limits that allow it and that do not."""
+
+    rule: Any
+    used: Used
+    allow: Sequence[Limits]
+    end: Sequence[Limits] = field(default=())
+
+
+CASES = {
+    "time": Case(time_is_up, Used(seconds=60), [Limits(seconds=60.1)], [Limits(seconds=60), Limits(seconds=1)]),
+    "score": Case(score_is_reached, Used(best=0.5), [Limits(score=0.51)], [Limits(score=0.5), Limits(score=0)]),
+    "no score": Case(score_is_reached, Used(), [Limits(score=0)]),
+    "GPU-hours": Case(gpu_hours_are_used, Used(gpu_hours=2), [Limits(gpu_hours=2.1)], [Limits(gpu_hours=2)]),
+    "a plateau": Case(
+        nothing_gets_better,
+        Used(ended=[0.3, 0.5, 0.5, 0.1, -math.inf]),
+        [Limits(plateau=4), Limits(plateau=5), Limits(plateau=9)],
+        [Limits(plateau=3), Limits(plateau=2), Limits(plateau=1)],
+    ),
+    "a way up": Case(nothing_gets_better, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]),
+    "no trial that was scored": Case(nothing_gets_better, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
+    "nothing but a first trial": Case(nothing_gets_better, Used(ended=[0.5]), [Limits(plateau=1)]),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_rule_ends_a_search_at_its_limit_and_no_other_does(case: Case):
+    for limits in (*case.allow, Limits()):
+        assert [rule(limits, case.used) for rule in RULES] == [None] * len(RULES)
+    for limits in case.end:
+        assert [rule for rule in RULES if rule(limits, case.used)] == [case.rule]
+
+
+def test_the_time_of_a_session_ends_trials_at_their_next_round():
+    budget = Budget(Limits(seconds=3600), [], 0)
+    assert not budget.spent(), "the clock stands"
+    budget.start()
+    assert not budget.spent() and 3590 < (budget.remaining() or 0) <= 3600
+    assert not budget.cuts("a", told(0, row(1, 0.5)))
+    budget.started -= 3600
+    assert budget.cuts("a", told(0, row(2, 0.5)))
+    assert not budget.cuts("a", told(0, row(3, 0.5, last=True))), "a trial that has finished is not cut"
+    assert "1:00:00" in str(budget.over)
+
+
+def test_without_limits_a_search_may_do_what_it_likes():
+    budget = Budget(Limits(), [], 1)
+    budget.start()
+    for number in range(20):
+        assert not budget.cuts("a", told(number, row(1, 0.5)))
+        budget.end(number)
+    assert budget.remaining() is None and not budget.spent() and budget.over is None
+
+
+def test_enough_stays_enough_when_a_trial_that_is_being_cut_still_gets_better():
+    budget = Budget(Limits(plateau=1), [], 0)
+    budget.start()
+    for number, score in enumerate((0.5, 0.4, 0.3)):
+        assert not budget.cuts("a", told(number, row(1, score)))
+    budget.end(0)
+    assert not budget.spent()
+    budget.end(1)
+    assert budget.cuts("a", told(2, row(2, 0.9)))
+    budget.end(2)
+    assert budget.spent()
+
+
+def trial(number: int, state: TrialState, *rows: dict[str, Any], reason: str = "") -> TrialFiles:
+    return TrialFiles(Folder.at("nowhere"), number, {}, {}, state.name, None, reason, list(rows))
+
+
+BEFORE = [
+    trial(0, TrialState.COMPLETE, row(1, 0.4, ended=1), row(2, 0.3, ended=9)),
+    trial(1, TrialState.PRUNED, row(1, 0.5, ended=2)),
+    trial(2, TrialState.FAIL, row(1, None, ended=4)),
+    trial(3, TrialState.FAIL),
+    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=CUT),
+    trial(5, TrialState.RUNNING, row(1, 0.6, ended=11)),
+]
+
+
+def test_what_earlier_sessions_have_used_is_read_from_their_rows():
+    used = Budget(Limits(), BEFORE[::-1], 0.25).used
+    assert used.ended == [0.5, -math.inf, 0.4], "in the order of their ends; what was cut or trained nothing is not in"
+    assert used.best == 0.6
+    assert used.gpu_hours == pytest.approx(6 * 0.5 * 0.25)
+
+
+def test_a_round_that_is_told_again_is_counted_once():
+    budget = Budget(Limits(), BEFORE, 1)
+    budget.cuts("a", told(5, row(1, 0.6)))
+    assert budget.used.gpu_hours == pytest.approx(3)
+    budget.cuts("a", told(5, row(2, 0.7)))
+    assert budget.used.gpu_hours == pytest.approx(3.5)
+    budget.end(5)
+    assert budget.used.ended[-1] == 0.7
+
+
+def test_gpu_hours_are_refused_where_there_are_no_gpus():
+    with pytest.raises(InputError, match=r"--gpu-hours 5: a trial has 0 GPUs here. Leave it out"):
+        Limits(gpu_hours=5).check(0)
+    Limits(gpu_hours=5).check(0.5)
+    Limits(seconds=5, score=0.5, plateau=3).check(0)
+
+
+def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_another_budget(tmp_path, tiny_encoder):
+    """All configs are equal, and so are their scores: the second trial that ends is no better than the first."""
+    (tmp_path / "space.py").write_text(EQUAL)
+    arguments = command(tmp_path / "space.py", tmp_path, tiny_encoder, "--trials", "5", "--concurrency", "1")
+    done = finish([*arguments, "--stop-at", "0.01"])
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if "--stop-at 0.01" in line]) == 1
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
+    run = Run(Folder.at(tmp_path / "run"))
+    (cut,) = run.trials()
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", CUT, 1, [cut.rows[0]["score"]])
+
+    done = finish([*arguments, "--plateau", "1", "--resume"])
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if "none of the last 1 trials" in line]) == 1
+    again, *trials = run.trials()
+    assert again.rows == cut.rows
+    assert [(trial.state, trial.reason) for trial in trials] == [("COMPLETE", "finished")] * 2

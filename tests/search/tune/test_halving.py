@@ -1,0 +1,98 @@
+"""Early stopping: rungs, brackets and who goes on, worked out by hand and for any scores."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.study._multi_objective import _is_pareto_front
+
+from search.tune.halving import BRACKETS, ETA, Halving, dominated, goes_on, rungs
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30)
+
+
+def passes(scores: list[float], score: float) -> bool:
+    """Whether a trial goes on that arrives last at a rung with these scores, one of them its own."""
+    others = list(scores)
+    others.remove(score)
+    return goes_on([(other,) for other in others] + [(score,)])
+
+
+def test_rungs_lie_below_the_last_round_and_grow_by_eta():
+    assert rungs(6) == (1, 4)
+    assert rungs(16) == (1, 4)
+    assert rungs(17) == (1, 4, 16)
+    assert rungs(1) == ()
+    assert rungs(17, 1) == (4, 16) and rungs(17, 3) == ()
+
+
+@given(SCORES)
+def test_the_best_of_a_rung_always_goes_on(scores):
+    assert passes(scores, max(scores))
+
+
+@given(SCORES, st.data())
+def test_who_goes_on_goes_on_with_any_better_score(scores, data):
+    score = data.draw(st.sampled_from(scores))
+    if passes(scores, score):
+        assert all(passes(scores, better) for better in scores if better >= score)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True))
+def test_a_rung_lets_one_in_eta_go_on_rounded_up(scores):
+    assert sum(passes(scores, score) for score in scores) == -(-len(scores) // ETA)
+
+
+def test_the_first_of_a_rung_goes_on_and_the_second_if_it_is_as_good():
+    assert goes_on([(0.1,)])
+    assert goes_on([(0.1,), (0.1,)])
+    assert not goes_on([(0.9,), (0.1,)])
+
+
+@given(PAIRS)
+def test_with_several_objectives_whom_nobody_dominates_goes_on(pairs):
+    values = np.array(pairs)
+    front = _is_pareto_front(-values.astype(float), assume_unique_lexsorted=False)
+    assert ((dominated(values) == 0) == front).all()
+    for place in np.flatnonzero(front):
+        assert goes_on([*np.delete(values, place, axis=0).tolist(), values[place].tolist()])
+
+
+def test_with_several_objectives_whom_most_dominate_is_stopped():
+    assert not goes_on([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.4, 0.4)])
+    assert goes_on([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.2, 0.95)])
+
+
+@pytest.mark.parametrize("name", BRACKETS)
+def test_a_round_that_is_told_again_is_judged_as_it_was_the_first_time(name: str):
+    halving, scores = Halving(4, BRACKETS[name]), np.random.default_rng(0).random((40, 4))
+    first = {}
+    for number in range(40):
+        for judged in range(1, 5):
+            halving.enter(number, judged, (scores[number, judged - 1],))
+            first[number, judged] = halving.goes_on(number, judged)
+            if not first[number, judged]:
+                break
+    assert set(first.values()) == {True, False}
+    for (number, judged), went_on in first.items():
+        halving.enter(number, judged, (2.0,))
+        assert halving.goes_on(number, judged) == went_on
+
+
+def test_asha_has_one_bracket_and_hyperband_trains_equally_long_in_each():
+    assert {BRACKETS["asha"](number, 9) for number in range(100)} == {0}
+    dealt = Counter(BRACKETS["hyperband"](number, 17) for number in range(64 + 22 + 8 + 4))
+    assert dealt == {0: 64, 1: 22, 2: 8, 3: 4}, "algorithm 1 for eta 4 and at most three stops"
+    assert {BRACKETS["hyperband"](number, 17) for number in range(14)} == {0, 1, 2, 3}
+
+
+def test_trials_of_different_brackets_are_not_compared():
+    halving = Halving(6, lambda number, rounds: number % 2)
+    for number in range(8):
+        halving.enter(number, 1, (float(number % 2 == 0),))
+        halving.enter(number, 4, (float(number % 2 == 0),))
+    assert set(halving.rungs) == {(0, 1), (0, 4), (1, 4)}
+    assert {len(rung) for rung in halving.rungs.values()} == {4}

@@ -1,0 +1,61 @@
+"""A population on real workers: interrupted, resumed, and its winner trained again without it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from search.runs.run import Run
+from tests.search.searching import SPACE, command, environment, finish, rows, start, wait_for
+from trainers.folder import Folder
+from trainers.trial import read_rows
+
+SIZE, ROUNDS = 5, 4
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, tiny_encoder) -> tuple[Run, str]:
+    """Search in two sessions; return the run and what the second one printed."""
+    home = tmp_path_factory.mktemp("population")
+    (home / "space.py").write_text(SPACE)
+    options = ("--trials", str(SIZE), "--concurrency", "2", "--trial-scheduler", "population")
+    typed = command(home / "space.py", home, tiny_encoder, *options)
+    process = start(typed, home / "log")
+    wait_for(lambda: len(rows(home / "run")) > SIZE + 2)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(120) == 130, (home / "log").read_text()
+    done = finish([*typed, "--resume"])
+    assert done.returncode == 0, done.stderr
+    return Run(Folder.at(home / "run")), done.stdout
+
+
+def test_a_population_that_was_interrupted_trains_all_its_rounds_and_leaves_nobody_running(ended):
+    run, printed = ended
+    trials = run.trials()
+    states = Counter(trial.state for trial in trials)
+    assert states["COMPLETE"] == SIZE and set(states) <= {"COMPLETE", "PRUNED"}
+    assert states["PRUNED"] == sum(trial.clone is not None for trial in trials) > 0
+    assert sum(len(trial.rows) for trial in trials) == SIZE * ROUNDS
+    assert not list(Path(run.folder.path).rglob("state.pt"))
+    assert f"({SIZE} of {SIZE} ended)" in printed
+    assert "stopped early" not in printed
+
+
+def test_the_winners_config_trains_again_to_the_same_score(ended, tmp_path):
+    run, _ = ended
+    clones = [trial for trial in run.trials() if trial.clone]
+    trial = max(clones, key=lambda trial: trial.rows[-1]["round"])
+    options = ("--dev-rows", str(run.search["dev_rows"]), "--out", str(tmp_path / "again"))
+    again = [sys.executable, "-m", "trainers.fit", f"{trial.folder}/config.json", *options]
+    one_thread = environment() | {"OMP_NUM_THREADS": "1"}  # as many as a worker has
+    done = subprocess.run(again, env=one_thread, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = {row["round"]: row for row in read_rows(Folder.at(tmp_path / "again"))}
+    for row in trial.rows:
+        assert (row["score"], row["losses"]) == (alone[row["round"]]["score"], alone[row["round"]]["losses"])
+    assert len(re.findall("^round ", done.stdout, re.MULTILINE)) == ROUNDS

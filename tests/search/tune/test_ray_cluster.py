@@ -1,0 +1,92 @@
+"""Ray here and elsewhere: how it starts, and a search on a cluster of two that share nothing but the run directory."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.errors import InputError
+from search.tune.ray_cluster import machine, started_ray
+from tests.search.searching import SPACE, command, environment, rows
+from trainers.devices import keep_to_share
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ("model", "search", "trainers")
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster()
+for _ in range(2):
+    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+def test_without_a_share_no_gpu_is_looked_for():
+    keep_to_share(None)
+    assert not torch.cuda.is_initialized()
+
+
+def test_a_ray_that_cannot_start_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    (tmp_path / ("long" * 30)).mkdir()
+    with (
+        pytest.raises(InputError, match=r"Ray does not start on this machine: .+\. Start again when"),
+        started_ray(None, False),
+    ):
+        pass
+
+
+def test_this_machine_is_one_node():
+    (node,) = machine()
+    assert node["CPU"] >= 1 and node["GPU"] >= 0
+
+
+@pytest.fixture
+def surroundings() -> Iterator[dict[str, str]]:
+    """Give an environment in which Ray keeps to loopback and to a directory of its own, with a short path."""
+    with tempfile.TemporaryDirectory(prefix="rc-", ignore_cleanup_errors=True) as scratch:
+        own = {"RAY_TMPDIR": scratch, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        yield environment() | own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@pytest.fixture
+def address(surroundings: dict[str, str]) -> Iterator[str]:
+    """Start a Ray of two nodes of one CPU each, told apart by nothing but their raylets."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], text=True, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout
+            found = process.stdout.readline().strip()
+            assert found, "the cluster did not start"
+            yield found
+        finally:
+            process.communicate(timeout=60)
+
+
+def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_encoder, address, surroundings):
+    project = tmp_path / "project"
+    for package in SHIPPED:
+        shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
+    trial = project / "trainers" / "trial.py"
+    where = '__import__("ray").get_runtime_context().get_node_id() + " " + __file__'
+    trial.write_text(trial.read_text().replace("platform.node()", where))
+    (tmp_path / "space.py").write_text(SPACE)
+    options = ("--address", address, "--trials", "2", "--concurrency", "2")
+    arguments = command(tmp_path / "space.py", tmp_path / "runs", tiny_encoder, *options)
+    done = subprocess.run(arguments, cwd=project, env=surroundings, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "run"
+    assert done.stdout.splitlines()[-1] == str(run / "report.html")
+    nodes, files = zip(*(row["node"].split() for _, row in rows(run)), strict=True)
+    assert len(set(nodes)) == 2
+    assert all("/_ray_pkg_" in file for file in files), "the worker imported what the driver had shipped"

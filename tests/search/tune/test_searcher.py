@@ -1,0 +1,300 @@
+"""The searcher on a real study and real files, told by hand what Tune would tell it."""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from search.runs.run import STUDY, Run
+from search.runs.study import enqueue, opened_study
+from search.runs.trial_record import end_trial
+from search.suggest.space import Shape, Space, check_space, load_space, tried_configs
+from search.tune.searcher import StudySearcher
+from tests.search.example_run import write_search
+from trainers.config.train_config import TrainConfig
+from trainers.training.checkpoint import BEST
+from trainers.trial import ROUNDS
+
+POINTS = [{"dropout": 0.125}, {"dropout": 0.25}]
+SPACE = f"""
+import optuna
+from trainers.config import Stage, TrainConfig
+
+START = {POINTS}
+
+def suggest(trial):
+    dropout = trial.suggest_float("dropout", 0, 0.5)
+    if trial.number == 3:
+        raise optuna.TrialPruned
+    return TrainConfig(dropout=dropout, stages=(Stage(tasks=("sst",), steps=8, rounds=4),))
+"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A run, and what it searches."""
+
+    run: Run
+    space: Space
+    shape: Shape
+
+    @contextmanager
+    def session(self, *, trials: int = 20, spent: bool = False, shape: Shape | None = None) -> Iterator[StudySearcher]:
+        """Open the run as a driver does; leaving is being killed: nothing is closed in order."""
+        with opened_study(self.run, None) as study:
+            enqueue(study, self.space.start)
+            yield StudySearcher(study, self.run, self.space, shape or self.shape, trials=trials, spent=lambda: spent)
+
+    def train(self, number: int, rounds: int, **last: Any) -> list[dict[str, Any]]:
+        """Write what a worker writes in so many rounds; return their rows."""
+        folder = self.run.trial_folder(number)
+        rows = []
+        for round in range(1, rounds + 1):
+            score = (number + round) % 4 / 4 + number / 100
+            row = {"round": round, "judged": round, "last": False, "finite": True, "score": score}
+            rows.append(row | {"metrics": {"sst": score}} | (last if round == rounds else {}))
+            for name in ("weights.safetensors", "state.pt"):
+                (folder / "checkpoints" / f"{round:05d}").write(name, b"")
+            folder.append_json(ROUNDS, rows[-1])
+        return rows
+
+    def told(self) -> list[FrozenTrial]:
+        """Read the study from its file."""
+        with opened_study(self.run, None) as study:
+            return study.get_trials()
+
+
+@pytest.fixture
+def search(tmp_path: Path, sample_corpus_directory: Path) -> Search:
+    (tmp_path / "space.py").write_text(SPACE)
+    run = write_search(tmp_path / "run", sample_corpus_directory, tasks=("sst",), rounds=4)
+    space = load_space(tmp_path / "space.py")
+    checked = check_space(space, tried_configs(space), run.corpus())
+    assert checked.shape
+    return Search(run, checked.space, checked.shape)
+
+
+def params(suggested: dict[str, Any]) -> float:
+    return TrainConfig.model_validate_json(suggested["train"]).dropout
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How Tune ends a trial of three rounds, and what we want of it."""
+
+    state: str
+    value: float | None
+    reason: str
+    last: dict[str, Any] = field(default_factory=dict)
+    error: bool = False
+    traceback: str = ""
+
+    @property
+    def told(self) -> bool:
+        """Whether Tune hands over the last row: it has none of a trial that raised or was never judged."""
+        return not self.error and self.state != "RUNNING"
+
+
+ENDINGS = {
+    "finished": Ending("COMPLETE", 0.75, "finished", {"last": True}),
+    "finished worse than before": Ending("COMPLETE", 0.5, "finished", {"last": True, "score": 0.1}),
+    "stopped": Ending("PRUNED", 0.75, "stopped early after round 3"),
+    "stopped when worse than before": Ending("PRUNED", 0.1, "stopped early after round 3", {"score": 0.1}),
+    "not finite": Ending("FAIL", None, "loss or weights were not finite in round 3", {"finite": False, "score": None}),
+    "not finite at last": Ending(
+        "FAIL", None, "loss or weights were not finite in round 3", {"finite": False, "score": None, "last": True}
+    ),
+    "raised": Ending("FAIL", None, "ValueError: no", error=True, traceback="Traceback ...\nValueError: no\n"),
+    "lost": Ending("FAIL", None, "its worker was lost", error=True),
+    "never judged": Ending("RUNNING", None, ""),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_every_ending_is_told_as_what_it_is_to_the_study_and_in_the_files(search: Search, ending: Ending):
+    with search.session() as searcher:
+        searcher.suggest("a")
+        *rows, last = search.train(0, 3, **ending.last)
+        for row in rows:
+            searcher.on_trial_result("a", row)
+        if ending.traceback:
+            search.run.trial_folder(0).write("error.txt", ending.traceback)
+        searcher.on_trial_complete("a", last if ending.told else None, error=ending.error)
+    frozen, (trial,) = search.told()[0], search.run.trials()
+    assert (frozen.state.name, frozen.values) == (trial.state, trial.values)
+    assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
+    assert ending.reason in str(trial.reason)
+    if ending.state != "RUNNING":
+        assert frozen.intermediate_values == trial.judged
+    states = list((search.run.folder.local or Path()).rglob("state.pt"))
+    assert bool(states) == (ending.state == "RUNNING")
+
+
+def test_a_trial_that_is_stopped_before_it_was_judged_has_no_value(search: Search):
+    with search.session() as searcher:
+        searcher.suggest("a")
+        (row,) = search.train(0, 1, judged=None, score=None)
+        searcher.on_trial_complete("a", row)
+    assert (search.told()[0].state, search.told()[0].value) == (TrialState.PRUNED, None)
+
+
+def test_interrupted_trials_come_back_first_with_their_own_numbers_and_configs(search: Search):
+    with search.session() as searcher:
+        before = [searcher.suggest(name) for name in "abc"]
+        for row in search.train(1, 2):
+            searcher.on_trial_result("b", row)
+        searcher.on_trial_complete("c", search.train(2, 1)[0])
+        searcher.study.ask()  # killed between this and the trial's first file: the space says that 3 is infeasible
+        assert searcher.study.get_trials()[-1].number == 3
+    with search.session() as searcher:
+        assert [searcher.suggest(name) for name in "de"] == before[:2]
+        assert searcher.suggest("f") is None
+        assert searcher.suggest("f")["number"] == 4
+    assert [frozen.state.name for frozen in search.told()] == ["RUNNING", "RUNNING", "PRUNED", "PRUNED", "RUNNING"]
+
+
+def test_rounds_that_the_study_lacks_are_told_to_it_when_their_trial_is_handed_out_again(search: Search):
+    with search.session() as searcher:
+        searcher.suggest("a")
+        rows = search.train(0, 3)
+        searcher.on_trial_result("a", rows[0])
+    with search.session() as searcher:
+        searcher.suggest("b")
+        assert searcher.study.get_trials()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
+        searcher.on_trial_result("b", rows[2])  # its worker tells the last one again
+        searcher.on_trial_complete("b", rows[2] | {"last": True})
+    assert search.told()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
+
+
+@pytest.mark.parametrize(("state", "value"), [("COMPLETE", 0.75), ("PRUNED", 0.75), ("FAIL", None)])
+def test_an_end_that_was_written_but_not_told_is_told_at_the_next_start(search: Search, state, value):
+    with search.session() as searcher:
+        searcher.suggest("a")
+        for row in search.train(0, 3):
+            searcher.on_trial_result("a", row)
+        end_trial(search.run.trial_folder(0), TrialState[state], value and [value], "as it was")
+    with search.session() as searcher:
+        assert searcher.suggest("b")["number"] == 1
+    assert (search.told()[0].state.name, search.told()[0].value) == (state, value)
+    assert search.run.trials()[0].reason == "as it was"
+
+
+def test_a_search_that_was_cut_in_pieces_draws_what_it_would_have_drawn_in_one_and_nothing_twice(
+    search: Search, tmp_path: Path, sample_corpus_directory: Path
+):
+    def end(searcher: StudySearcher, name: str) -> float:
+        while not (suggested := searcher.suggest(name)):
+            pass
+        searcher.on_trial_complete(name, search.train(suggested["number"], 1)[0])
+        return params(suggested)
+
+    with search.session() as searcher:
+        whole = [end(searcher, name) for name in "abcdefg"]
+    assert len(set(whole)) == 7 and whole[:2] == [point["dropout"] for point in POINTS]
+    other = write_search(tmp_path / "other", sample_corpus_directory, tasks=("sst",), rounds=4)
+    search = replace(search, run=other)
+    pieces = []
+    for names in ("a", "bcd", "ef", "g"):
+        with search.session() as searcher:
+            pieces += [end(searcher, name) for name in names]
+    assert pieces == whole
+
+
+def test_start_points_come_first_and_once_however_often_a_search_is_started(search: Search):
+    for trials in (1, 2, 5):
+        with search.session(trials=trials) as searcher:
+            while (suggested := searcher.suggest("a")) != Searcher.FINISHED:
+                if suggested:
+                    searcher.on_trial_complete("a", search.train(suggested["number"], 1)[0])
+    drawn = [frozen.params["dropout"] for frozen in search.told()]
+    assert len(drawn) == 5 and drawn[:2] == [point["dropout"] for point in POINTS]
+    assert len(set(drawn)) == 5
+
+
+def test_no_more_trials_start_than_were_asked_for_in_all_sessions_together(search: Search):
+    with search.session(trials=2) as searcher:
+        assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
+        assert searcher.suggest("c") == Searcher.FINISHED
+    with search.session(trials=2) as searcher:
+        assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
+        assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_a_budget_that_is_used_up_starts_nothing_and_leaves_nothing_running(search: Search):
+    with search.session() as searcher:
+        searcher.suggest("a")
+        search.train(0, 2)
+        searcher.suggest("b")
+        searcher.suggest("c")
+        search.train(2, 4, last=True)  # finished, but nobody heard of it
+    with search.session(spent=True) as searcher:
+        assert searcher.suggest("d") == Searcher.FINISHED
+        searcher.close()
+    assert [frozen.state.name for frozen in search.told()] == ["PRUNED", "PRUNED", "COMPLETE"]
+    trials = search.run.trials()
+    assert [trial.reason for trial in trials] == ["ended with the search", "ended with the search", "finished"]
+    assert [trial.values for trial in trials] == [frozen.values for frozen in search.told()] == [[0.5], None, [0.77]]
+
+
+def test_a_config_whose_rounds_do_not_compare_fails_and_says_so(search: Search):
+    with search.session(shape=replace(search.shape, rounds=5)) as searcher:
+        assert searcher.suggest("a") is None
+    assert search.told()[0].state == TrialState.FAIL
+    assert "do not compare" in str(search.run.trials()[0].reason)
+
+
+def test_of_ended_trials_the_weights_of_the_best_rounds_are_kept_and_of_living_ones_all(search: Search):
+    with search.session() as searcher:
+        trained = [search.train(searcher.suggest(name)["number"], 4, last=True) for name in "abc"]
+        scores = {(number, row["round"]): row["score"] for number, rows in enumerate(trained) for row in rows}
+        for name, rows in zip("ab", trained, strict=False):
+            searcher.on_trial_complete(name, rows[-1])
+        assert {(trial.number, round) for trial, round in search.run.kept()} == set(scores)
+        searcher.on_trial_complete("c", trained[2][-1])
+    best = sorted(scores, key=scores.__getitem__)[-BEST:]
+    assert len(scores) > BEST
+    assert {(trial.number, round) for trial, round in search.run.kept()} == set(best)
+
+
+def test_a_study_that_was_lost_is_rebuilt_with_the_same_numbers_around_a_gap(search: Search):
+    def comparable(trials: list[FrozenTrial]) -> dict[int, Any]:
+        return {
+            frozen.number: (frozen.state, frozen.value, frozen.params, frozen.distributions, frozen.intermediate_values)
+            for frozen in trials
+        }
+
+    with search.session() as searcher:
+        for name, rounds, last in [("a", 3, {"last": True}), ("b", 1, {}), ("c", 2, {"finite": False, "score": None})]:
+            rows = search.train(searcher.suggest(name)["number"], rounds, **last)
+            for row in rows[:-1]:
+                searcher.on_trial_result(name, row)
+            searcher.on_trial_complete(name, rows[-1])
+        assert searcher.suggest("d") is None
+        running = searcher.suggest("e")
+        assert running["number"] == 4
+        for row in search.train(4, 2):
+            searcher.on_trial_result("e", row)
+    before = comparable(search.told())
+    search.run.folder.delete(STUDY)
+    assert comparable(search.told()) == before
+
+    search.run.folder.delete(STUDY)
+    (search.run.folder / "trials").delete("00001")
+    with search.session() as searcher:
+        assert comparable(searcher.study.get_trials())[4] == before[4]
+        assert searcher.suggest("f") == running
+        assert searcher.suggest("g")["number"] == 1, "the number of which no file tells is given to the next trial"
+    del before[1]
+    after = comparable(search.told())
+    assert {number: after[number] for number in before} == before
+
+
+def test_tunes_pickles_hold_nothing_of_the_study(search: Search):
+    with search.session() as searcher:
+        assert pickle.loads(pickle.dumps(searcher)).__dict__ == {}

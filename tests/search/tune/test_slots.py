@@ -1,0 +1,77 @@
+"""Trials on nodes: how many fit, and what each has of them."""
+
+import pytest
+
+from model.errors import InputError
+from search.tune.slots import Slots, choose_slots
+from trainers.devices import CONTEXT_BYTES, allocated_share
+
+LAPTOP, TWO_GPUS, HEAD = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "concurrency", "cpus", "gpus", "slots"),
+    [
+        ([LAPTOP], None, 1, None, Slots(8, 1, 0)),
+        ([LAPTOP], 3, 1, None, Slots(3, 1, 0)),
+        ([LAPTOP], None, 3, None, Slots(2, 3, 0)),
+        ([LAPTOP], None, 0.5, 0, Slots(16, 0.5, 0)),
+        ([LAPTOP, LAPTOP], None, 5, None, Slots(2, 5, 0)),
+        ([HEAD, TWO_GPUS], None, 1, None, Slots(2, 1, 1)),
+        ([LAPTOP, TWO_GPUS], None, 1, 0, Slots(16, 1, 0)),
+        ([TWO_GPUS], None, 1, 0.25, Slots(8, 1, 0.25)),
+        ([TWO_GPUS], None, 4, 0.25, Slots(2, 4, 0.25)),
+        ([TWO_GPUS, TWO_GPUS], 2, 1, 2, Slots(2, 1, 2)),
+        ([TWO_GPUS], None, 1, 0.33, Slots(6, 1, 1 / 3)),
+        ([{"CPU": 99.0, "GPU": 8.0}], None, 1, 0.19, Slots(40, 1, 0.2)),
+        ([{"CPU": 99.0, "GPU": 1.0}], None, 1, 1 / 49, Slots(49, 1, 1 / 49)),
+    ],
+)
+def test_as_many_trials_run_at_once_as_were_asked_for_or_as_fit(nodes, concurrency, cpus, gpus, slots):
+    assert choose_slots(nodes, concurrency, cpus, gpus) == slots
+
+
+@pytest.mark.parametrize(
+    ("nodes", "concurrency", "cpus", "gpus", "said"),
+    [
+        ([LAPTOP], None, 9, None, "A trial of 9 CPUs and 0 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
+        ([LAPTOP], None, 1, 1, "A trial of 1 CPUs and 1 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
+        ([TWO_GPUS, TWO_GPUS], None, 1, 3, "the largest has 8 CPUs and 2 GPUs. Lower"),
+        ([HEAD], None, 1, None, "fits on no node"),
+        (
+            [TWO_GPUS],
+            None,
+            1,
+            1.5,
+            "--gpus-per-trial 1.5: trials have whole GPUs, or share one. Pass 1 or 2, or a share",
+        ),
+        (
+            [TWO_GPUS],
+            None,
+            1,
+            0.4,
+            "--gpus-per-trial 0.4: as many trials as fit would leave a part of the GPU to nobody.",
+        ),
+        ([TWO_GPUS], None, 1, 0.7, "Pass 1, or 0.5 for one more."),
+        ([LAPTOP, TWO_GPUS], 3, 1, None, "--concurrency 3: only 2 trials of 1 CPUs and 1 GPUs fit at once. Lower"),
+    ],
+)
+def test_what_no_node_can_hold_is_refused(nodes, concurrency, cpus, gpus, said):
+    with pytest.raises(InputError) as told:
+        choose_slots(nodes, concurrency, cpus, gpus)
+    assert said in str(told.value)
+
+
+def test_a_trial_has_the_threads_of_its_cpus_and_at_least_one():
+    assert [Slots(1, cpus, 0).threads for cpus in (0.5, 1, 1.5, 4)] == [1, 1, 1, 4]
+    assert (Slots(1, 1, 0).device, Slots(1, 1, 0.5).device) == ("cpu", "cuda")
+
+
+def test_trials_that_share_a_gpu_have_as_much_of_its_memory_as_of_the_gpu_less_what_cuda_takes():
+    assert [Slots(1, 1, gpus).memory for gpus in (0, 0.25, 0.5, 1, 2)] == [None, 0.25, 0.5, None, None]
+    gib = 2**30
+    assert allocated_share(0.25, 80 * gib) * 80 == pytest.approx(19)
+    for neighbours in (2, 3, 8):
+        taken = neighbours * (allocated_share(1 / neighbours, 16 * gib) * 16 * gib + CONTEXT_BYTES)
+        assert taken == pytest.approx(16 * gib)
+    assert allocated_share(1 / 16, 8 * gib) == 0, "nothing is left: a trial runs out of memory and says so"

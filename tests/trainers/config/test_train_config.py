@@ -1,0 +1,253 @@
+"""Configs: nothing gets lost in JSON, and nothing contradictory or without effect gets in."""
+
+from typing import Any
+
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.heads import ACTIVATIONS, OUTPUTS, PAIR_FEATURES
+from tests.conftest import small_config, small_stage
+from trainers.config.parsing import describe
+from trainers.config.train_config import DURATIONS, OptimizerConfig, Stage, TrainConfig
+from trainers.methods.averaging import AveragingConfig
+from trainers.methods.batch_schedules import BATCH_SCHEDULES
+from trainers.methods.mlm import MlmConfig
+from trainers.methods.simcse import SimcseConfig
+from trainers.methods.smart import NORMS, SmartConfig
+from trainers.methods.surgery import SURGERIES
+from trainers.tasks import TASKS
+
+POSITIVE = st.floats(0, 1e300, exclude_min=True)
+NOT_NEGATIVE = st.floats(0, 1e300)
+SHARES = st.floats(0, 1, exclude_max=True)
+WITHIN = st.floats(0, 1, exclude_min=True, exclude_max=True)
+COUNTS = st.integers(1, 10**12)
+NAMES = st.lists(st.sampled_from(list(TASKS)), min_size=2, unique=True).map(tuple)
+
+
+def names(registry: dict[str, Any]) -> st.SearchStrategy[str]:
+    return st.sampled_from(list(registry))
+
+
+def some(tasks: tuple[str, ...], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A value for all tasks, or values by task."""
+    return values | st.dictionaries(st.sampled_from(tasks), values)
+
+
+SMARTS = st.builds(
+    SmartConfig,
+    lambda_s=POSITIVE,
+    norm=names(NORMS),
+    radius=POSITIVE,
+    step_size=POSITIVE,
+    noise_scale=POSITIVE,
+    ascent_steps=COUNTS,
+    dropout=st.sampled_from(["tied", "off", "untied"]),
+    every=COUNTS,
+    share=WITHIN,
+)
+HEADS = st.fixed_dictionaries(
+    {
+        "features": names(PAIR_FEATURES),
+        "cosine": st.booleans(),
+        "hidden": st.lists(POSITIVE, max_size=2),
+        "activation": names(ACTIVATIONS),
+        "output": st.sampled_from([output for output in OUTPUTS if output != "cosine"]),
+    }
+)
+
+
+@st.composite
+def stages(draw: st.DrawFn, tasks: tuple[str, ...], objective: str) -> Stage:
+    duration = draw(st.sampled_from(DURATIONS))
+    update = draw(st.sampled_from(["together", "separate"]))
+    compared = objective == "supervised" and update == "together"
+    lasts: Any = draw(COUNTS if duration in ("steps", "examples") else POSITIVE)
+    settings: dict[str, Any] = {
+        "supervised": {},
+        "mlm": {
+            "texts": ("imdb",),
+            "mlm": draw(st.builds(MlmConfig, share=WITHIN | st.just("one"), always_mask=st.booleans())),
+        },
+        "simcse": {"simcse": draw(st.builds(SimcseConfig, temperature=POSITIVE))},
+    }[objective]
+    sources = tasks + settings.get("texts", ())
+    return small_stage(
+        objective=objective,
+        tasks=tasks,
+        batch_schedule=draw(names(BATCH_SCHEDULES)),
+        batch_size=draw(COUNTS | st.fixed_dictionaries(dict.fromkeys(sources, COUNTS))),
+        accumulate=1 if objective == "simcse" else draw(COUNTS),
+        update=update,
+        surgery=draw(names(SURGERIES)) if compared else "sum",
+        learning_rate=draw(POSITIVE),
+        trainable_layers=draw(st.none() | COUNTS),
+        rounds=draw(COUNTS),
+        **settings,
+        **{duration: lasts},
+    )
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> TrainConfig:
+    tasks = draw(NAMES)
+    before = draw(st.lists(st.sampled_from(["mlm", "simcse", "supervised"]), max_size=2))
+    return small_config(
+        *(draw(stages(tasks, objective)) for objective in [*before, "supervised"]),
+        encoder=draw(st.text()),
+        pairs=draw(st.sampled_from(["concatenated", "separate"])),
+        pooling=draw(st.sampled_from(["pooled", "first", "mean"])),
+        head=draw(some(tasks, HEADS)),
+        shared_layers=draw(st.just([]) | st.just([{"tasks": tasks, "activation": "tanh"}])),
+        dropout=draw(WITHIN),
+        attention_dropout=draw(SHARES),
+        head_dropout=draw(SHARES),
+        smart=draw(st.just(SmartConfig()) | some(tasks, SMARTS)),
+        bregman={"mu": draw(some(tasks, NOT_NEGATIVE)), "beta": draw(SHARES)},
+        regularisers=draw(st.just({}) | st.fixed_dictionaries({"r_drop": some(tasks, NOT_NEGATIVE)})),
+        class_weights=draw(st.dictionaries(st.sampled_from(tasks), st.lists(POSITIVE, min_size=2, max_size=5))),
+        averaging=draw(st.builds(AveragingConfig, kind=st.sampled_from(["none", "ema", "swa"]), beta=SHARES)),
+        optimizer=draw(
+            st.builds(
+                OptimizerConfig,
+                betas=st.tuples(SHARES, SHARES),
+                eps=POSITIVE,
+                weight_decay=NOT_NEGATIVE,
+                clip_norm=st.none() | POSITIVE,
+                warmup=SHARES,
+                decay=st.booleans(),
+                layer_decay=WITHIN,
+            )
+        ),
+        also_scored=draw(st.sampled_from([(), ("another",)])),
+        seed=draw(st.integers(0, 2**63)),
+    )
+
+
+@settings(max_examples=20)
+@given(configs())
+def test_json_loses_nothing(config):
+    text = config.model_dump_json()
+    assert TrainConfig.model_validate_json(text) == config
+    assert TrainConfig.model_validate_json(text).model_dump_json() == text
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+BY_TASK: dict[str, Any] = {
+    "head": {"sst": {"hidden": [1.0]}, "sts": {"output": "sigmoid"}},
+    "smart": {"sst": {"lambda_s": 1.0}, "qqp": {"lambda_s": 2.0, "norm": "linf"}},
+    "bregman": {"mu": {"sts": 0.5}},
+    "regularisers": {"r_drop": {"sst": 1.0}},
+}
+
+
+@pytest.mark.parametrize("field", BY_TASK)
+def test_a_setting_by_task_leaves_the_others_at_the_default(field):
+    config = small_config(**{field: BY_TASK[field]})
+    assert config.head_of("sst").hidden == ((1.0,) if field == "head" else ())
+    assert config.head_of("sts").output == ("sigmoid" if field == "head" else "linear")
+    assert config.head_of("qqp") == small_config().head_of("qqp")
+    found = [config.smart_of(task).lambda_s for task in ("sst", "qqp", "sts")]
+    assert found == ([1.0, 2.0, 0.0] if field == "smart" else [0.0, 0.0, 0.0])
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_scored_tasks_are_those_that_are_trained_in_order_of_first_use_and_then_further_ones():
+    first, second = small_stage(tasks=("qqp",)), small_stage(tasks=("sst", "qqp"))
+    texts = small_stage(objective="mlm", tasks=("cfimdb",))
+    assert small_config(texts, first, second).tasks == ("qqp", "sst")
+    assert small_config(second, first).tasks == ("sst", "qqp")
+    further = small_config(first, also_scored=("sts", "qqp"))
+    assert (further.tasks, further.trained) == (("qqp", "sts"), ("qqp",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"sst": 8, "qqp": 8}),
+        ({"batch_size": {"qqp": 3, "sst": 5}}, {"sst": 5, "qqp": 3}),
+        ({"batch_schedule": "interleaved", "batch_size": 64}, {"sst": 3, "qqp": 64}),
+        ({"batch_schedule": "interleaved", "batch_size": {"qqp": 3, "sst": 5}}, {"sst": 5, "qqp": 3}),
+    ],
+)
+def test_rows_a_step_are_as_given_or_where_tasks_are_interleaved_in_proportion(changes, expected):
+    stage = small_stage(tasks=("sst", "qqp"), **changes)
+    assert list(stage.batch_sizes({"qqp": 141_506, "sst": 8_544, "sts": 6_040}).items()) == list(expected.items())
+
+
+STAGE_FAULTS: dict[str, dict[str, Any]] = {
+    "lasts exactly one of passes, epochs, steps, examples; given: none": {"steps": None},
+    "given: epochs, steps": {"steps": 2, "epochs": 1},
+    "a stage needs a task or a text set": {"tasks": ()},
+    "'sst' is named twice": {"tasks": ("sst", "qqp", "sst")},
+    "'a' is named twice": {"objective": "mlm", "texts": ("a", "a")},
+    "batch_size is for ['sst'], the stage trains ['qqp', 'sst', 'sts']": {"batch_size": {"sst": 4}},
+    "a supervised stage trains tasks; text sets, here a, have no labels": {"texts": ("a",)},
+    "mlm's settings have no effect in a stage with objective 'supervised'": {"mlm": {"share": 0.2}},
+    "mlm's settings have no effect in a stage with objective 'simcse'": {
+        "objective": "simcse",
+        "mlm": {"share": "one"},
+    },
+    "simcse's settings have no effect in a stage with objective 'mlm'": {
+        "objective": "mlm",
+        "simcse": {"temperature": 0.1},
+    },
+    "accumulate would make fewer negatives; use 1": {"objective": "simcse", "accumulate": 2},
+    "trainable_layers 0 freezes it": {"objective": "simcse", "trainable_layers": 0},
+    "set tasks to []": {"objective": "simcse", "simcse": {"supervised": True}, "texts": ("a",)},
+    "update 'separate' has no effect in a stage of one task": {"tasks": ("sst",), "update": "separate"},
+    "surgery 'pcgrad' has nothing to compare in a stage of one task": {"tasks": ("sst",), "surgery": "pcgrad"},
+    "objective 'mlm' trains none; use 'sum'": {"objective": "mlm", "surgery": "pcgrad"},
+    "nothing to compare where each task takes its own step": {"update": "separate", "surgery": "pcgrad"},
+}
+
+
+@pytest.mark.parametrize("words", STAGE_FAULTS)
+def test_a_stage_that_contradicts_itself_or_asks_for_nothing_is_refused(words):
+    with pytest.raises(pydantic.ValidationError) as caught:
+        small_stage(**STAGE_FAULTS[words])
+    assert words in describe(caught.value)
+    with pytest.raises(pydantic.ValidationError) as caught:
+        small_stage().replace(**STAGE_FAULTS[words])
+    assert words in describe(caught.value)
+
+
+ONE = {"cfimdb": 1.0}
+"""For a task that no stage of the tests trains."""
+OTHERS = "which no stage trains; the tasks are sst, qqp, sts"
+FAULTS: dict[str, dict[str, Any]] = {
+    "no stage is supervised, so nothing would be scored": {"stages": (small_stage(objective="mlm"),)},
+    f"head names 'cfimdb', {OTHERS}": {"head": {"cfimdb": {}}},
+    f"shared_layers names 'cfimdb', {OTHERS}": {"shared_layers": [{"tasks": ("sts", "cfimdb")}]},
+    f"smart names 'cfimdb', {OTHERS}": {"smart": {"cfimdb": {"lambda_s": 1}}},
+    f"bregman.mu names 'cfimdb', {OTHERS}": {"bregman": {"mu": ONE}},
+    f"class_weights names 'cfimdb', {OTHERS}": {"class_weights": {"cfimdb": (1, 2)}, "also_scored": ("cfimdb",)},
+    f"regularisers.r_drop names 'cfimdb', {OTHERS}": {"regularisers": {"r_drop": ONE}, "also_scored": ("cfimdb",)},
+    "shared_layers names 'sts' twice": {"shared_layers": [{"tasks": ("qqp", "sts")}, {"tasks": ("sts", "sst")}]},
+    "shared_layers names 'qqp' twice": {"shared_layers": [{"tasks": ("qqp", "qqp")}]},
+    "smart.sst has no effect with lambda_s 0": {"smart": {"sst": {}}},
+    "SMART's settings have no effect with lambda_s 0": {"smart": {"radius": 0.1}},
+    "the weight of 'smoothness' is smart.lambda_s": {"regularisers": {"smoothness": 1}},
+    "the weight of 'proximity' is bregman.mu": {"regularisers": {"proximity": 1}},
+    "Unknown regulariser 'rdrop'; did you mean 'r_drop'? Known: r_drop.": {"regularisers": {"rdrop": 1}},
+    "by dropout, which is 0": {
+        "stages": (small_stage(objective="simcse"), small_stage()),
+        "dropout": 0,
+        "attention_dropout": 0,
+    },
+    "output 'cosine' is the cosine itself": {"head": {"output": "cosine", "hidden": (1,)}},
+}
+
+
+@pytest.mark.parametrize("words", FAULTS)
+def test_a_config_that_contradicts_itself_or_asks_for_nothing_is_refused(words):
+    with pytest.raises(pydantic.ValidationError) as caught:
+        small_config().replace(**FAULTS[words])
+    assert words in describe(caught.value)
+
+
+def test_the_shape_of_a_task_that_is_only_scored_may_be_told():
+    config = small_config(also_scored=("cfimdb",), head={"cfimdb": {"hidden": (1,)}})
+    assert config.head_of("cfimdb").hidden == (1,)

@@ -1,0 +1,331 @@
+"""A corpus: what goes in comes out, once, whole, under a key of its content."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from model.errors import InputError
+from tests.trainers.user_data import USER_TASKS, declarations, write_user_data
+from trainers.data.corpus import Corpus, corpus_tasks
+from trainers.data.generated_sample import sample_corpus
+from trainers.data.prepare import prepare
+from trainers.data.ragged import SIDE_LIMIT, Ragged
+from trainers.evaluation.scores import score
+from trainers.folder import Folder
+from trainers.tasks import TASKS
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = list("abcdef")
+
+
+def tokenizer_of(tokens: list[str]) -> str:
+    """Return a tokenizer.json that cuts and pads, as those of some public checkpoints do."""
+    tokenizer = Tokenizer(models.WordLevel({token: place for place, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=2)
+    return tokenizer.to_str()
+
+
+TOKENIZER = tokenizer_of([*SPECIAL_TOKENS, *WORDS])
+
+
+def write(directory: Path, train: str = "", dev: str = "") -> Path:
+    header = "\tid\tsentence1\tsentence2\tis_duplicate\n"
+    directory.mkdir()
+    (directory / "quora-train.csv").write_text(header + "0\tx\ta b c\tf\t1.0\n1\ty\td\t\t0.0\n" + train)
+    (directory / "quora-dev.csv").write_text(header + "0\tz\tb\tc c\t1\n" + dev)
+    return directory
+
+
+def fingerprint(source: Path, tokenizer: str = TOKENIZER, rows: int | None = None, **options: Any) -> str:
+    return prepare(str(source), tokenizer, rows=rows, seed=0, cache=source.parent / "cache", **options)[0].name
+
+
+def opened(source: Path | str, cache: Path, rows: int | None = None, **options: Any) -> Corpus:
+    return Corpus.open(prepare(str(source), TOKENIZER, rows=rows, seed=0, cache=cache, **options)[0])
+
+
+def words_of(sides: tuple[Ragged, ...]) -> list[tuple[str, ...]]:
+    """Return the rows as text again."""
+    names = [*SPECIAL_TOKENS, *WORDS]
+    return [tuple(" ".join(names[token] for token in side[row]) for side in sides) for row in range(len(sides[0]))]
+
+
+def test_rows_come_back_in_order_as_token_ids_without_special_tokens_padding_or_cuts(tmp_path: Path):
+    directory, _ = prepare(str(write(tmp_path / "data")), TOKENIZER, rows=None, seed=0, cache=tmp_path)
+    corpus = Corpus.open(directory)
+    train = corpus.splits["qqp"]["train"]
+    assert (train.ids, train.labels.tolist()) == (["x", "y"], [1, 0])
+    assert [[side[row].tolist() for row in range(len(side))] for side in train.texts] == [[[5, 6, 7], [8]], [[10], []]]
+    assert (corpus.specials.cls, corpus.specials.sep, corpus.specials.pad, corpus.specials.mask) == (2, 3, 0, 4)
+    assert {name: len(split) for name, split in corpus.splits["qqp"].items()} == {"train": 2, "dev": 1}
+    assert train.texts[0].values.dtype == np.int32 and train.labels.dtype == np.float32
+    assert corpus.fingerprint == directory.name
+
+
+def test_a_sentence_is_cut_to_what_fits_beside_the_special_tokens(tmp_path: Path):
+    source = write(tmp_path / "data", train=f"2\tlong\t{'e ' * 600}\t{'f ' * 510}\t1\n")
+    texts = (
+        Corpus.open(prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path)[0]).splits["qqp"]["train"].texts
+    )
+    assert [len(side[2]) for side in texts] == [SIDE_LIMIT, SIDE_LIMIT]
+
+
+def test_opening_maps_the_files_and_copies_nothing(tmp_path: Path):
+    directory, _ = prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)
+    before = pa.total_allocated_bytes()
+    corpus = Corpus.open(directory)
+    assert pa.total_allocated_bytes() - before < 10_000
+    values = corpus.splits["sst"]["train"].texts[0].values
+    assert not values.flags.owndata and not values.flags.writeable
+
+
+def test_the_sample_has_all_tasks(tmp_path: Path):
+    corpus = Corpus.open(prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)[0])
+    assert corpus.train_sizes(TASKS) == dict.fromkeys(TASKS, 256)
+
+
+def test_the_key_changes_with_the_content_and_with_nothing_else(tmp_path: Path):
+    source = write(tmp_path / "data")
+    (tmp_path / "other").mkdir()
+    same = write(tmp_path / "other" / "place")
+    renumbered = write(tmp_path / "renumbered")
+    text = (renumbered / "quora-train.csv").read_text().replace("0\tx", "17\tx")
+    (renumbered / "quora-train.csv").write_text(text)
+    key = fingerprint(source)
+    assert key == fingerprint(same) == fingerprint(renumbered) == fingerprint(source, rows=2)
+    changes = {"text": "x\ta b d", "id": "w\ta b c", "label": "x\ta b c\tf\t0.0"}
+    found = {key, fingerprint(source, rows=1), fingerprint(source, tokenizer_of([*SPECIAL_TOKENS, *WORDS[::-1]]))}
+    for name, change in changes.items():
+        changed = write(tmp_path / name)
+        before = "x\ta b c\tf\t1.0" if name == "label" else "x\ta b c"
+        (changed / "quora-train.csv").write_text((changed / "quora-train.csv").read_text().replace(before, change))
+        found.add(fingerprint(changed))
+    assert len(found) == 3 + len(changes)
+
+
+def test_what_is_tokenised_already_is_not_written_again(tmp_path: Path):
+    source = write(tmp_path / "data")
+    directory, _ = prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path / "cache")
+    before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+    assert prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path / "cache")[0] == directory
+    assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before
+
+
+def test_several_that_prepare_the_same_corpus_at_once_end_with_one_whole_one(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        found = set(
+            pool.map(lambda _: prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path / "cache")[0], range(8))
+        )
+    assert list((tmp_path / "cache").iterdir()) == list(found)
+    assert Corpus.open(found.pop()).train_sizes(TASKS) == dict.fromkeys(TASKS, 256)
+
+
+def test_a_tokenizer_without_the_special_tokens_or_that_is_none_is_refused_and_leaves_nothing(tmp_path: Path):
+    for text, words in [
+        (tokenizer_of(["[UNK]", "[CLS]", "[SEP]", "a"]), r"no \[PAD\]"),
+        ("{}", "cannot be read"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            prepare("sample", text, rows=None, seed=0, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_its_remedy(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="XDG_CACHE_HOME"):
+        prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path / "file" / "cache")
+
+
+def test_rows_without_a_label_are_counted_and_only_those_of_dev_stay(tmp_path: Path):
+    source = write(tmp_path / "data", train="2\tp\ta\tb\t\n3\tq\ta\t\t\n", dev="1\tr\ta\tb\t\n")
+    directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path)
+    splits = Corpus.open(directory).splits["qqp"]
+    assert splits["train"].ids == ["x", "y"]
+    assert splits["dev"].ids == ["z", "r"]
+    np.testing.assert_array_equal(splits["dev"].labels, [1, np.nan])
+    assert notes == [
+        "qqp: 4 train and 2 dev rows.",
+        "qqp: 2 of the train rows with an empty label: skipped.",
+        "qqp: 2 empty sentences in train: kept.",
+        "qqp: 1 of the dev rows with an empty label: predicted, not scored.",
+    ]
+
+
+def test_a_sample_of_rows_takes_from_training_alone_and_its_seed_decides_which(tmp_path: Path):
+    def rows(seed: int, count: int) -> dict[str, list[str]]:
+        directory, _ = prepare("sample", TOKENIZER, rows=count, seed=seed, cache=tmp_path)
+        return {name: split.ids for name, split in Corpus.open(directory).splits["sst"].items()}
+
+    assert {name: len(ids) for name, ids in rows(0, 20).items()} == {"train": 20, "dev": 128, "test": 128}
+    assert rows(0, 20) == rows(0, 20) != rows(1, 20)
+    assert set(rows(0, 20)["train"]) < set(rows(0, 50)["train"])
+    assert len(rows(0, 10_000)["train"]) == 256
+
+
+def test_a_corpus_that_is_gone_and_a_task_that_it_lacks_are_told(tmp_path: Path):
+    with pytest.raises(InputError, match="No tokenised corpus"):
+        Corpus.open(tmp_path / "gone")
+    with pytest.raises(InputError, match="No tokenised corpus"):
+        corpus_tasks(Folder.at(tmp_path / "gone"))
+    corpus = Corpus.open(prepare(str(write(tmp_path / "data")), TOKENIZER, rows=None, seed=0, cache=tmp_path)[0])
+    with pytest.raises(InputError, match="Unknown task or text set of the data 'sst'"):
+        corpus.train_sizes(["qqp", "sst"])
+
+
+TRIPLES = "a\tb\tc\nd d\te\tf\n\nb c\tf\ta\n"
+
+
+def with_texts(directory: Path, **texts: str) -> Path:
+    write(directory)
+    for name, content in texts.items():
+        (directory / f"{name}.txt").write_text(content)
+    return directory
+
+
+def test_text_sets_are_tokenised_and_mapped_beside_the_tasks_and_have_training_rows_alone(tmp_path: Path):
+    source = with_texts(tmp_path / "data", nli=TRIPLES, films="c b a\n")
+    directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, texts=["nli", "films"], cache=tmp_path)
+    corpus = Corpus.open(directory)
+    assert words_of(corpus.sides("nli")) == [("a", "b", "c"), ("d d", "e", "f"), ("b c", "f", "a")]
+    assert words_of(corpus.sides("films")) == [("c b a",)]
+    assert words_of(corpus.sides("qqp")) == [("a b c", "f"), ("d", "")]
+    assert words_of(corpus.sides("qqp", "dev")) == [("b", "c c")]
+    assert corpus.train_sizes(["films", "qqp", "nli"]) == {"films": 1, "qqp": 2, "nli": 3}
+    assert not corpus.texts["nli"][2].values.flags.owndata
+    with pytest.raises(AssertionError):
+        corpus.sides("nli", "dev")
+    assert notes[-3:] == [
+        "nli: 3 texts without labels.",
+        "nli: 1 blank lines: skipped.",
+        "films: 1 texts without labels.",
+    ]
+
+
+def test_a_file_that_nobody_asked_for_is_never_read(tmp_path: Path):
+    source = with_texts(tmp_path / "data", README="Files:\n\tone\ttwo\nthe end\n", nli=TRIPLES)
+    (source / "binary.txt").write_bytes(b"\xff\0")
+    assert opened(source, tmp_path).texts == {}
+    assert list(opened(source, tmp_path, texts={"nli"}).texts) == ["nli"]
+
+
+@pytest.mark.parametrize("name", ["qqp", "sst"])
+def test_a_task_and_a_text_set_share_no_name(tmp_path: Path, name: str):
+    source = with_texts(tmp_path / "data", **{name: "a\n"})
+    with pytest.raises(InputError, match=f"'{name}' is a task's name, so it cannot be a text set's. Rename"):
+        opened(source, tmp_path, texts=[name])
+
+
+def test_a_text_set_that_a_source_lacks_is_told_before_anything_is_fetched(tmp_path: Path):
+    with pytest.raises(InputError, match=r"Unknown text set of --data hub 'imdb'. Known: none. Pass .*has imdb\.txt"):
+        opened("hub", tmp_path, texts=["imdb"])
+    with pytest.raises(InputError, match=r"Unknown text set of --data sample 'imbd'; did you mean 'imdb'\?"):
+        opened("sample", tmp_path, texts=["imbd"])
+    with pytest.raises(InputError, match=r"Unknown text set 'imdb'.*Add .*data.imdb\.txt, a text a line"):
+        opened(with_texts(tmp_path / "data"), tmp_path, texts=["imdb"])
+
+
+def test_what_a_corpus_lacks_is_told_with_the_nearest_task_or_text_set(tmp_path: Path):
+    corpus = opened(with_texts(tmp_path / "data", films="a\n"), tmp_path, texts=["films"])
+    with pytest.raises(InputError, match=r"'filme'; did you mean 'films'\? Known: films, qqp.*filme\.txt"):
+        corpus.train_sizes(["qqp", "filme"])
+
+
+def test_a_quick_look_takes_as_many_rows_of_a_text_set_and_its_seed_decides_which(tmp_path: Path):
+    texts = sample_corpus().texts["snli"].texts
+    words = sorted({word.strip(".") for side in texts for text in side for word in text.split()})
+    tokenizer = tokenizer_of([*SPECIAL_TOKENS, *words])
+
+    def rows(seed: int, count: int) -> list[str]:
+        directory, _ = prepare("sample", tokenizer, rows=count, seed=seed, cache=tmp_path)
+        sides = Corpus.open(directory).sides("snli")
+        return [repr([side[row].tolist() for side in sides]) for row in range(len(sides[0]))]
+
+    whole, few = rows(0, 10_000), rows(0, 20)
+    places = [whole.index(row) for row in few]
+    assert (len(whole), len(few)) == (256, 20)
+    assert places == sorted(set(places)), "whole rows, in their order"
+    assert few == rows(0, 20) != rows(1, 20)
+    assert set(few) < set(rows(0, 50))
+
+
+def test_text_sets_and_tasks_are_in_the_key_and_the_files_names_are_not(tmp_path: Path):
+    source = with_texts(tmp_path / "data", films="a b\n", more="a b\n")
+    found = [fingerprint(source, texts=texts) for texts in ([], ["films"], ["more"], ["films", "more"])]
+    assert fingerprint(source, texts=["more", "films"]) == found[-1]
+    (source / "films.txt").write_text("a b\n\n")
+    assert fingerprint(source, texts=["films"]) == found[1], "blank lines are no rows"
+    (source / "films.txt").write_text("b a\n")
+    found.append(fingerprint(source, texts=["films"]))
+    (source / "films.txt").write_text("b\ta\n")
+    found.append(fingerprint(source, texts=["films"]))
+    user = write_user_data(tmp_path / "user")
+    found.append(fingerprint(user))
+    (user / "nli.dev.tsv").rename(user / "dev.txt")
+    nli = declarations()["nli"]
+    renamed = nli | {"files": nli["files"] | {"dev": "dev.txt"}}
+    (user / "tasks.json").write_text(json.dumps(declarations() | {"nli": renamed}))
+    assert fingerprint(user) == found[-1]
+    wider = renamed | {"high": 3}
+    (user / "tasks.json").write_text(json.dumps(declarations() | {"nli": wider}))
+    found.append(fingerprint(user))
+    assert len(set(found)) == len(found)
+
+
+def test_corpora_that_declare_different_tasks_under_one_name_do_not_mix(tmp_path: Path):
+    first = opened(write_user_data(tmp_path / "first"), tmp_path)
+    other = declarations()["mood"] | {"high": 2}
+    second = opened(write_user_data(tmp_path / "second", mood=other), tmp_path)
+    assert (first.tasks["mood"].high, second.tasks["mood"].high) == (1, 2)
+    metrics = {"mood": 0.5, "stars": 0.5}
+    assert score(metrics, first.tasks) == 0.625
+    assert corpus_tasks(Folder.at(first.directory)) == first.tasks != second.tasks
+    assert "mood" not in TASKS
+
+
+def test_a_corpus_has_the_tasks_of_its_rows_and_no_others(tmp_path: Path):
+    assert opened("sample", tmp_path).tasks == TASKS
+    assert opened(write(tmp_path / "data"), tmp_path).tasks == {"qqp": TASKS["qqp"]}
+    user = opened(write_user_data(tmp_path / "user"), tmp_path)
+    assert list(user.tasks) == list(user.splits) == list(USER_TASKS)
+    assert user.train_sizes(["near", "stars"]) == {"near": 12, "stars": 12}
+
+
+def test_what_another_version_wrote_is_refused(tmp_path: Path):
+    directory, _ = prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)
+    about = json.loads((directory / "corpus.json").read_text())
+    del about["format"]
+    (directory / "corpus.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="Another version of this program"):
+        Corpus.open(directory)
+
+
+MARKS = {"train": "x", "dev": "y", "test": "z"}
+LINES = st.lists(st.text("abcdef", min_size=1, max_size=4).map(" ".join), min_size=1, max_size=8)
+
+
+@given(train=LINES, dev=LINES, test=LINES, lines=LINES, rows=st.none() | st.integers(1, 9))
+@settings(max_examples=25)
+def test_no_source_of_texts_has_a_row_of_dev_or_test(train, dev, test, lines, rows, tmp_path_factory):
+    place = tmp_path_factory.mktemp("leak")
+    for split, end, texts in (("train", "train", train), ("dev", "dev", dev), ("test", "test-student", test)):
+        table = [f"{split}{row}\t{text} {MARKS[split]}\t1" for row, text in enumerate(texts)]
+        (place / f"ids-sst-{end}.csv").write_text("\n".join(["id\tsentence\tsentiment", *table]) + "\n")
+    (place / "films.txt").write_text("\n".join(lines))
+    tokenizer = tokenizer_of([*SPECIAL_TOKENS, *WORDS, *MARKS.values()])
+    directory, _ = prepare(str(place), tokenizer, rows=rows, seed=0, texts=["films"], cache=place / "cache")
+    corpus = Corpus.open(directory)
+    marks = {Tokenizer.from_str(tokenizer).token_to_id(mark): split for split, mark in MARKS.items()}
+    for source, expected in (("sst", ["train"]), ("films", [])):
+        (side,) = corpus.sides(source)
+        assert len(side) == corpus.train_sizes([source])[source] <= (rows or len(train + lines))
+        assert sorted({marks[token] for token in side.values.tolist() if token in marks}) == expected

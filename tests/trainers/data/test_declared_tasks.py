@@ -1,0 +1,166 @@
+"""Tasks that a user declares: read as the built-in ones are, and every way in which a declaration can be wrong."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from model.errors import InputError
+from tests.trainers.user_data import ROWS, USER_TASKS, declarations, labels_of, write_user_data
+from trainers.data.course_files import read_directory
+from trainers.data.raw_rows import RawCorpus
+from trainers.evaluation.predictions import submission
+from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.tasks import TASKS, tasks_of
+
+every_task = pytest.mark.parametrize("name", USER_TASKS)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> RawCorpus:
+    return read_directory(write_user_data(tmp_path_factory.mktemp("user") / "data"))
+
+
+def fault(directory: Path, **changes: Any) -> str:
+    """Read a directory whose declarations are changed; what is None is left out."""
+    given = {name: data for name, data in (declarations() | changes).items() if data is not None}
+    (directory / "tasks.json").write_text(json.dumps(given))
+    with pytest.raises(InputError) as caught:
+        read_directory(directory)
+    return str(caught.value)
+
+
+@every_task
+def test_rows_are_read_as_the_built_in_tasks_are_and_classes_are_counted_from_0(raw, name):
+    kind, low, _, sides = USER_TASKS[name]
+    splits = raw.splits[name]
+    assert {split: len(rows.ids) for split, rows in splits.items()} == ROWS
+    assert splits["dev"].ids[:2] == ["dev0", "dev1"]
+    assert [side[7] for side in splits["train"].texts] == [f"{name} train b 7 {side}" for side in range(sides)]
+    first = low if kind == "classification" else 0
+    assert splits["train"].labels.tolist() == [label - first for label in labels_of(name, ROWS["train"])]
+    assert np.isnan(splits["test"].labels).all()
+
+
+@every_task
+def test_outputs_of_perfect_predictions_score_1_and_are_submitted_as_the_labels_of_the_files(raw, name):
+    kind, low, high, sides = USER_TASKS[name]
+    task, labels = raw.tasks[name], raw.splits[name]["dev"].labels
+    assert (task.pair, task.outputs) == (sides == 2, high - low + 1 if kind == "classification" else 1)
+    perfect = {
+        "classification": 9 * np.equal.outer(labels, np.arange(task.outputs)),
+        "binary": 9 * (2 * labels[:, None] - 1),
+        "regression": labels[:, None],
+    }[kind]
+    reached = METRICS[task.kind](predictions(task.kind, perfect), labels)
+    assert score({name: reached}, raw.tasks) == pytest.approx(1)
+    lines = submission(task, raw.splits[name]["dev"].ids, predictions(task.kind, perfect)).splitlines()
+    assert lines[0] == "id \t Predicted_Label "
+    assert [float(line.split(" , ")[1]) for line in lines[1:]] == labels_of(name, ROWS["dev"])
+    assert task.submission == name
+
+
+def test_an_untrained_value_starts_in_the_middle_of_its_range(raw):
+    assert (raw.tasks["mood"].start, raw.tasks["near"].start, raw.tasks["nli"].start) == (0, 5, 0)
+
+
+def test_declared_tasks_stand_beside_the_built_in_ones_that_have_files(tmp_path):
+    directory = write_user_data(tmp_path / "data")
+    for split in ("train", "dev"):
+        text = f"id\tsentence\tsentiment\n{split}\tFine .\t3\n"
+        (directory / f"ids-sst-{split}.csv").write_text(text)
+    found = read_directory(directory)
+    assert list(found.tasks) == ["sst", *USER_TASKS] == list(found.splits)
+    assert found.tasks["sst"] == TASKS["sst"]
+
+
+def test_a_task_is_data(raw):
+    assert tasks_of(json.loads(json.dumps({name: asdict(task) for name, task in raw.tasks.items()}))) == raw.tasks
+
+
+def test_the_same_task_may_lie_in_other_files_and_have_no_test_split(tmp_path):
+    directory = write_user_data(tmp_path / "data")
+    before = read_directory(directory).tasks["nli"]
+    files = {"train": "other.csv", "dev": "nli.dev.tsv"}
+    (directory / "nli.train.tsv").rename(directory / "other.csv")
+    (directory / "tasks.json").write_text(json.dumps({"nli": declarations()["nli"] | {"files": files}}))
+    found = read_directory(directory)
+    assert found.tasks == {"nli": before}
+    assert list(found.splits["nli"]) == ["train", "dev"]
+
+
+@every_task
+def test_a_label_outside_is_told_by_line_as_the_file_has_it(tmp_path, name):
+    directory = write_user_data(tmp_path / "data")
+    path, (_, low, high, _) = directory / f"{name}.dev.tsv", USER_TASKS[name]
+    lines = path.read_text().split("\n")
+    lines[2] = re.sub(r"\t[^\t]*$", f"\t{high + 1}", lines[2])
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError) as caught:
+        read_directory(directory)
+    expected = f"{path}, line 3: label '{high + 1}' of task {name} is outside {low:g} to {high:g}. Correct or remove"
+    assert str(caught.value).startswith(expected)
+
+
+NLI = declarations()["nli"]
+FAULTS = {
+    "unknown key": (NLI | {"lable_column": "x"}, "Unknown key 'lable_column'; did you mean 'label_column'?"),
+    "no kind": ({key: value for key, value in NLI.items() if key != "kind"}, "'kind' is missing"),
+    "wrong kind": (NLI | {"kind": "ranking"}, "kind: Input should be 'classification', 'binary' or 'regression'"),
+    "low above high": (NLI | {"low": 3}, "low 3 is not below high 2"),
+    "one class": (NLI | {"low": 2}, "low 2 is not below high 2"),
+    "half a class": (NLI | {"high": 1.5}, "classes are the integers from low to high, not 0 to 1.5"),
+    "three classes of two": (NLI | {"kind": "binary"}, "labels of a binary task are 0 and 1, not 0 to 2"),
+    "endless": (NLI | {"kind": "regression", "high": float("inf")}, "high: Input should be a finite number"),
+    "a word for a number": (NLI | {"low": "none"}, "low: Input should be a valid number"),
+    "no text": (NLI | {"text_columns": []}, "text_columns: Tuple should have at least 1 item"),
+    "three texts": (NLI | {"text_columns": ["a", "b", "c"]}, "text_columns: Tuple should have at most 2 items"),
+    "one text as a word": (NLI | {"text_columns": "side0"}, "text_columns: Input should be a valid tuple"),
+    "the label as text": (NLI | {"text_columns": ["truth"]}, "columns id, truth, truth are not all different"),
+    "no dev": (NLI | {"files": {"train": "nli.train.tsv"}}, "files has no 'dev'"),
+    "unknown split": (NLI | {"files": NLI["files"] | {"tset": "x"}}, "split in files 'tset'; did you mean 'test'?"),
+    "missing file": (NLI | {"files": NLI["files"] | {"test": "nli.tets.tsv"}}, "nli.tets.tsv is missing. Add it"),
+    "not an object": ([NLI], "is not an object of objects"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), FAULTS.values(), ids=FAULTS)
+def test_a_faulty_declaration_is_one_sentence_that_names_file_and_task(data, words, tmp_path):
+    message = fault(write_user_data(tmp_path / "data"), nli=data)
+    assert words in message and "\n" not in message
+    assert str(tmp_path / "data" / "tasks.json") in message
+    assert "task 'nli'" in message or isinstance(data, list)
+
+
+BAD_NAMES = ["", "two words", "a.b", "../up", "sst", "para", "score", "rows", "keys", "training", "été"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_cannot_be_a_task_is_refused(name, tmp_path):
+    message = fault(write_user_data(tmp_path / "data"), nli=None, **{name: NLI})
+    assert f"task {name!r}: " in message and "another name" in message
+
+
+def test_a_name_that_no_head_can_have_is_refused(tmp_path):
+    for name in dir(nn.ModuleDict()):
+        assert "another name" in fault(tmp_path, **dict.fromkeys(USER_TASKS), **{name: NLI})
+
+
+def test_a_name_that_stands_twice_is_told_and_so_is_what_is_no_json(tmp_path):
+    directory = write_user_data(tmp_path / "data")
+    (directory / "tasks.json").write_text('{"nli": {}, "nli": {}}')
+    with pytest.raises(InputError, match=r"tasks\.json: 'nli' stands twice in one object"):
+        read_directory(directory)
+    (directory / "tasks.json").write_text('{"nli":\n {"kind": "binary",}}')
+    with pytest.raises(InputError, match=r"tasks\.json, line 2: "):
+        read_directory(directory)
+
+
+def test_a_missing_column_is_told_as_for_the_built_in_tasks(tmp_path):
+    message = fault(write_user_data(tmp_path / "data"), nli=NLI | {"label_column": "gold"})
+    assert "nli.train.tsv, line 1: column 'gold' is not in the header; found 'id', 'side0', 'side1', 'truth'" in message

@@ -1,0 +1,107 @@
+"""The generated corpus: what its readers rely on."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from trainers.data.generated_sample import LINES, SCENE, SIZES, sample_corpus
+from trainers.tasks import TASKS
+
+SAMPLE = sample_corpus()
+CORPUS = SAMPLE.splits
+DIGESTS = {
+    "sst": "a4e4b4c2f6b7266c",
+    "qqp": "6a4656f0be79dd79",
+    "sts": "3640a174b42666a7",
+    "cfimdb": "32d27ae5d0f69aad",
+}
+
+
+def test_it_has_every_task_and_split_at_its_size():
+    sizes = {task: {name: len(split.ids) for name, split in splits.items()} for task, splits in CORPUS.items()}
+    assert sizes == dict.fromkeys(TASKS, SIZES)
+
+
+def test_it_is_the_same_in_another_process():
+    program = (
+        "import json; from trainers.sample import sample_corpus; corpus = sample_corpus(); "
+        "print(json.dumps([corpus.splits['qqp']['dev'].texts, corpus.texts['snli'].texts]))"
+    )
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert other.strip() == json.dumps([CORPUS["qqp"]["dev"].texts, SAMPLE.texts["snli"].texts])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ids_are_unique_and_of_25_characters(task: str):
+    ids = [identifier for split in CORPUS[task].values() for identifier in split.ids]
+    assert len(set(ids)) == len(ids)
+    assert {len(identifier) for identifier in ids} == {25}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_text_occurs_twice_so_that_no_split_leaks_into_another(task: str):
+    rows = [row for split in CORPUS[task].values() for row in zip(*split.texts, strict=True)]
+    assert len(set(rows)) == len(rows) == sum(SIZES.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_split_is_labelled_in_range_and_no_class_is_rare(task: str):
+    for split in CORPUS[task].values():
+        assert ((split.labels >= TASKS[task].low) & (split.labels <= TASKS[task].high)).all()
+        if TASKS[task].kind != "regression":
+            classes = Counter(split.labels.tolist())
+            assert sorted(classes) == list(range(int(TASKS[task].low), int(TASKS[task].high) + 1))
+            assert min(classes.values()) > 0.5 * len(split.ids) / len(classes)
+
+
+def test_similarities_have_fractions_and_cover_the_range():
+    labels = np.concatenate([split.labels for split in CORPUS["sts"].values()])
+    assert (labels % 1 > 0).mean() > 0.5
+    assert len(np.unique(labels)) > 20
+    assert labels.min() == 0 and labels.max() == 5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_are_short_english_sentences(task: str):
+    for side in CORPUS[task]["train"].texts:
+        words = [len(text.split()) for text in side]
+        assert min(words) >= 4 and max(words) <= 35
+        assert all(text.isascii() and text == text.strip() and "{" not in text for text in side)
+
+
+def test_it_has_two_text_sets_of_films_and_of_scenes_in_three_versions():
+    sides = {name: [len(side) for side in found.texts] for name, found in SAMPLE.texts.items()}
+    assert sides == {"imdb": [LINES], "snli": [LINES] * 3}
+    for found in SAMPLE.texts.values():
+        rows = list(zip(*found.texts, strict=True))
+        assert len(set(rows)) == LINES
+        assert all(text == text.strip() and "{" not in text and "/" not in text for row in rows for text in row)
+
+
+def test_no_text_of_a_text_set_is_one_of_dev_or_test():
+    held_out = [split for parts in CORPUS.values() for name, split in parts.items() if name != "train"]
+    hidden = {text for split in held_out for side in split.texts for text in side}
+    assert hidden.isdisjoint(text for found in SAMPLE.texts.values() for side in found.texts for text in side)
+
+
+def test_a_positive_says_the_same_in_other_words_and_a_negative_something_else():
+    meanings = [meaning.split("/") for _, part in SCENE for meaning in part.split(", ")]
+    number = {word: place for place, synonyms in enumerate(meanings) for word in synonyms}
+    longest_first = re.compile("|".join(sorted(map(re.escape, number), key=len, reverse=True)))
+    for row in zip(*SAMPLE.texts["snli"].texts, strict=True):
+        words = [longest_first.findall(text) for text in row]
+        own, positive, negative = ([number[word] for word in part] for part in words)
+        assert len(own) == len(SCENE) and own == positive != negative
+        assert not set(words[0]) & set(words[1])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_rows_of_tasks_are_those_that_figures_were_measured_on(task: str):
+    rows = [[split.ids, split.texts, split.labels.tolist()] for split in CORPUS[task].values()]
+    assert hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest() == DIGESTS[task]

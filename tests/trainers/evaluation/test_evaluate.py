@@ -1,0 +1,106 @@
+"""Evaluation: outputs that are each row's own, and the rows that rounds are scored on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.multitask import Multitask
+from model.pretrained import Pretrained
+from tests.conftest import small_config, small_stage
+from trainers.data.batches import inputs
+from trainers.data.corpus import Corpus
+from trainers.evaluation.evaluate import ROWS, dev_rows, evaluate, measure
+from trainers.evaluation.scores import score
+from trainers.tasks import TASKS
+from trainers.training.build_model import build
+
+CLOSE = 2e-5  # other neighbours, other padding: rounding differs
+
+every_pairs = pytest.mark.parametrize("pairs", ["concatenated", "separate"])
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+def model_of(pretrained: Pretrained, pairs: str = "concatenated", **dropouts: float) -> Multitask:
+    return build(small_config(small_stage(tasks=tuple(TASKS)), pairs=pairs, **dropouts), TASKS, pretrained).train()
+
+
+def rows_of(corpus: Corpus, count: int) -> dict[str, np.ndarray]:
+    return {task: np.arange(count) % len(corpus.splits[task]["dev"]) for task in TASKS}
+
+
+@every_pairs
+def test_outputs_are_each_rows_own_whoever_stands_beside_it(corpus, pretrained, pairs):
+    model, rows = model_of(pretrained, pairs), rows_of(corpus, ROWS + 7)
+    outputs = evaluate(model, corpus, "dev", rows)
+    order = np.random.default_rng(0).permutation(ROWS + 7)
+    mixed = evaluate(model, corpus, "dev", {task: numbers[order] for task, numbers in rows.items()})
+    for task, values in outputs.items():
+        assert values.shape == (ROWS + 7, TASKS[task].outputs) and values.dtype == np.float32
+        np.testing.assert_allclose(mixed[task], values[order], atol=CLOSE)
+        assert np.ptp(values, axis=0).max() > 100 * CLOSE, "rows that all look alike prove nothing"
+        alone = evaluate(model, corpus, "dev", {task: rows[task][-1:]})[task]
+        np.testing.assert_allclose(alone, values[-1:], atol=CLOSE)
+
+
+def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(corpus, pretrained):
+    model, rows, state = model_of(pretrained, dropout=0.5), rows_of(corpus, 9), torch.get_rng_state()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, again = (evaluate(model, corpus, "dev", rows) for _ in range(2))
+    assert all(np.array_equal(first[task], again[task]) for task in TASKS)
+    assert model.training and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    evaluate(model.eval(), corpus, "dev", rows)
+    assert not model.training
+
+
+@every_pairs
+def test_without_dropout_a_model_in_training_gives_what_it_is_evaluated_on(corpus, pretrained, pairs):
+    model = model_of(pretrained, pairs, dropout=0, attention_dropout=0, head_dropout=0)
+    rows = {"sts": np.arange(12)}
+    batch = inputs(corpus, "train", rows, model.encodings, pretrained.config.positions)
+    trained = model(model.embed(batch.tokens), batch)["sts"].detach().numpy()
+    np.testing.assert_allclose(evaluate(model, corpus, "train", rows)["sts"], trained, atol=CLOSE)
+
+
+@every_task
+def test_outputs_that_say_the_labels_measure_1(corpus, task):
+    rows = {task: np.array([5, 3, 8, 1, 0])}
+    labels = corpus.splits[task]["dev"].labels[rows[task]]
+    perfect = {
+        "classification": 9 * np.equal.outer(labels, np.arange(5)),
+        "binary": 9 * (2 * labels[:, None] - 1),
+        "regression": labels[:, None],
+    }[TASKS[task].kind]
+    assert measure(corpus, "dev", rows, {task: perfect}) == {task: pytest.approx(1)}
+
+
+def test_the_score_of_a_round_is_that_of_an_ensemble():
+    metrics = {"sst": 0.5, "qqp": 0.75, "sts": -0.5}
+    many = {name: np.array([value]) for name, value in metrics.items()}
+    assert score(metrics, TASKS) == score(many, TASKS)[0] == 0.5
+
+
+def without_labels(corpus: Corpus, task: str, rows: list[int]) -> Corpus:
+    split = corpus.splits[task]["dev"]
+    labels = split.labels.copy()
+    labels[rows] = np.nan
+    return replace(corpus, splits={task: {**corpus.splits[task], "dev": replace(split, labels=labels)}})
+
+
+@every_task
+def test_rounds_are_scored_on_labelled_rows_the_same_every_time_in_the_labels_proportions(corpus, task):
+    part = without_labels(corpus, task, [0, 3, 9])
+    labels = part.splits[task]["dev"].labels
+    whole = dev_rows(part, task, 10_000)
+    assert whole.tolist() == [row for row in range(len(labels)) if row not in (0, 3, 9)]
+    for limit in (len(whole), len(whole) - 1, 60, 25, 1):
+        rows = dev_rows(part, task, limit)
+        assert len(rows) == limit and len(set(rows.tolist())) == limit
+        assert np.isfinite(labels[rows]).all()
+        assert np.array_equal(rows, np.sort(rows))
+        assert np.array_equal(rows, dev_rows(part, task, limit))
+        for label in np.unique(labels[whole].round()):
+            expected = limit * (labels[whole].round() == label).mean()
+            assert abs((labels[rows].round() == label).sum() - expected) <= 1.5

@@ -1,0 +1,78 @@
+"""How much regularisers pull at shared weights, and what is said of it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainers.passes import Case, gradients, moved
+from trainers.methods.gradient_ratios import gradient_ratios, probed, remarks
+from trainers.methods.objectives import Loss, Setup, supervised
+from trainers.methods.smart import SmartConfig
+
+TASKS = ("sst", "qqp", "sts")
+
+
+def pulling(weights: nn.Parameter, *direction: float) -> Tensor:
+    """A term whose gradient is a direction."""
+    return (weights * torch.tensor(direction)).sum()
+
+
+def test_a_ratio_is_that_of_the_lengths_of_two_gradients():
+    weights = nn.Parameter(torch.ones(2))
+    loss = Loss({"loss": pulling(weights, 3, 4), "smoothness": pulling(weights, 0, 1)}, {"smoothness": 2.5})
+    assert gradient_ratios({"sst": loss}, [weights]) == pytest.approx({"sst.smoothness": 2.5 * 1 / 5})
+
+
+def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
+    case = Case(corpus, pretrained)
+    model = case.model()
+    weights = {"smoothness": 0.7, "proximity": 1.5, "r_drop": 2.0}
+    setup = Setup(
+        seed=0,
+        place=(0, 0),
+        smart=SmartConfig(lambda_s=1),
+        weights={name: dict.fromkeys(TASKS, weight) for name, weight in weights.items()},
+        teacher=moved(model),
+    )
+    losses = supervised(model, case.batch(model, *TASKS), setup)
+    ratios = gradient_ratios(losses, model.shared_parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert set(ratios) == {f"{task}.{name}" for task in TASKS for name in weights}
+    for task, loss in losses.items():
+        lengths: dict[str, float] = {}
+        for name, term in loss.terms.items():
+            model.zero_grad()
+            (term * weights.get(name, 1.0)).backward(retain_graph=True)
+            found = [p.grad for p in model.shared_parameters() if p.grad is not None]
+            lengths[name] = float(nn.utils.parameters_to_vector(found).norm())
+        for name in weights:
+            assert ratios[f"{task}.{name}"] == pytest.approx(lengths[name] / lengths["loss"], rel=1e-4)
+    assert gradients(model, losses["sst"].total), "the graph is kept"
+
+
+def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretrained):
+    model = Case(corpus, pretrained).model()
+    *_, last, pooler = model.encoder.blocks()
+    heads = list(model.heads.parameters())
+    assert set(probed(model)) == {*last, *pooler, *heads}
+    pooler[0].requires_grad_(False)
+    assert set(probed(model)) == {*last, *pooler[1:], *heads}
+
+
+def test_what_cannot_be_compared_is_left_out():
+    weights, others = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    plain = Loss({"loss": pulling(weights, 3, 4)})
+    flat = Loss({"loss": pulling(weights, 0, 0), "r_drop": pulling(weights, 1, 1)}, {"r_drop": 1.0})
+    bent = Loss({"loss": pulling(weights, 3, 4), "r_drop": pulling(weights, 1, 1)}, {"r_drop": 1.0})
+    assert gradient_ratios({"sst": plain, "qqp": flat}, [weights]) == {}
+    assert gradient_ratios({"sst": bent}, [others]) == {}, "nothing that the task uses is shared"
+    assert gradient_ratios({"sst": bent}, []) == {}, "nothing shared is trained"
+    assert set(gradient_ratios({"sst": bent, "qqp": flat}, [weights, others])) == {"sst.r_drop"}
+
+
+def test_what_hardly_pulls_and_what_drowns_its_task_is_said():
+    found = remarks({"sst.smoothness": 1e-5, "qqp.smoothness": 0.5, "sts.r_drop": 250.0, "qqp.proximity": 2e-3})
+    assert found == {
+        "sst.smoothness": "smoothness of sst is inert: its gradient is 1e-05 of the task's own.",
+        "sts.r_drop": "r_drop of sts drowns the task: its gradient is 250 times the task's own.",
+    }

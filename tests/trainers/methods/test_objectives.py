@@ -1,0 +1,338 @@
+"""Objectives: a task's loss, what regularisers add to it, what texts alone teach, and that nothing else changes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from model.multitask import Inputs, Multitask
+from tests.conftest import small_stage
+from tests.trainers.passes import STILL, WILD, Case, gradients, moved
+from trainers.methods.mlm import MlmConfig
+from trainers.methods.objectives import LOSSES, OBJECTIVES, Batch, Loss, Setup, mlm, simcse, supervised
+from trainers.methods.simcse import SimcseConfig, contrast
+from trainers.methods.smart import SmartConfig
+from trainers.tasks import TASKS
+
+NAMES = ("sst", "qqp", "sts")
+LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=8)
+PLAIN = Setup(seed=0, place=(3, "sst", 0))
+
+every_pairs = pytest.mark.parametrize("pairs", ["concatenated", "separate"])
+every_kind = pytest.mark.parametrize("kind", LOSSES)
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+@pytest.fixture
+def case(corpus, pretrained) -> Case:
+    return Case(corpus, pretrained)
+
+
+def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> Setup:
+    """SMART on some tasks, on all unless told."""
+    smart = SmartConfig(lambda_s=1.0, **changes)
+    return replace(PLAIN, smart=smart, weights={"smoothness": dict.fromkeys(tasks or TASKS, weight)})
+
+
+def total(losses: dict[str, Loss]) -> Tensor:
+    return torch.stack([loss.total for loss in losses.values()]).sum()
+
+
+# Losses.
+
+
+def outputs_of(kind: str, rows: int = 6) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    outputs = torch.randn(rows, 5 if kind == "classification" else 1, generator=draw)
+    return outputs, torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])[:rows]
+
+
+@every_kind
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_loss_is_a_mean_over_rows_so_that_parts_add_up(kind, weighted):
+    outputs, truth = outputs_of(kind)
+    weights = torch.tensor([0.5, 3.0, 1.0, 1.0, 1.0][: 5 if kind == "classification" else 2]) if weighted else None
+    whole = LOSSES[kind](outputs, truth, weights)
+    one_by_one = torch.stack([LOSSES[kind](outputs[[row]], truth[[row]], weights) for row in range(6)])
+    torch.testing.assert_close(one_by_one.mean(), whole)
+    torch.testing.assert_close(LOSSES[kind](outputs.repeat(2, 1), truth.repeat(2), weights), whole)
+
+
+@every_kind
+def test_weights_of_1_are_none(kind):
+    outputs, truth = outputs_of(kind)
+    ones = torch.ones(5 if kind == "classification" else 2)
+    torch.testing.assert_close(LOSSES[kind](outputs, truth, ones), LOSSES[kind](outputs, truth, None))
+
+
+def test_class_weights_are_torch_s_and_those_of_two_classes_the_binary_ones():
+    outputs, truth = outputs_of("classification")
+    weights = torch.tensor([0.5, 3.0, 1.0, 1.0, 1.0])
+    theirs = functional.cross_entropy(outputs, truth.long(), weights)  # a mean over the weights
+    torch.testing.assert_close(LOSSES["classification"](outputs, truth, weights), theirs * weights[truth.long()].mean())
+    logit, truth = outputs_of("binary")
+    two = functional.pad(logit, (1, 0))
+    torch.testing.assert_close(
+        LOSSES["binary"](logit, truth, weights[:2]), LOSSES["classification"](two, truth, weights[:2])
+    )
+
+
+@given(LOGITS)
+def test_one_logit_is_the_second_of_two_classes_whose_other_logit_is_0(logits):
+    z = torch.tensor(logits, dtype=torch.float64)[:, None]
+    truth = (torch.arange(len(logits)) % 2).double()
+    two = functional.cross_entropy(functional.pad(z, (1, 0)), truth.long())
+    torch.testing.assert_close(LOSSES["binary"](z, truth, None), two)
+
+
+def test_losses_worked_out_by_hand():
+    outputs, truth = torch.tensor([[1.0], [4.5]]), torch.tensor([2.5, 4.0])
+    assert LOSSES["regression"](outputs, truth, None) == pytest.approx((1.5**2 + 0.5**2) / 2), "in label units"
+    assert LOSSES["classification"](torch.zeros(3, 5), torch.tensor([0.0, 4.0, 2.0]), None) == pytest.approx(1.609438)
+    assert LOSSES["binary"](torch.zeros(2, 1), torch.tensor([0.0, 1.0]), None) == pytest.approx(0.693147)
+    thrice = LOSSES["binary"](torch.zeros(2, 1), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0]))
+    assert thrice == pytest.approx(2 * 0.693147)
+
+
+def test_a_total_is_the_own_loss_and_the_weighted_regularisers():
+    terms = {name: torch.tensor(value) for name, value in {"loss": 1.0, "smoothness": 10.0, "r_drop": 100.0}.items()}
+    assert Loss(terms, {"smoothness": 0.5, "r_drop": 0.25}).total.item() == 1 + 5 + 25
+    assert Loss({"loss": torch.tensor(3.0)}).total.item() == 3
+
+
+# Supervised.
+
+
+@every_pairs
+@every_task
+def test_class_weights_are_for_the_own_loss_of_their_task_alone(case, task, pairs):
+    model = case.model(pairs=pairs)
+    batch = case.batch(model, *TASKS)
+    classes = round(TASKS[task].high) + 1
+    weighted = replace(smooth(), class_weights={} if TASKS[task].kind == "regression" else {task: (2.0,) * classes})
+    before, after = supervised(model, batch, smooth()), supervised(model, batch, weighted)
+    for name in TASKS:
+        factor = 2 if name in weighted.class_weights else 1
+        torch.testing.assert_close(after[name].terms["loss"], factor * before[name].terms["loss"])
+        assert torch.equal(after[name].terms["smoothness"], before[name].terms["smoothness"])
+
+
+@every_pairs
+def test_tasks_that_share_a_batch_have_the_losses_of_each_alone(case, pairs):
+    model = case.model(pairs=pairs, **STILL)
+    together = supervised(model, case.batch(model, *NAMES), PLAIN)
+    assert list(together) == list(NAMES)
+    for task in NAMES:
+        alone = supervised(model, case.batch(model, task), PLAIN)[task]
+        torch.testing.assert_close(together[task].total, alone.total)
+
+
+@pytest.mark.parametrize("setup", [PLAIN, smooth()], ids=["plain", "smart"])
+def test_a_place_draws_the_same_whatever_was_drawn_before(case, setup):
+    model = case.model()
+    batch = case.batch(model, "sst", "sts")
+
+    def measure(**changes: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        torch.rand(7)
+        loss = total(supervised(model, batch, replace(setup, **changes)))
+        return loss, gradients(model, loss)
+
+    (loss, gradient), (again, same) = measure(), measure()
+    assert torch.equal(loss, again)
+    assert all(torch.equal(gradient[name], same[name]) for name in gradient)
+    assert not torch.equal(loss, measure(place=(4, "sst", 0))[0])
+    assert not torch.equal(loss, measure(seed=1)[0])
+
+
+def test_what_is_left_out_costs_no_pass(case):
+    model, passes = case.model(), []
+    batch = case.batch(model, *NAMES)
+    model.register_forward_hook(lambda *arguments: passes.append(1))
+    supervised(model, batch, PLAIN)
+    assert len(passes) == 1
+    supervised(model, batch, smooth(ascent_steps=3))
+    assert len(passes) == 1 + 1 + 3 + 1
+
+
+@every_pairs
+@every_task
+def test_smart_keeps_the_masks_of_the_plain_loss_and_adds_a_gradient_of_its_own(case, task, pairs):
+    model = case.model(pairs=pairs)
+    batch = case.batch(model, task)
+    plain, regularised = supervised(model, batch, PLAIN)[task], supervised(model, batch, smooth(2.0))[task]
+    assert torch.equal(regularised.terms["loss"], plain.terms["loss"])
+    assert regularised.terms["smoothness"] > 0
+    torch.testing.assert_close(regularised.total, plain.total + 2 * regularised.terms["smoothness"])
+    before, after = gradients(model, plain.total), gradients(model, regularised.total)
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"encoder", "heads"}
+
+
+def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(case):
+    """At dropout 0, where the plain loss of two passes is that of one."""
+    model = case.model(**STILL)
+    batch, teacher = case.batch(model, *NAMES), moved(model)
+
+    def gradient(**weights: float) -> Tensor:
+        by_task = {name: dict.fromkeys(NAMES, weight) for name, weight in weights.items()}
+        setup = replace(PLAIN, smart=SmartConfig(lambda_s=1), weights=by_task, teacher=teacher)
+        return gradients(model, total(supervised(model, batch, setup)))["encoder.layers.1.query.weight"]
+
+    plain, all_three = gradient(), gradient(smoothness=0.5, proximity=2.0, r_drop=3.0)
+    pulls = [gradient(**{name: 1.0}) - plain for name in ("smoothness", "proximity")]
+    torch.testing.assert_close(gradient(r_drop=1.0), plain, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(all_three, plain + 0.5 * pulls[0] + 2 * pulls[1], rtol=1e-3, atol=1e-5)
+    assert all(pull.norm() > 1e-3 for pull in pulls), "they did nothing: this proves nothing"
+
+
+def test_r_drop_is_the_plain_loss_without_dropout_and_the_mean_of_two_with_it(case):
+    twice = replace(PLAIN, weights={"r_drop": dict.fromkeys(NAMES, 4.0)})
+    for how in (STILL, WILD):
+        model = case.model(**how)
+        batch = case.batch(model, *NAMES)
+        plain, dropped = supervised(model, batch, PLAIN), supervised(model, batch, twice)
+        for task in NAMES:
+            same = torch.equal(plain[task].terms["loss"], dropped[task].terms["loss"])
+            assert same == (how is STILL)
+            assert (dropped[task].total == plain[task].total) == (how is STILL)
+
+
+# Texts.
+
+
+MLM = small_stage(objective="mlm")
+
+
+@pytest.mark.parametrize("objective", ["mlm", "simcse"])
+def test_every_source_of_texts_gets_a_loss_that_no_task_s_head_has_part_in(case, objective):
+    model = case.model(MLM)
+    setup = replace(PLAIN, specials=case.corpus.specials)
+    losses = OBJECTIVES[objective](model, case.texts("sts", "imdb", "snli"), setup)
+    assert list(losses) == ["sts", "imdb", "snli"]
+    for loss in losses.values():
+        assert set(loss.terms) == {"loss"} and loss.total.item() > 0
+        pulled = {name.split(".")[0] for name, gradient in gradients(model, loss.total).items() if gradient.any()}
+        assert pulled == {"encoder", "mlm_head"} if objective == "mlm" else {"encoder"}
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def read(model: Multitask) -> list[Tensor]:
+    """The tokens that a model looks up from now on."""
+    seen: list[Tensor] = []
+    model.encoder.word.register_forward_hook(lambda module, arguments, outputs: seen.append(arguments[0]))
+    return seen
+
+
+@pytest.mark.parametrize("share", [0.3, "one"])
+def test_what_is_guessed_is_what_was_hidden_and_it_alone(case, share):
+    """Against torch's loss over all tokens, with labels of -100 where nothing was hidden."""
+    model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
+    tokens, shown = batch.inputs.tokens, read(model)
+    setup = replace(PLAIN, mlm=MlmConfig(share=share, always_mask=True), specials=case.corpus.specials)
+    losses = mlm(model, batch, setup)
+    hidden = shown[0] == case.corpus.specials.mask
+    assert torch.equal(shown[0][~hidden], tokens[~hidden])
+    assert not torch.isin(tokens[hidden], torch.tensor(case.corpus.specials.ids)).any()
+    states = model.encoder.encode(model.embed(shown[0]), batch.inputs.offsets, batch.inputs.segments)
+    assert model.mlm_head is not None
+    logits, labels = model.mlm_head(states, model.encoder.word.weight), torch.where(hidden, tokens, -100)
+    first = int(batch.inputs.offsets[batch.inputs.sequences["sts"]])
+    for source, part in (("sts", slice(first)), ("imdb", slice(first, None))):
+        expected = functional.cross_entropy(logits[part], labels[part], ignore_index=-100)
+        torch.testing.assert_close(losses[source].total, expected)
+    if share == "one":
+        owners = torch.bucketize(hidden.nonzero().squeeze(-1), batch.inputs.offsets, right=True)
+        assert owners.tolist() == list(range(1, len(batch.inputs.offsets)))
+
+
+def test_other_places_hide_other_tokens(case):
+    model, batch = case.model(MLM), case.texts("imdb")
+    shown = read(model)
+    for place in ((0,), (0,), (1,)):
+        mlm(model, batch, replace(PLAIN, place=place, specials=case.corpus.specials))
+    assert torch.equal(shown[0], shown[1]) and not torch.equal(shown[0], shown[2])
+
+
+def without_text(case: Case, source: str) -> Batch:
+    """Three empty sentences of a source, before texts of another."""
+    specials, texts = case.corpus.specials, case.texts("imdb").inputs
+    tokens = torch.cat([torch.tensor([specials.cls, specials.sep] * 3), texts.tokens])
+    offsets = torch.cat([torch.tensor([0, 2, 4]), texts.offsets + 6])
+    return Batch(Inputs(tokens, torch.zeros_like(tokens), offsets, {source: 3} | texts.sequences), {}, {}, {})
+
+
+@pytest.mark.parametrize("share", [0.15, 1e-12, "one"])
+def test_a_source_in_which_nothing_is_hidden_contributes_0_and_breaks_nothing(case, share):
+    model = case.model(MLM)
+    setup = replace(PLAIN, mlm=MlmConfig(share=share), specials=case.corpus.specials)
+    losses = mlm(model, without_text(case, "empty"), setup)
+    assert losses["empty"].total.item() == 0
+    assert (losses["imdb"].total.item() > 0) == (share != 1e-12)
+    found = gradients(model, total(losses))
+    assert "mlm_head.dense.weight" in found
+    assert all(bool(gradient.isfinite().all()) for gradient in found.values())
+
+
+def pooled(model: Multitask, batch: Batch) -> tuple[Tensor, ...]:
+    """Features of each side of a batch of one source, [rows, width] each."""
+    (sides,) = batch.sides.values()
+    return model.pool(model.embed(batch.inputs.tokens), batch.inputs).chunk(sides)
+
+
+def test_a_sentence_is_told_from_the_others_of_its_side(case):
+    model, batch = case.model(**STILL), case.texts("sts")
+    first, second = pooled(model, batch)
+    found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(temperature=0.1)))["sts"].total
+    torch.testing.assert_close(found, (contrast(first, first, 0.1) + contrast(second, second, 0.1)) / 2)
+
+
+def test_a_line_s_other_sides_are_its_positive_and_everyone_s_negative(case):
+    model, batch = case.model(**STILL), case.texts("snli")
+    anchors, positives, negatives = pooled(model, batch)
+    found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(supervised=True)))["snli"].total
+    torch.testing.assert_close(found, contrast(anchors, torch.cat([positives, negatives]), 0.05))
+    pairs = case.texts("sts")
+    anchors, positives = pooled(model, pairs)
+    found = simcse(model, pairs, replace(PLAIN, simcse=SimcseConfig(supervised=True)))["sts"].total
+    torch.testing.assert_close(found, contrast(anchors, positives, 0.05))
+
+
+def test_sources_are_contrasted_apart(case):
+    model = case.model(**STILL)
+    together = simcse(model, case.texts("sts", "imdb"), PLAIN)
+    for source in ("sts", "imdb"):
+        torch.testing.assert_close(together[source].total, simcse(model, case.texts(source), PLAIN)[source].total)
+
+
+def test_a_sentence_is_read_twice_under_masks_of_its_own(case):
+    """With dropout its two readings differ, so that the loss is not that of equal ones; a single sentence has it 0."""
+    model, batch = case.model(**WILD), case.texts("imdb")
+    model.eval()
+    (still,) = pooled(model, batch)
+    loss = simcse(model.train(), batch, PLAIN)["imdb"].total
+    assert loss.item() > contrast(still, still, 0.05).item() + 0.01
+    assert simcse(model, case.texts("imdb", count=1), PLAIN)["imdb"].total.item() == 0
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
+@pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
+def test_no_pass_asks_its_device_for_a_number(case, changes, norm):
+    """The device "meta" knows shapes and no numbers: what would wait for one of a GPU's is an error there."""
+    model = case.model(**changes)
+    batch, meta = case.batch(model, *NAMES), torch.device("meta")
+    there = replace(
+        batch, inputs=batch.inputs.to(meta), labels={task: each.to(meta) for task, each in batch.labels.items()}
+    )
+    setup = replace(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
+    setup = replace(setup, weights=setup.weights | {"proximity": dict.fromkeys(NAMES, 1.0)})
+    losses = supervised(model.to(meta), there, setup)
+    total(losses).backward()
+    assert {parameter.device.type for parameter in model.parameters() if parameter.grad is not None} == {"meta"}

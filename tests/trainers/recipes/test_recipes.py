@@ -1,0 +1,131 @@
+"""Recipes: every system that has a name trains, learns and goes on after an interruption."""
+
+import pytest
+
+from model.errors import InputError
+from model.pretrained import Pretrained
+from search.selection.strategies import STRATEGIES
+from tests.conftest import FAST, interrupted, outcome
+from trainers.config.parsing import parse_config
+from trainers.config.task_checks import check_tasks
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.data.prepare import prepare
+from trainers.folder import Folder
+from trainers.recipes import OURS, RECIPES, configs, recipe
+from trainers.recipes.systems import EnsembleOf
+from trainers.tasks import TASKS
+from trainers.training.training import Training
+from trainers.trial import run_trial
+
+FASTEST = 0.02
+"""At higher rates a small encoder forgets faster than it learns."""
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+ours = pytest.mark.parametrize("name", OURS)
+TRAININGS = {config.model_dump_json(): (name, config) for system in RECIPES for name, config in configs(system).items()}
+"""Every training that any recipe needs, once."""
+
+
+def small(name: str, steps: int, rounds: int = 3, **changes: float) -> TrainConfig:
+    """Shorten a recipe, and let it learn as fast as a small, random encoder can."""
+    lasts = {"passes": None, "epochs": None, "examples": None, "steps": steps, "rounds": rounds}
+    stages = tuple(stage.replace(learning_rate=FAST * stage.learning_rate, **lasts) for stage in OURS[name]().stages)
+    return OURS[name]().replace(stages=stages, **changes)
+
+
+@pytest.fixture(scope="module")
+def few_rows(pretrained: Pretrained, tmp_path_factory) -> Corpus:
+    return Corpus.open(prepare("sample", pretrained.tokenizer, rows=8, seed=0, cache=tmp_path_factory.mktemp("few"))[0])
+
+
+@ours
+def test_a_recipe_learns_a_few_rows_by_heart(name, few_rows, pretrained):
+    config = small(name, steps=45, dropout=0, attention_dropout=0, head_dropout=0)
+    first, *_, last = Training(config, few_rows, pretrained, dev_limit=1)
+    before, after = (
+        {part: value for part, value in result.losses.items() if part.endswith(".loss") and value is not None}
+        for result in (first, last)
+    )
+    assert before.keys() == {f"{task}.loss" for task in config.tasks}
+    assert all(after[part] < before[part] / 4 for part in before), (before, after)
+
+
+@pytest.mark.parametrize(("name", "config"), TRAININGS.values(), ids=[name for name, _ in TRAININGS.values()])
+def test_the_loss_of_every_stage_of_every_recipe_falls(name, config, few_rows, pretrained):
+    stages = tuple(_brief(stage) for stage in config.stages)
+    contrasted = any(stage.objective == "simcse" for stage in stages)  # what tells its two readings apart is dropout
+    still = {} if contrasted else {"dropout": 0, "attention_dropout": 0, "head_dropout": 0}
+    results = list(Training(config.replace(stages=stages, **still), few_rows, pretrained, dev_limit=1))
+    assert results[-1].finite and results[-1].score is not None
+    for first, _, last in zip(*[iter(results)] * 3, strict=True):
+        assert last.loss < first.loss, (name, first.losses, last.losses)
+
+
+def _brief(stage: Stage) -> Stage:
+    """Shorten a stage to a few steps of each task, and let it learn as fast as a small, random encoder can."""
+    each = 30 if len(stage.sources) == 1 else 18  # tasks that share an encoder teach it together
+    steps = each * (len(stage.sources) if stage.update == "separate" else 1)
+    lasts = {"passes": None, "epochs": None, "examples": None, "steps": steps, "rounds": 3}
+    return stage.replace(learning_rate=min(FAST * stage.learning_rate, FASTEST), **lasts)
+
+
+@ours
+def test_a_recipe_trains_a_round_saves_and_resumes_to_the_same_bits(name, corpus, pretrained, tmp_path):
+    config = small(name, steps=6)
+    whole, stopped = Folder.at(tmp_path / "whole"), Folder.at(tmp_path / "stopped")
+    list(run_trial(whole, config, corpus, pretrained, dev_limit=12))
+    with interrupted(3):
+        list(run_trial(stopped, config, corpus, pretrained, dev_limit=12))
+    list(run_trial(stopped, config, corpus, pretrained, dev_limit=12))
+    assert outcome(stopped) == outcome(whole)
+    assert outcome(whole)["rows"][-1]["score"] is not None
+
+
+def test_recipes_are_different_systems(corpus, pretrained):
+    rounds = {
+        name: next(iter(Training(small(name, steps=3, rounds=1), corpus, pretrained, dev_limit=12))) for name in OURS
+    }
+    assert len({result.predictions["sst"].tobytes() for result in rounds.values()}) == len(OURS)
+
+
+@every_recipe
+def test_a_recipe_is_the_same_after_json_and_asks_nothing_of_a_task_that_it_is_not(name):
+    for config in configs(name).values():
+        assert parse_config(config.model_dump(mode="json")) == config
+        check_tasks(config, TASKS)
+
+
+@every_recipe
+def test_every_training_of_a_recipe_is_a_recipe_by_its_own_name(name):
+    for part, config in configs(name).items():
+        assert recipe(part) == config
+
+
+@every_recipe
+def test_an_ensemble_joins_recipes_by_a_strategy_that_there_is(name):
+    found = recipe(name)
+    if isinstance(found, EnsembleOf):
+        assert found.strategy in STRATEGIES
+        assert len(configs(name)) >= len(found.members) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smrt", "Unknown recipe 'smrt'; did you mean 'smart'"),
+        ("r003-smart-sst-bergman", "did you mean 'r003-smart-sst-bregman'"),
+        ("r000-trilogy/stss", "Unknown member of r000-trilogy 'stss'; did you mean 'sts'"),
+        ("plain/sst", "Unknown recipe 'plain/sst'; did you mean 'plain'"),
+    ],
+)
+def test_an_unknown_recipe_is_told_with_the_nearest_and_without_all_others(name, message):
+    with pytest.raises(InputError, match=message) as told:
+        recipe(name)
+    assert len(str(told.value)) < 150
+
+
+def test_a_group_trains_a_model_for_each_task():
+    group = configs("r000-trilogy")
+    assert list(group) == ["r000-trilogy/sst", "r000-trilogy/qqp", "r000-trilogy/sts"]
+    assert [config.tasks for config in group.values()] == [("sst",), ("qqp",), ("sts",)]

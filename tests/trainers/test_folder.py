@@ -1,0 +1,210 @@
+"""Files of a run: whole or absent, on a disk and on a store that cannot append, after kills too."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import fs
+
+from model.errors import InputError
+from tests.stores import object_store
+from trainers.folder import Folder, fetch, mend_last_line, publish
+
+ROOT = Path(__file__).parents[2]
+PLACES: dict[str, Callable[[Path], Folder]] = {
+    "disk": lambda path: Folder.at(path / "run"),
+    "uri of a disk": lambda path: Folder.at(f"file://{path}/run"),
+    "store": lambda path: object_store(path / "run"),
+}
+WRITES = """
+import sys
+from trainers.files import Folder
+with Folder.at(sys.argv[1]).writing("weights") as file:
+    file.write(b"half")
+    file.flush()
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+LINES = st.lists(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=3))
+
+
+@pytest.fixture(params=PLACES)
+def folder(request, tmp_path) -> Folder:
+    return PLACES[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path) -> Folder:
+    return PLACES["store"](tmp_path)
+
+
+def test_what_is_written_is_read(folder):
+    assert not folder.exists() and not folder.exists("a") and folder.names() == []
+    folder.write("b", "text ü")
+    folder.write("a", b"\0\xff")
+    (folder / "inside").write("c", b"")
+    assert folder.exists() and folder.exists("a") and folder.exists("inside")
+    assert folder.names() == ["a", "b", "inside"]
+    assert (folder.read("a"), folder.read("b").decode(), (folder / "inside").read("c")) == (b"\0\xff", "text ü", b"")
+    assert folder.size("a") == 2
+    assert len(folder.modified()) == 3
+    folder.write("a", b"anew")
+    assert folder.read("a") == b"anew"
+    with pytest.raises(FileNotFoundError):
+        folder.read("d")
+
+
+def test_what_is_deleted_is_gone_and_the_rest_is_not(folder):
+    folder.write("a", "")
+    (folder / "inside").write("b", "")
+    (folder / "inside" / "deep").write("c", "")
+    folder.write("kept", "")
+    for name in ("a", "inside", "never there"):
+        folder.delete(name)
+        folder.delete(name)
+    assert folder.names() == ["kept"]
+
+
+@pytest.mark.parametrize("before", [None, b"before"])
+def test_a_file_whose_writing_is_broken_off_does_not_appear(folder, before):
+    if before:
+        folder.write("weights", before)
+    with pytest.raises(KeyboardInterrupt), folder.writing("weights") as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert folder.names() == (["weights"] if before else [])
+    assert not before or folder.read("weights") == before
+
+
+def test_a_file_is_not_seen_before_it_is_whole(folder):
+    with folder.writing("weights") as file:
+        file.write(b"half")
+        assert not folder.exists("weights")
+    assert folder.read("weights") == b"half"
+
+
+def test_who_reads_a_file_while_it_is_written_anew_reads_the_old_one_whole(tmp_path):
+    folder = Folder.at(tmp_path)
+    folder.write("weights", b"before")
+    with open(tmp_path / "weights", "rb") as reader:
+        folder.write("weights", b"after")
+        assert reader.read() == b"before"
+    assert folder.read("weights") == b"after"
+
+
+def test_a_process_killed_while_it_writes_leaves_the_file_as_it_was(tmp_path):
+    folder = Folder.at(tmp_path)
+    folder.write("weights", b"before")
+    arguments = [sys.executable, "-c", WRITES, str(tmp_path)]
+    with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+    assert folder.read("weights") == b"before"
+    folder.write("weights", b"after")
+    assert folder.read("weights") == b"after"
+
+
+def test_json_is_read_as_written_and_holds_no_number_that_is_none(folder):
+    folder.write_json("a.json", {"a": [1, None, "ü"]})
+    assert folder.read_json("a.json") == {"a": [1, None, "ü"]}
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError):
+            folder.write_json("b.json", [value])
+        with pytest.raises(ValueError):
+            folder.append_json("b.jsonl", [value])
+    assert folder.names() == ["a.json"]
+
+
+@given(lines=LINES)
+def test_lines_are_read_in_the_order_of_writing(tmp_path_factory, lines):
+    for name, place in PLACES.items():
+        folder = place(tmp_path_factory.mktemp(name.replace(" ", "-")))
+        assert folder.read_lines("rows.jsonl") == []
+        for line in lines:
+            folder.append_json("rows.jsonl", line)
+        assert folder.read_lines("rows.jsonl") == lines
+
+
+@given(lines=LINES, cut=st.floats(0, 1))
+def test_wherever_a_kill_cuts_a_file_of_lines_it_holds_the_whole_ones_and_goes_on(tmp_path_factory, lines, cut):
+    folder = Folder.at(tmp_path_factory.mktemp("lines"))
+    whole = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    left = whole[: round(cut * len(whole))]
+    folder.write("rows.jsonl", left)
+    kept = lines[: left.count(b"\n")]
+    assert folder.read_lines("rows.jsonl") == kept
+    folder.append_json("rows.jsonl", "next")
+    assert folder.read_lines("rows.jsonl") == [*kept, "next"]
+
+
+def test_mending_leaves_whole_lines_alone_and_what_is_not_there_absent(tmp_path):
+    path = tmp_path / "rows"
+    mend_last_line(path)
+    assert not path.exists()
+    for before, after in [(b"", b""), (b"half", b""), (b"a\nb", b"a\n"), (b"a\n\n", b"a\n\n")]:
+        path.write_bytes(before)
+        mend_last_line(path)
+        assert path.read_bytes() == after
+
+
+def test_a_uri_opens_the_same_folder_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Folder.at("runs") / "one"
+    folder.write("a", "text")
+    monkeypatch.chdir("/")
+    assert Folder.at(folder.uri).read("a") == b"text"
+    assert Folder.at(Path(folder.uri)).local == tmp_path / "runs" / "one"
+    assert Folder.at(f"file://{folder.uri}").local == folder.local
+    assert (folder.name, str(folder)) == ("one", str(tmp_path / "runs" / "one"))
+
+
+def test_a_uri_of_a_store_keeps_its_options():
+    folder = Folder.at("s3://bucket/runs?region=eu-north-1") / "one"
+    assert folder.uri == "s3://bucket/runs/one?region=eu-north-1" and folder.path == "bucket/runs/one"
+    assert Folder.at("s3://bucket/runs?region=eu-north-1").local is None
+
+
+@pytest.mark.parametrize("location", ["nowhere://a/b", "s4://bucket", "://"])
+def test_a_uri_of_no_known_kind_is_refused(location):
+    with pytest.raises(InputError, match=f"Cannot open {location}"):
+        Folder.at(location)
+
+
+def test_a_folder_on_disk_is_its_own_copy(tmp_path):
+    assert fetch(Folder.at(tmp_path)) == tmp_path
+
+
+def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, store):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    contents = {"a.arrow": b"\0\1", "corpus.json": b"{}"}
+    (tmp_path / "here").mkdir()
+    for name, content in contents.items():
+        (tmp_path / "here" / name).write_bytes(content)
+    publish(tmp_path / "here", store)
+    copy = fetch(store)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == contents
+    written = (copy / "a.arrow").stat().st_mtime_ns
+    assert fetch(store) == copy
+    assert (copy / "a.arrow").stat().st_mtime_ns == written
+    store.write("a.arrow", b"longer")
+    other = fetch(store)
+    assert other != copy and (other / "a.arrow").read_bytes() == b"longer"
+    assert (copy / "a.arrow").read_bytes() == b"\0\1", "a process may have mapped it"
+
+
+def test_a_content_as_long_as_the_one_before_is_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "far").mkdir()
+    folder = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "far", "far")
+    folder.write("a", b"one")
+    first = fetch(folder)
+    folder.write("a", b"two")
+    second = fetch(folder)
+    assert ((first / "a").read_bytes(), (second / "a").read_bytes()) == (b"one", b"two")

@@ -1,0 +1,201 @@
+"""Checkpoints: every bit or an error, no code, and the rounds that are worth keeping."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainers.folder import Folder
+from trainers.training.checkpoint import (
+    BEST,
+    STATE,
+    WEIGHTS,
+    CheckpointError,
+    best_rounds,
+    read_state,
+    read_weights,
+    write_state,
+    write_weights,
+)
+
+NUMBERS = random.Random(0)
+TENSORS = {
+    "matrix": torch.randn(4, 3).T,
+    "half of one": torch.randn(6, 2)[:, 1],
+    "scalar": torch.tensor(float("nan")),
+    "numbers": torch.arange(3),
+    "nothing": torch.zeros(0, 2),
+}
+DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
+    "absent": lambda content: None,
+    "empty": lambda content: b"",
+    "one byte": lambda content: content[:1],
+    "half": lambda content: content[: len(content) // 2],
+    "all but a byte": lambda content: content[:-1],
+    "zeros": lambda content: bytes(len(content)),
+    "another file": lambda content: b"a page of HTML" * 100,
+    "noise": lambda content: NUMBERS.randbytes(len(content)),
+    "a beginning of zeros": lambda content: bytes(200) + content[200:],
+    # What a loss of power leaves of a file that was renamed, but whose pages were not all written.
+    "a hole": lambda content: content[: len(content) // 2] + bytes(len(content) // 4) + content[-len(content) // 4 :],
+}
+every_damage = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    return Folder.at(tmp_path)
+
+
+def spoil(folder: Folder, name: str, damage: Callable[[bytes], bytes | None]) -> None:
+    content = damage(folder.read(name))
+    folder.delete(name)
+    if content is not None:
+        folder.write(name, content)
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and left[name].numpy().tobytes() == right[name].numpy().tobytes()
+        for name in left
+    )
+
+
+def test_weights_are_read_to_the_bit(folder):
+    write_weights(folder, TENSORS)
+    assert same(read_weights(folder), TENSORS)
+
+
+def test_a_state_is_read_to_the_bit(folder):
+    state = {
+        "step": 3,
+        "taken": {"sst": 8},
+        "optimizer": {"state": {0: TENSORS}, "param_groups": [{"betas": (0.9, 1)}]},
+    }
+    write_state(folder, state)
+    found = read_state(folder)
+    assert same(found["optimizer"]["state"].pop(0), state["optimizer"]["state"].pop(0))
+    assert found == state
+
+
+@every_damage
+def test_damaged_weights_are_an_error_and_nothing_else(folder, damage):
+    write_weights(folder, TENSORS)
+    spoil(folder, WEIGHTS, damage)
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        read_weights(folder)
+
+
+@every_damage
+def test_a_damaged_state_is_an_error_and_nothing_else(folder, damage):
+    write_state(folder, {"step": 3, "tensors": TENSORS})
+    spoil(folder, STATE, damage)
+    with pytest.raises(CheckpointError, match=STATE):
+        read_state(folder)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_file_cut_anywhere_is_an_error(folder, share):
+    write_weights(folder, TENSORS)
+    write_state(folder, {"step": 3, "tensors": TENSORS})
+    for name in (WEIGHTS, STATE):
+        spoil(folder, name, lambda content: content[: int(share * len(content))])
+    with pytest.raises(CheckpointError):
+        read_weights(folder)
+    with pytest.raises(CheckpointError):
+        read_state(folder)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.floats(0, 1, exclude_max=True), length=st.integers(1, 300))
+def test_a_hole_anywhere_in_the_weights_is_noticed(folder, start, length):
+    write_weights(folder, TENSORS)
+    content = folder.read(WEIGHTS)
+    begin = int(start * len(content))
+    end = min(len(content), begin + length)
+    folder.write(WEIGHTS, content[:begin] + bytes(end - begin) + content[end:])
+    try:
+        found = read_weights(folder)
+    except CheckpointError:
+        return
+    assert same(found, TENSORS), "the hole was not where zeros were before"
+
+
+class Trap:
+    """An object that touches a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_in_a_state_is_run(folder, tmp_path):
+    with folder.writing(STATE) as file:
+        torch.save({"step": Trap(tmp_path / "sprung")}, file)
+    with pytest.raises(CheckpointError):
+        read_state(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+# Rounds: few different figures, so that many are equal.
+FIGURES = st.integers(0, 6).map(lambda figure: figure / 6)
+ROUNDS = st.builds(
+    lambda finite, score, metrics: {"finite": finite, "score": score if finite else None, "metrics": metrics},
+    st.booleans() | st.just(True),
+    st.none() | FIGURES,
+    st.dictionaries(st.sampled_from(["sst", "qqp", "sts"]), FIGURES, min_size=1),
+)
+TRIALS = st.lists(st.lists(ROUNDS, max_size=8), max_size=6)
+Rows = dict[tuple[int, int], dict[str, Any]]
+
+
+def rows_of(trials: list[list[dict[str, Any]]]) -> Rows:
+    return {(trial, number): row for trial, rounds in enumerate(trials) for number, row in enumerate(rounds)}
+
+
+def figures(rows: Rows, name: str) -> dict[tuple[int, int], float]:
+    values = {key: row["score"] if name == "score" else row["metrics"].get(name) for key, row in rows.items()}
+    return {key: value for key, value in values.items() if value is not None and rows[key]["finite"]}
+
+
+@given(TRIALS, st.integers(1, 4))
+def test_what_a_run_keeps_is_among_what_its_trials_keep(trials, count):
+    """So a trial may prune its own rounds without knowing of the others."""
+    rows = rows_of(trials)
+    of_trials = [best_rounds({key: row for key, row in rows.items() if key[0] == trial}, count) for trial in range(6)]
+    assert best_rounds(rows, count) <= set().union(*of_trials)
+
+
+@given(TRIALS, st.integers(1, 4))
+def test_no_round_that_is_left_out_beats_one_that_is_kept(trials, count):
+    rows = rows_of(trials)
+    kept = best_rounds(rows, count)
+    for name in ("score", "sst", "qqp", "sts"):
+        values = figures(rows, name)
+        best = sorted(values, key=lambda key: (-values[key], key))[:count]
+        assert set(best) <= kept, "of equals the earlier is better"
+    assert len(kept) <= 4 * count
+    assert all(rows[key]["finite"] for key in kept)
+
+
+@given(TRIALS, st.integers(1, 4))
+def test_a_round_that_was_left_out_stays_out_as_the_run_goes_on(trials, count):
+    """So what is pruned early is never missed."""
+    rows = rows_of(trials)
+    early = dict(list(rows.items())[: len(rows) // 2])
+    assert best_rounds(rows, count) & early.keys() <= best_rounds(early, count)
+
+
+def test_ten_rounds_are_kept_by_default():
+    rows = {number: {"finite": True, "score": number / 100, "metrics": {"sst": -number}} for number in range(50)}
+    assert best_rounds(rows) == {*range(50 - BEST, 50), *range(BEST)}
+    assert BEST == 10

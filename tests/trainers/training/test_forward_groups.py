@@ -1,0 +1,161 @@
+"""Parts of a step: together they are the step, whatever splits it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import small_config, small_stage
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.methods.smart import SmartConfig
+from trainers.tasks import TASKS
+from trainers.training.forward_groups import Part, Rows, regularised_step, split
+
+TASK_NAMES = st.lists(st.sampled_from(list(TASKS)), min_size=1, unique=True)
+SMARTS = st.builds(
+    SmartConfig,
+    lambda_s=st.floats(0.1, 10),
+    radius=st.sampled_from([0.03, 0.1]),
+    every=st.integers(1, 4),
+    share=st.floats(0.01, 1),
+)
+WEIGHTS = st.floats(0, 5)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[TrainConfig, Rows, int]:
+    """A config, rows of some of its tasks, a step."""
+    tasks = draw(TASK_NAMES)
+
+    def some(values: st.SearchStrategy[Any]) -> Any:
+        return draw(values | st.dictionaries(st.sampled_from(tasks), values))
+
+    config = small_config(
+        small_stage(tasks=tuple(tasks), accumulate=draw(st.integers(1, 5))),
+        smart=some(SMARTS),
+        bregman={"mu": some(WEIGHTS)},
+        regularisers=draw(st.just({}) | st.just({"r_drop": some(WEIGHTS)})),
+    )
+    present = draw(st.lists(st.sampled_from(tasks), min_size=1, unique=True))
+    return config, rows_of(*present, count=draw(st.integers(1, 20))), draw(st.integers(0, 50))
+
+
+def rows_of(*sources: str, count: int = 8) -> Rows:
+    return {source: np.arange(100 * place, 100 * place + count) for place, source in enumerate(sources)}
+
+
+def parts(config: TrainConfig, rows: Rows, step: int = 0) -> list[Part]:
+    return split(rows, config, config.stages[0], step)
+
+
+def weight(found: list[Part], source: str, regulariser: str) -> float:
+    """The weight of a regulariser's mean over a source's rows, in a whole step."""
+    return sum(
+        part.shares[source] * part.weights.get(regulariser, {}).get(source, 0.0)
+        for part in found
+        if source in part.rows
+    )
+
+
+@given(cases())
+def test_the_parts_hold_every_row_once_and_their_shares_add_up(case):
+    config, rows, step = case
+    found = parts(config, rows, step)
+    for source, numbers in rows.items():
+        own = [part for part in found if source in part.rows]
+        assert sorted(np.concatenate([part.rows[source] for part in own])) == numbers.tolist()
+        assert sum(part.shares[source] for part in own) == pytest.approx(1)
+        assert all(part.shares[source] == len(part.rows[source]) / len(numbers) for part in own)
+    assert all(len(numbers) for part in found for numbers in part.rows.values())
+    assert all(part.rows.keys() == part.shares.keys() for part in found)
+
+
+@given(cases())
+def test_every_part_weighs_its_regularisers_for_all_its_tasks_and_for_no_other(case):
+    config, rows, step = case
+    for part in parts(config, rows, step):
+        assert all(weights.keys() == part.rows.keys() for weights in part.weights.values())
+        assert all(value > 0 for weights in part.weights.values() for value in weights.values())
+
+
+@given(cases())
+def test_a_step_has_the_weights_of_its_config_whatever_splits_it(case):
+    config, rows, step = case
+    found = parts(config, rows, step)
+    for source in rows:
+        smart = config.smart_of(source)
+        lazy = smart.every if step % smart.every == 0 else 0
+        assert weight(found, source, "smoothness") == pytest.approx(smart.lambda_s * lazy)
+        for name, setting in {"proximity": config.bregman.mu, **config.regularisers}.items():
+            expected = setting.get(source, 0.0) if isinstance(setting, dict) else setting
+            assert weight(found, source, name) == pytest.approx(expected)
+
+
+@given(cases())
+def test_tasks_under_equal_settings_share_a_pass(case):
+    config, rows, step = case
+    found = parts(config, rows, step)
+    if not isinstance(config.smart, dict) and config.smart.share == 1:
+        kinds = {tuple(sorted(part.weights)) for part in found}
+        assert len(found) <= config.stages[0].accumulate * len(kinds)
+
+
+def test_without_regularisers_a_step_is_one_part_and_micro_batches_are_as_even_as_can_be():
+    whole = parts(small_config(), rows_of("sst", "qqp"))
+    assert [(list(part.rows), part.shares, part.weights) for part in whole] == [
+        (["sst", "qqp"], {"sst": 1, "qqp": 1}, {})
+    ]
+    ragged = parts(small_config(small_stage(accumulate=3)), rows_of("sst"))
+    assert [part.rows["sst"].tolist() for part in ragged] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_over_its_period_lazy_smart_has_its_weight_on_average(every):
+    config = small_config(smart=SmartConfig(lambda_s=0.7, every=every))
+    found = [weight(parts(config, rows_of("sst"), step), "sst", "smoothness") for step in range(3 * every)]
+    assert np.mean(found) == pytest.approx(0.7)
+    assert sum(value > 0 for value in found) == 3
+
+
+@pytest.mark.parametrize("tasks", [("sst", "qqp"), ("sst", "qqp", "sts")])
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_tasks_that_take_a_step_each_are_all_regularised_in_turn(tasks, every):
+    stage = small_stage(tasks=tasks, update="separate", batch_schedule="cycle")
+    config, turns = small_config(stage, smart=SmartConfig(lambda_s=0.7, every=every)), 4 * every
+    for place, task in enumerate(tasks):
+        steps = [turn * len(tasks) + place for turn in range(turns)]
+        found = [weight(parts(config, rows_of(task), step), task, "smoothness") for step in steps]
+        assert np.mean(found) == pytest.approx(0.7)
+        assert [regularised_step(config, stage, task, step) for step in steps] == [value > 0 for value in found]
+
+
+def test_a_share_is_of_every_micro_batch_and_rounded_up():
+    config = small_config(small_stage(accumulate=2), smart=SmartConfig(lambda_s=1, share=0.3))
+    found = parts(config, rows_of("sst"))
+    assert [(part.rows["sst"].tolist(), list(part.weights)) for part in found] == [
+        ([0, 1], ["smoothness"]), ([2, 3], []), ([4, 5], ["smoothness"]), ([6, 7], []),
+    ]  # fmt: skip
+
+
+def test_a_part_is_asked_how_and_not_how_often():
+    """Settings that say which rows of which steps are used up; what is left groups tasks."""
+    smart = {
+        "sst": SmartConfig(lambda_s=1, every=2, norm="linf"),
+        "qqp": SmartConfig(lambda_s=3, norm="linf"),
+        "sts": SmartConfig(lambda_s=2, radius=0.5),
+    }
+    config = small_config(smart=smart)
+    together, apart = parts(config, rows_of("sst", "qqp", "sts"))
+    assert (list(together.rows), together.weights) == (["sst", "qqp"], {"smoothness": {"sst": 2, "qqp": 3}})
+    assert (together.smart.norm, apart.smart.radius) == ("linf", 0.5)
+    assert together.smart == SmartConfig(lambda_s=1, norm="linf")
+
+
+@pytest.mark.parametrize("objective", ["mlm", "simcse"])
+def test_texts_are_not_regularised(objective):
+    stage: Stage = small_stage(objective=objective)
+    config = small_config(stage, small_stage(), smart=SmartConfig(lambda_s=1), bregman={"mu": 1})
+    (part,) = split(rows_of("sst", "qqp"), config, stage, 0)
+    assert (part.weights, part.smart) == ({}, SmartConfig())

@@ -1,0 +1,25 @@
+"""The configs that a user's space builds: import them from here. Inside the project, import each from its own file."""
+
+from trainers.config.architecture import HeadConfig, SharedLayer
+from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.methods.averaging import AveragingConfig
+from trainers.methods.batch_schedules import ALONE, MEETING
+from trainers.methods.bregman import BregmanConfig
+from trainers.methods.mlm import MlmConfig
+from trainers.methods.simcse import SimcseConfig
+from trainers.methods.smart import SmartConfig
+
+__all__ = [
+    "ALONE",
+    "MEETING",
+    "AveragingConfig",
+    "BregmanConfig",
+    "HeadConfig",
+    "MlmConfig",
+    "OptimizerConfig",
+    "SharedLayer",
+    "SimcseConfig",
+    "SmartConfig",
+    "Stage",
+    "TrainConfig",
+]

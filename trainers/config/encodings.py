@@ -1,0 +1,39 @@
+"""Decide how a config encodes the rows of each task, and which features it takes of a pair."""
+
+from collections.abc import Mapping
+
+from trainers.config.architecture import HeadConfig
+from trainers.config.train_config import TrainConfig
+from trainers.tasks import Task
+
+
+def encodings(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Return how the rows of each task are encoded: concatenated, as single sentences are, separate, or both."""
+    return {task: _encoding(config, tasks[task]) for task in config.tasks}
+
+
+def pair_features(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Return the features of each task whose pairs are encoded apart: names of `PAIR_FEATURES`."""
+    how = encodings(config, tasks)
+    return {task: _pair_features(config, tasks[task]) for task, encoding in how.items() if encoding == "separate"}
+
+
+def _encoding(config: TrainConfig, task: Task) -> str:
+    if not task.pair:
+        return "concatenated"
+    return "both" if beside_cosine(config, task) else config.pairs
+
+
+def beside_cosine(config: TrainConfig, task: Task) -> bool:
+    """Whether a head reads the cosine of a pair's two sentences beside the features of the concatenated pair."""
+    return task.pair and config.pairs == "concatenated" and config.head_of(task.name).cosine
+
+
+def _pair_features(config: TrainConfig, task: Task) -> str:
+    head = config.head_of(task.name)
+    return "cosine" if output_of(head, task) == "cosine" else head.features
+
+
+def output_of(head: HeadConfig, task: Task) -> str:
+    """Return how a task's outputs are made; what makes a value has no meaning for logits."""
+    return head.output if task.kind == "regression" else "linear"

@@ -1,0 +1,245 @@
+"""A generated corpus of four tasks and two text sets, from word lists: small, learnable, the same everywhere."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from trainers.data.raw_rows import RawCorpus, RawSplit, RawTexts
+from trainers.seeds import numpy_generator
+from trainers.tasks import TASKS
+
+SIZES = {"train": 256, "dev": 128, "test": 128}
+"""Rows of each split of each task."""
+LINES = 256
+"""Rows of each text set."""
+
+
+def _list(text: str) -> list[str]:
+    return text.split(", ")
+
+
+SUPERB = _list("superb, masterful, brilliant, magnificent, wonderful, glorious")
+GOOD = _list("pleasant, likeable, charming, amusing, engaging, touching")
+BAD = _list("dull, uneven, forgettable, clumsy, bland, tired")
+DREADFUL = _list("dreadful, unwatchable, insulting, horrible, worthless, hideous")
+VERDICTS = [
+    _list("{dreadful}, {dreadful}, {dreadful} and {bad}, utterly {bad}, not {good} at all"),
+    _list("{bad}, {bad}, rather {bad}, not {good}, less than {good}"),
+    _list("{good} but {bad}, {bad} yet {good}, neither {good} nor {bad}, neither {superb} nor {dreadful}"),
+    _list("{good}, {good}, rather {good}, never {bad}, anything but {bad}"),
+    _list("{superb}, {superb}, {superb} and {good}, utterly {good}, never {bad} and often {superb}"),
+]
+"""What the five classes of sentiment say, the worst first."""
+SUBJECTS = _list(
+    "the film, this comedy, the script, the acting, the last act, the direction, the story, this thriller, "
+    "the dialogue, the whole picture, the music, the opening, this sequel, the camera work, the romance, the ending"
+)
+VERBS = _list("is, feels, seems, remains, turns out, proves")
+FRAMES = _list(
+    "{}, {} from start to finish, in spite of its budget {}, for a first feature {}, {} on a second viewing, "
+    "{} even on a large screen, as a portrait of a marriage {}, {} for most of its two hours, "
+    "next to the novel {}, to a viewer who knows the period {}, as the critics in Venice said {}"
+)
+FACTS = _list(
+    "{subject} follows a {person} who moves to {town}, {subject} opens with a {person} on the way to {town}, "
+    "{subject} was made in {town} with a {person} in the main part, {subject} is about a {person} from {town}"
+)
+PEOPLE = _list("teacher, young lawyer, retired boxer, nurse, widow, painter, detective, farmer, musician, soldier")
+TOWNS = _list("Lisbon, a small town, Chicago, the coast, Berlin, a village in the north, Montreal, Kyoto, the desert")
+OCCASIONS = _list(
+    "I watched this with my brother last night, We rented it on a rainy weekend, My sister gave me the disc, "
+    "I saw it at a festival years ago, A friend took me to the late show, It was on television after midnight, "
+    "I had read the book before, We had no idea what to expect"
+)
+REVIEWS = _list(
+    "{subject} {verb} {verdict} and {other} {verb} no better or worse, {subject} {verb} {verdict} if you ask me, "
+    "although {other} {verb} {reverse} I found that {subject} {verb} {verdict}"
+)
+
+TOPICS = {
+    "skill": _list("chess, French, Spanish, swimming, the piano, the violin, Python, photography, drawing, typing"),
+    "place": _list("Paris, London, Rome, Tokyo, Vienna, Cairo, Lima, Oslo, Madrid, Boston, Delhi, Sydney"),
+    "thing": _list("laptop, camera, phone, printer, bicycle, guitar, keyboard, television, coffee machine, heater"),
+}
+QUESTIONS = {
+    "skill": [
+        ("How do I learn {}?", "What is the best way to learn {}?", "How can I become good at {}?"),
+        ("How long does it take to learn {}?", "How many months do I need for {}?", "Can I learn {} in a year?"),
+        ("Is it worth learning {}?", "What are the benefits of {}?", "Why should I learn {}?"),
+        ("How do I teach {} to a child?", "How can children be taught {}?", "How do kids best learn {}?"),
+    ],
+    "place": [
+        ("What should I see in {}?", "Which sights in {} are worth a visit?", "In {}, what must I visit?"),
+        ("What is the cheapest way to get to {}?", "How can I travel to {} cheaply?", "Are there cheap trips to {}?"),
+        ("What is it like to live in {}?", "How is everyday life in {}?", "Is {} a good place to live?"),
+        ("When should I visit {}?", "Which month is best for a trip to {}?", "What is the best season to see {}?"),
+    ],
+    "thing": [
+        ("Which {} should I buy?", "What is the best {} on the market?", "Can you recommend a good {}?"),
+        ("How do I repair a {}?", "My {} is broken, what can I do?", "What is the way to fix a faulty {}?"),
+        ("Where can I sell my old {}?", "How do I get money for a used {}?", "Who buys a second hand {}?"),
+        ("How does a {} work?", "What is inside a {} that makes it run?", "Who can explain how a {} works?"),
+    ],
+}
+"""For each kind of topic some questions, each asked in several ways."""
+
+SCENE = [
+    (
+        1.4,
+        "a man/a guy, a woman/a lady, a child/a kid, a dog/a puppy, an officer/a policeman, a singer/a vocalist, "
+        "a doctor/a physician, a cook/a chef, a student/a pupil, a sailor/a seaman",
+    ),
+    (
+        1.4,
+        "is carrying/is lifting, is cleaning/is washing, is throwing/is tossing, is fixing/is repairing, "
+        "is watching/is looking at, is selling/is offering, is hiding/is concealing, is drawing/is sketching",
+    ),
+    (
+        1.4,
+        "a bicycle/a bike, a sofa/a couch, a car/an automobile, a picture/a photo, a rock/a stone, a jacket/a coat, "
+        "a rug/a carpet, a phone/a telephone, a little boat/a small boat, a cup/a mug",
+    ),
+    (
+        0.8,
+        "in the street/on the road, at home/in the house, in the woods/in the forest, by the sea/at the beach, "
+        "in a shop/in a store, in the yard/in the garden, near the station/by the station",
+    ),
+]
+"""Parts of a sentence: points of similarity that another meaning costs, and its meanings, each a pair of synonyms."""
+
+Texts = tuple[str, ...]
+Choice = TypeVar("Choice")
+
+
+def sample_corpus() -> RawCorpus:
+    """Generate the corpus. No text occurs twice in a task, and no text set has a text of dev or test: nothing leaks."""
+    splits = {task: _splits(task, generate) for task, generate in GENERATORS.items()}
+    held_out = [split for parts in splits.values() for name, split in parts.items() if name != "train"]
+    hidden = {text for split in held_out for side in split.texts for text in side}
+    texts = {name: _text_set(name, generate, hidden) for name, generate in TEXT_SETS.items()}
+    return RawCorpus({task: TASKS[task] for task in splits}, splits, texts)
+
+
+def sentiment(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
+    """Say of a film what a class of five says; classes take turns. One judge in ten hears the class beside it."""
+    said = number % 5
+    label = said if draw.random() < 0.9 else min(4, max(0, said + _pick(draw, [-1, 1])))
+    subject = _pick(draw, SUBJECTS)
+    if said == 2 and draw.random() < 0.4:
+        fact = _pick(draw, FACTS).format(subject=subject, person=_pick(draw, PEOPLE), town=_pick(draw, TOWNS))
+        return (f"{fact} .",), label
+    clause = f"{subject} {_pick(draw, VERBS)} {_verdict(draw, said)}"
+    return (f"{_pick(draw, FRAMES).format(clause)} .",), label
+
+
+def review(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
+    """Write two sentences; the second is for or against a film, and may grant the reverse first."""
+    label = number % 2
+    subject, other = _two(draw, SUBJECTS)
+    against, favour = (_verdict(draw, int(side + draw.integers(2))) for side in (0, 3))
+    verdict, reverse = (favour, against) if label else (against, favour)
+    body = _pick(draw, REVIEWS).format(
+        subject=subject, other=other, verb=_pick(draw, VERBS), verdict=verdict, reverse=reverse
+    )
+    return (f"{_pick(draw, OCCASIONS)} . {body[0].upper()}{body[1:]} .",), label
+
+
+def questions(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
+    """Ask the same thing in two ways, twice in five rows, or else something that only looks like it."""
+    label = number % 5 < 2
+    kind = _pick(draw, list(TOPICS))
+    topic, other_topic = _two(draw, TOPICS[kind])
+    ways, other_ways = _two(draw, QUESTIONS[kind])
+    first, second = _two(draw, ways)
+    if label:
+        return (first.format(topic), second.format(topic)), label
+    near_misses = [first.format(other_topic), second.format(other_topic), _pick(draw, other_ways).format(topic)]
+    return (first.format(topic), _pick(draw, near_misses)), label
+
+
+def similarity(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
+    """Describe a scene twice; parts with another meaning lower the label, synonyms a little. Judges waver by .2."""
+    changed = draw.permutation(len(SCENE))[: number % (len(SCENE) + 1)]
+    first, second, label = [], [], 5.0
+    for place, (points, meanings) in enumerate(SCENE):
+        synonyms, others = (meaning.split("/") for meaning in _two(draw, _list(meanings)))
+        first.append(_pick(draw, synonyms))
+        second.append(_pick(draw, others if place in changed else synonyms))
+        if first[-1] != second[-1]:
+            label -= points if place in changed else 0.2
+    label = min(5.0, max(0.0, label + draw.integers(-2, 3) / 10))
+    return (f"{' '.join(first)}.", f"{' '.join(second)}."), round(label, 1)
+
+
+def films(draw: np.random.Generator, number: int) -> Texts:
+    """Say of a film what `sentiment` and `review` do, by turns."""
+    texts, _ = (sentiment, review)[number % 2](draw, number // 2)
+    return texts
+
+
+def contrasts(draw: np.random.Generator, number: int) -> Texts:
+    """Describe a scene, then the same in other words, then another one that shares parts with it."""
+    changed = draw.permutation(len(SCENE))[: 1 + number % len(SCENE)]
+    parts: list[Texts] = []
+    for place, (_, meanings) in enumerate(SCENE):
+        synonyms, others = (meaning.split("/") for meaning in _two(draw, _list(meanings)))
+        parts.append((*_two(draw, synonyms), _pick(draw, others if place in changed else synonyms)))
+    return tuple(f"{' '.join(words)}." for words in zip(*parts, strict=True))
+
+
+Generate = Callable[[np.random.Generator, int], tuple[Texts, float]]
+"""(draw, row's number) -> texts and label of a row."""
+GENERATORS: dict[str, Generate] = {"sst": sentiment, "qqp": questions, "sts": similarity, "cfimdb": review}
+TEXT_SETS: dict[str, Callable[[np.random.Generator, int], Texts]] = {"imdb": films, "snli": contrasts}
+"""Named as those that the reports' systems train on."""
+
+
+def _splits(task: str, generate: Generate) -> dict[str, RawSplit]:
+    draw, seen = numpy_generator(0, "sample", task), set[Texts]()
+    return {split: _split(f"{task} {split}", size, partial(generate, draw), seen) for split, size in SIZES.items()}
+
+
+def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]], seen: set[Texts]) -> RawSplit:
+    """Generate rows whose texts are not in `seen`, and add them to it."""
+    rows: list[tuple[Texts, float]] = []
+    while len(rows) < size:
+        texts, label = generate(len(rows))
+        if texts not in seen:
+            seen.add(texts)
+            rows.append((texts, label))
+    texts = tuple(list(side) for side in zip(*(texts for texts, _ in rows), strict=True))
+    ids = [_identifier(f"{name} {number}") for number in range(size)]
+    return RawSplit(ids, texts, np.array([label for _, label in rows], np.float32))
+
+
+def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], hidden: set[str]) -> RawTexts:
+    """Generate rows, none of them twice, without the texts that are `hidden`."""
+    draw, rows = numpy_generator(0, "sample", name), dict[Texts, None]()
+    while len(rows) < LINES:
+        texts = generate(draw, len(rows))
+        if hidden.isdisjoint(texts):
+            rows[texts] = None
+    return RawTexts(tuple(list(side) for side in zip(*rows, strict=True)))
+
+
+def _identifier(row: str) -> str:
+    """Return 25 characters, as the course's ids have."""
+    return hashlib.blake2b(row.encode()).hexdigest()[:25]
+
+
+def _verdict(draw: np.random.Generator, label: int) -> str:
+    good, bad, superb, dreadful = (_pick(draw, words) for words in (GOOD, BAD, SUPERB, DREADFUL))
+    return _pick(draw, VERDICTS[label]).format(good=good, bad=bad, superb=superb, dreadful=dreadful)
+
+
+def _pick(draw: np.random.Generator, choices: Sequence[Choice]) -> Choice:
+    return choices[int(draw.integers(len(choices)))]
+
+
+def _two(draw: np.random.Generator, choices: Sequence[Choice]) -> tuple[Choice, Choice]:
+    """Draw two different choices."""
+    first, second = draw.permutation(len(choices))[:2].tolist()
+    return choices[first], choices[second]

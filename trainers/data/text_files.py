@@ -1,0 +1,60 @@
+"""Read text sets: `NAME.txt` of a data directory, a text a line, with tabs between the sides of a line."""
+
+import codecs
+from pathlib import Path
+
+from model.errors import InputError, unknown
+from trainers.data.raw_rows import RawTexts
+
+
+def read_text(path: Path) -> str:
+    """Read a whole text file, without its byte order mark.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8 text.
+    """
+    try:
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}. Check the file and its permissions.") from None
+    position = content.find(b"\0")
+    if position >= 0:
+        raise InputError(f"{path}, line {_line(content, position)}: a NUL byte. Save the file as UTF-8 text.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        fault = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise InputError(f"{path}, line {_line(content, error.start)}: {fault}. Save the file as UTF-8 text.") from None
+
+
+def _line(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
+
+
+SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
+"""What the sides of a line are, by their number."""
+
+
+def read_text_set(directory: Path, name: str) -> RawTexts:
+    """Read `NAME.txt`; blank lines are skipped, and counted.
+
+    Raises:
+        InputError: there is no such file or no text in it, or a line has another number of sides than the first.
+    """
+    known = [path.stem for path in directory.glob("*.txt")]
+    path = directory / f"{name}.txt"
+    if name not in known:
+        raise InputError(f"{unknown('text set', name, known)} Add {path}, a text a line.")
+    lines = read_text(path).removesuffix("\n").split("\n")  # `splitlines` would also cut at what texts contain
+    rows = {number: line.split("\t") for number, line in enumerate(lines, start=1) if line.strip()}
+    if not rows:
+        raise InputError(f"{path} has no text. Write a text a line.")
+    sides = len(next(iter(rows.values())))
+    for number, row in rows.items():
+        if len(row) != sides or sides not in SIDES:
+            before = f", of the lines before {sides}" if len(row) != sides else ""
+            meanings = "; ".join(f"{count} for {meaning}" for count, meaning in SIDES.items())
+            fault = f"the number of sides, which tabs separate, is {len(row)}{before}"
+            raise InputError(f"{path}, line {number}: {fault}. Write in every line the same: {meanings}.")
+    texts = tuple([text.strip() for text in side] for side in zip(*rows.values(), strict=True))
+    return RawTexts(texts, len(lines) - len(rows))

@@ -1,0 +1,65 @@
+"""Outputs of a model <-> Parquet files of a run; predictions -> the course's submission files."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainers.folder import Folder
+from trainers.tasks import Kind, Task
+
+
+def write_predictions(folder: Folder, name: str, ids: Sequence[str], outputs: np.ndarray) -> None:
+    """Write outputs [rows, width] of the rows `ids` as a Parquet file; float32 is kept to the bit."""
+    values = pa.array(np.ascontiguousarray(outputs, np.float32).ravel())
+    column = pa.FixedSizeListArray.from_arrays(values, outputs.shape[1])
+    table = pa.table({"id": pa.array(ids, pa.string()), "output": column})
+    with folder.writing(name) as file:
+        # Neither ids nor floats repeat: compressed, the file is as large, and takes three times as long to read.
+        pq.write_table(table, file, use_dictionary=False, compression="none")
+
+
+def read_predictions(folder: Folder, name: str) -> tuple[list[str], np.ndarray]:
+    """Read what `write_predictions` wrote: ids, and outputs [rows, width]."""
+    table = pq.ParquetFile(pa.BufferReader(folder.read(name))).read(use_threads=False)
+    column = table["output"].combine_chunks()
+    return table["id"].to_pylist(), column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+
+
+def submission(task: Task, ids: Sequence[str], predictions: np.ndarray) -> str:
+    """Return the course's prediction file of a task, its rows in the order of `ids`.
+
+    Args:
+        predictions: [rows, width], probabilities or values: what `trainers.scores` compares with labels.
+    """
+    values = _VALUES[task.kind](task, predictions)
+    rows = [f"{identifier} , {value} \n" for identifier, value in zip(ids, values, strict=True)]
+    return "".join([f"id \t {task.submission_header} \n", *rows])
+
+
+def read_submission(text: str) -> tuple[list[str], np.ndarray]:
+    """Read what `submission` wrote: ids, and classes or values [rows]; yes is 1 and no 0."""
+    rows = [line.rsplit(" , ", 1) for line in text.split("\n")[1:-1]]
+    return [identifier for identifier, _ in rows], np.array([float(value) for _, value in rows])
+
+
+def _classes(task: Task, probabilities: np.ndarray) -> list[str]:
+    return [str(int(task.low) + place) for place in probabilities.argmax(axis=-1).tolist()]
+
+
+def _yes_or_no(task: Task, probabilities: np.ndarray) -> list[str]:
+    assert ((probabilities >= 0) & (probabilities <= 1)).all(), "these are logits"
+    return ["1.0" if probability > 0.5 else "0.0" for probability in probabilities[:, 0].tolist()]
+
+
+def _decimals(task: Task, values: np.ndarray) -> list[str]:
+    clipped = np.clip(values[:, 0], task.low, task.high)
+    return [np.format_float_positional(value, trim="0") for value in clipped]
+
+
+_VALUES: dict[Kind, Callable[[Task, np.ndarray], list[str]]] = {
+    "classification": _classes,
+    "binary": _yes_or_no,
+    "regression": _decimals,
+}

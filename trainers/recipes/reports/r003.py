@@ -1,0 +1,166 @@
+"""Report 003, *SMARTCS: Additional Pretraining and Robust Finetuning on BERT*: its systems, and its printed rows.
+
+A round-robin with unequal batches; beside it MLM of one token a sequence, SMART on SST only, Bregman, a cosine feature.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from trainers.config.architecture import HeadConfig, SharedLayer
+from trainers.config.train_config import Stage, TrainConfig
+from trainers.methods.bregman import BregmanConfig
+from trainers.methods.mlm import MlmConfig
+from trainers.recipes.reports.baseline import TASKS, baseline, published_smart
+from trainers.recipes.reports.printed_rows import Table
+from trainers.recipes.systems import Recipe
+
+SST_BATCH = 6
+RATE = 3e-5
+JOINT = Stage(
+    tasks=TASKS,
+    batch_schedule="simultaneous",
+    batch_size={"qqp": 40, "sst": SST_BATCH, "sts": 4},
+    update="separate",
+    learning_rate=RATE,
+    epochs=10,
+    rounds=10,
+)
+"""A fixed number of iterations makes an epoch. How many is unsaid, and whether tasks share a step: we take those of a
+pass over SST, 1,424 of 6 rows, for all batches alike, and separate steps."""
+MLM = JOINT.replace(objective="mlm", mlm=MlmConfig(share="one"), learning_rate=1e-5, epochs=5, rounds=1)
+"""One token a sequence, each sentence alone. Of its "portions" of the training texts no share is told: all of them."""
+# How many steps, and whether once or in every epoch, is unsaid. The row takes twice the seconds of the baseline: 1.15
+# times its 14,240 iterations, of 40 rows where they have 50, once. That is 4.63 passes over its 141,506 rows.
+QUORA = Stage(tasks=("qqp",), batch_size=40, learning_rate=RATE, epochs=4.63)
+# A ReLU on the logits could not learn from negative ones: "linear followed by ReLU" is read as a hidden layer.
+HEADS = {"sst": HeadConfig(hidden=(1,))}
+SHARED = (SharedLayer(tasks=("qqp", "sts"), activation="relu"),)
+
+# The default SMART, of all tasks, may have had the first lambda, 1, instead of the selected one.
+SMART = published_smart(2.0)
+SST_SMART: dict[str, Any] = {"smart": {"sst": SMART}}
+# As printed, with the step's own start for a teacher, Bregman is inert; its constants and tasks are unsaid. Ours are
+# report 001's, on SST only: it adds a third of the seconds that all tasks would.
+BREGMAN: dict[str, Any] = {"bregman": BregmanConfig(mu={"sst": 1.0}, beta=0.995, early_beta=0.995)}
+COSINE: dict[str, Any] = {"head": HEADS | {"sts": HeadConfig(cosine=True)}}
+
+
+def system(*stages: Stage, **changes: Any) -> TrainConfig:
+    """Return a config with the report's heads, which have no dropout, and a layer that QQP and STS share."""
+    return baseline(*stages, **{"head": HEADS, "shared_layers": SHARED, "head_dropout": 0.0, **changes})
+
+
+def joint(**changes: Any) -> TrainConfig:
+    """Train all tasks together."""
+    return system(JOINT, **changes)
+
+
+def mlm_first(**changes: Any) -> TrainConfig:
+    """Pretrain further on the tasks' texts, then train all tasks together."""
+    return system(MLM, JOINT, **changes)
+
+
+def learning_rate(rate: float) -> TrainConfig:
+    """Train SST and STS with a learning rate: chosen before the batches were, without QQP and without SMART."""
+    stage = JOINT.replace(tasks=("sst", "sts"), batch_size={"sst": SST_BATCH, "sts": 4}, learning_rate=rate)
+    # With one task to serve, the shared layer is a hidden layer of STS's head.
+    return system(stage, shared_layers=(), head=HeadConfig(hidden=(1,)))
+
+
+def batches(qqp: int, sst: int, sts: int) -> TrainConfig:
+    """Train all tasks together with other batches, for as many iterations: the batches decide how many rows that is."""
+    sizes = {"qqp": qqp, "sst": sst, "sts": sts}
+    return system(JOINT.replace(batch_size=sizes, epochs=10 * sst / SST_BATCH))
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "r003-baseline": joint,
+    "r003-mlm": mlm_first,
+    "r003-cosine": partial(joint, **COSINE),
+    "r003-smart-sst": partial(joint, **SST_SMART),
+    "r003-smart-sst-bregman": partial(joint, **SST_SMART, **BREGMAN),
+    "r003-mlm-smart-sst-bregman": partial(mlm_first, **SST_SMART, **BREGMAN),
+    "r003-mlm-cosine": partial(mlm_first, **COSINE),
+    "r003-smart-sst-bregman-cosine": partial(joint, **SST_SMART, **BREGMAN, **COSINE),
+    "r003-mlm-smart-sst-bregman-cosine": partial(mlm_first, **SST_SMART, **BREGMAN, **COSINE),
+    "r003-dropout": partial(joint, head_dropout=0.15),
+    "r003-quora-first": partial(system, QUORA, JOINT),
+    "r003-smart-all": partial(joint, smart=SMART),
+    **{f"r003-lr-{rate}e-5": partial(learning_rate, rate * 1e-5) for rate in (1, 2, 3, 4, 5)},
+    "r003-batch-32-4-3": partial(batches, 32, 4, 3),
+    "r003-batch-40-4-3": partial(batches, 40, 4, 3),
+    "r003-batch-45-4-3": partial(batches, 45, 4, 3),
+    "r003-batch-40-6-4": partial(batches, 40, 6, 4),
+    "r003-batch-40-8-6": partial(batches, 40, 8, 6),
+}
+
+
+def mlm_changed(**changes: Any) -> TrainConfig:
+    """Change the MLM stage of `r003-mlm`."""
+    return system(MLM.replace(**changes), JOINT)
+
+
+def cosine_direct() -> TrainConfig:
+    """Take the cosine itself for STS's prediction. QQP's sides are then encoded apart as well, and share no layer."""
+    head = HEADS | {"qqp": HeadConfig(hidden=(1,)), "sts": HeadConfig(output="cosine")}
+    return joint(pairs="separate", shared_layers=(), head=head)
+
+
+UNSCORED: dict[str, Callable[[], Recipe]] = {
+    "r003-cosine-direct": cosine_direct,
+    **{f"r003-smart-lambda-{value}": partial(joint, smart=SMART.replace(lambda_s=value)) for value in (1, 5)},
+    "r003-mlm-mask100": partial(mlm_changed, mlm=MLM.mlm.replace(always_mask=True)),
+    "r003-mlm-sst-only": partial(mlm_changed, tasks=("sst",), batch_size=SST_BATCH, update="together"),
+    # How strong its dropout was is unsaid: that of the row with dropout in the heads.
+    "r003-mlm-dropout": partial(mlm_changed, mlm=MLM.mlm.replace(head_dropout=0.15)),
+    "r003-mlm-3ep": partial(mlm_changed, epochs=3),
+    "r003-mlm-10ep": partial(mlm_changed, epochs=10),
+    "r003-mlm-lr2e-5": partial(mlm_changed, learning_rate=2e-5),
+    "r003-mlm-lr3e-5": partial(mlm_changed, learning_rate=3e-5),
+}
+
+MISADDED = "its figures have an overall score of .769"
+_FIG_2 = Table("003", "Fig 2", formula="overall")
+_FIG_3 = Table("003", "Fig 3", split="test", formula="overall")
+_FIG_6 = Table("003", "Fig 6")
+_FIG_7 = Table("003", "Fig 7", formula="overall")
+_FIG_7_PLAIN = Table("003", "Fig 7", formula="plain")
+_FIG_8 = Table("003", "Fig 8", formula="overall")
+
+ROWS = [
+    _FIG_2.row("r003-baseline", "Baseline", 0.480, 0.887, 0.882, 0.764, note=MISADDED),
+    _FIG_2.row("r003-mlm", "Pretrain", 0.485, 0.859, 0.870, 0.760),
+    _FIG_2.row("r003-cosine", "Cosine Similarity", 0.478, 0.866, 0.879, 0.761),
+    _FIG_2.row("r003-smart-sst", "SMART Loss", 0.509, 0.864, 0.866, 0.769),
+    _FIG_2.row(
+        *("r003-smart-sst-bregman", "SMART Loss, Bregman Only", 0.494, 0.879, 0.876, 0.770),
+        note="the figures are those of SMART-SST Loss + Bregman in Fig 8",
+    ),
+    _FIG_2.row("r003-mlm-smart-sst-bregman", "Pretrain, SMART Loss, Bregman", 0.512, 0.859, 0.858, 0.767),
+    _FIG_2.row("r003-mlm-cosine", "Pretrain, Cosine Similarity", 0.472, 0.856, 0.864, 0.753),
+    _FIG_2.row("r003-smart-sst-bregman-cosine", "SMART Loss, Bregman, Cosine Similarity", 0.487, 0.863, 0.872, 0.762),
+    _FIG_2.row(
+        *("r003-mlm-smart-sst-bregman-cosine", "Pretrain, SMART Loss, Bregman, Cosine Similarity"),
+        *(0.478, 0.862, 0.867, 0.758),
+    ),
+    _FIG_3.row("r003-smart-sst", "SMART Loss", 0.501, 0.862, 0.863, 0.765),
+    _FIG_3.row("r003-smart-sst-bregman", "SMART Loss, Bregman", 0.493, 0.878, 0.878, 0.770),
+    _FIG_3.row("r003-mlm-smart-sst-bregman", "Pretrain, SMART Loss, Bregman", 0.511, 0.855, 0.858, 0.765),
+    _FIG_6.row("r003-lr-1e-5", "1e-5", 0.474, None, 0.868),
+    _FIG_6.row("r003-lr-2e-5", "2e-5", 0.459, None, 0.879),
+    _FIG_6.row("r003-lr-3e-5", "3e-5", 0.498, None, 0.877),
+    _FIG_6.row("r003-lr-4e-5", "4e-5", 0.489, None, 0.871),
+    _FIG_6.row("r003-lr-5e-5", "5e-5", 0.486, None, 0.874),
+    _FIG_7.row("r003-batch-32-4-3", "32/4/3", 0.262, 0.625, 0.314, 0.514, note="a collapsed run: always class 1"),
+    _FIG_7.row("r003-batch-40-4-3", "40/4/3", 0.443, 0.833, 0.854, 0.734),
+    _FIG_7_PLAIN.row("r003-batch-45-4-3", "45/4/3", 0.478, 0.842, 0.853, 0.724, note="plain; overall it is .749"),
+    _FIG_7.row("r003-batch-40-6-4", "40/6/4", 0.487, 0.848, 0.866, 0.756, note="another run of the baseline"),
+    _FIG_7.row("r003-batch-40-8-6", "40/8/6", 0.438, 0.873, 0.871, 0.749),
+    _FIG_8.row("r003-baseline", "Baseline", 0.480, 0.887, 0.882, 0.764, note=MISADDED),
+    _FIG_8.row("r003-dropout", "Dropout Baseline", 0.480, 0.861, 0.867, 0.758),
+    _FIG_8.row("r003-quora-first", "Stickland Baseline", 0.494, 0.883, 0.861, 0.769),
+    _FIG_8.row("r003-smart-all", "SMART Loss Default", 0.515, 0.828, 0.867, 0.759),
+    _FIG_8.row("r003-smart-sst", "SMART-SST Loss", 0.509, 0.864, 0.866, 0.769),
+    _FIG_8.row("r003-smart-sst-bregman", "SMART-SST Loss + Bregman", 0.494, 0.879, 0.876, 0.770),
+]

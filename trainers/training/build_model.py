@@ -1,0 +1,83 @@
+"""A config, the tasks and a pretrained encoder -> the model at its start."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from model.encoder import Pretrained, build_encoder, build_mlm_head
+from model.heads import PAIR_FEATURES, build_head, build_shared_layer
+from model.multitask import Multitask
+from trainers.config.encodings import beside_cosine, encodings, output_of, pair_features
+from trainers.config.train_config import TrainConfig
+from trainers.seeds import seed_globally
+from trainers.tasks import Task
+
+
+def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
+    """Build the model of a config: the pretrained encoder, and shared layers and heads drawn from the seed.
+
+    Args:
+        tasks: those of the config, and any others; `check_tasks` has found nothing wrong.
+    """
+    reduced = config.precision == "bfloat16"
+    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, reduced=reduced)
+    how = encodings(config, tasks)
+    features, width = pair_features(config, tasks), encoder.width
+    widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in how}
+    shared = _shared_layers(config, widths, width)
+    entering = widths | dict.fromkeys(shared, width)
+    heads = {task: _head(config, tasks[task], entering[task], width) for task in config.tasks}
+    mlm = next((stage.mlm for stage in config.stages if stage.objective == "mlm"), None)
+    seed_globally(config.seed, "mlm head")
+    return Multitask(
+        encoder,
+        heads,
+        encodings=how,
+        features=features,
+        shared=shared,
+        pooling=config.pooling,
+        mlm_head=build_mlm_head(pretrained, encoder, mlm.head_dropout) if mlm else None,
+    )
+
+
+def rebuilt(model: Multitask, config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
+    """Return a model with a config's dropouts, wherever they lie in it, around the parameters of another model."""
+    trained = [parameter.requires_grad for parameter in model.parameters()]
+    new = build(config, tasks, pretrained).to(next(model.parameters()).device)
+    new.load_state_dict(model.state_dict(keep_vars=True), assign=True)  # the parameters themselves, no copies
+    for parameter, trains in zip(new.parameters(), trained, strict=True):
+        parameter.requires_grad_(trains)
+    return new
+
+
+def _shared_layers(config: TrainConfig, widths: Mapping[str, int], width: int) -> dict[str, nn.Module]:
+    """Draw the layers that tasks share: task -> its layer, one object for all tasks that share it.
+
+    Args:
+        widths: of each task's features.
+        width: the encoder's, and that of the layers.
+    """
+    shared: dict[str, nn.Module] = {}
+    for layer in config.shared_layers:
+        (entering,) = {widths[task] for task in layer.tasks}
+        seed_globally(config.seed, "shared", *layer.tasks)
+        module = build_shared_layer(entering, width, activation=layer.activation, dropout=config.head_dropout)
+        shared |= dict.fromkeys(layer.tasks, module)
+    return shared
+
+
+def _head(config: TrainConfig, task: Task, features: int, width: int) -> nn.Module:
+    head, cosine = config.head_of(task.name), beside_cosine(config, task)
+    seed_globally(config.seed, "head", task.name)
+    return build_head(
+        features + cosine,
+        task.outputs,
+        low=task.low,
+        high=task.high,
+        start=task.start,
+        dropout=config.head_dropout,
+        hidden=tuple(max(1, round(multiple * width)) for multiple in head.hidden),
+        activation=head.activation,
+        output=output_of(head, task),
+        cosine=cosine,
+    )
