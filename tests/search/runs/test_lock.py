@@ -15,7 +15,7 @@ from tests.search.searching import wait_for
 from tests.stores import object_store
 from trainers.folder import Folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLDS = """
 import sys
 from search.lock import locked

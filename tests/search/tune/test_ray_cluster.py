@@ -15,7 +15,7 @@ from search.tune.ray_cluster import machine, started_ray
 from tests.search.searching import SPACE, command, environment, rows
 from trainers.devices import keep_to_share
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = ("model", "search", "trainers")
 CLUSTER = """
 import sys

@@ -143,5 +143,5 @@ def test_its_step_is_the_course_s_with_the_epsilon_put_right():
 
 def test_a_trial_starts_without_torch_s_compiler(tiny_encoder):
     """It takes as long to load as torch itself, and nothing uses it."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", STARTING, tiny_encoder], cwd=root, check=False).returncode == 0
