@@ -32,7 +32,7 @@ ROUNDS = 6
 GRID: dict[str, list[Any]] = {
     "learning_rate": [6e-5, 1.2e-4, 2.5e-4, 5e-4, 1e-3],
     "pooling": ["pooled", "mean"],
-    "batch_schedule": ["smart", "shuffle"],
+    "batch_schedule": ["smart_round_robin", "shuffle"],
     "batch_size": [6, 16],
     "dropout": [0.0, 0.2],
     "lambda_s": [0.0, 3.0],

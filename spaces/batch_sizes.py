@@ -17,7 +17,7 @@ def _published(qqp: int, sst: int, sts: int) -> dict[str, Any]:
 
 START: list[dict[str, Any]] = [
     # Of all tasks alike: reports 002, 000 and 004.
-    *({"learning_rate": RATE, "batch_schedule": "smart", "batch_size": size} for size in (8, 16, 32)),
+    *({"learning_rate": RATE, "batch_schedule": "smart_round_robin", "batch_size": size} for size in (8, 16, 32)),
     _published(40, 6, 4),
     _published(64, 3, 2),  # report 001: in proportion to the rows
     _published(45, 4, 3),
@@ -31,7 +31,7 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
     size = trial.suggest_int("batch_size", 8, 64, log=True)
     stage = recipe.stages[0].replace(
         learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
-        batch_schedule=trial.suggest_categorical("batch_schedule", ["smart", "interleaved"]),
+        batch_schedule=trial.suggest_categorical("batch_schedule", ["smart_round_robin", "interleaved"]),
         batch_size=size,
     )
     if stage.batch_schedule == "interleaved":  # elsewhere a ratio would change which rows a step sees, not how many

@@ -30,7 +30,7 @@ OURS = {
     "head_dropout": 0.1,
     "further": "none",
     "quora_first": False,
-    "batch_schedule": "smart",
+    "batch_schedule": "smart_round_robin",
     "gradients": "sum",
     "batch_size": 8,
     "learning_rate": 2e-4,

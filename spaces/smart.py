@@ -9,17 +9,17 @@ from trainers.recipes import smart
 
 ROWS = 48
 """Rows of a step, all tasks together."""
-SCHEDULES = ["smart", "cycle", "shuffle", "simultaneous", "interleaved"]
+SCHEDULES = ["smart_round_robin", "cycle", "shuffle", "simultaneous", "interleaved"]
 
 # The best (lambda_s, dropout) of report 002. Its learning rate, 1e-5, is BERT-base's; ours is that of the recipe.
 START: list[dict[str, Any]] = [
-    {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 2e-4, "batch_schedule": "smart"}
+    {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 2e-4, "batch_schedule": "smart_round_robin"}
     for lambda_s, dropout in [(5.0, 0.1), (5.0, 0.4), (1.0, 0.2)]
 ]
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary smoothness, dropout, learning rate, batch schedule and, where it has an effect, the batch ratios."""
+    """Vary the weight of SMART, dropout, learning rate, batch schedule and, where it has an effect, the batch ratios."""
     recipe = smart()
     lambda_s = trial.suggest_float("lambda_s", 0.1, 10, log=True)
     dropout = trial.suggest_float("dropout", 0.0, 0.5)

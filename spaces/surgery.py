@@ -13,8 +13,8 @@ TREATMENTS = ["sum", "pcgrad", "gradvac", APART]
 
 RATE = 2e-4
 START: list[dict[str, Any]] = [
-    {"learning_rate": RATE, "batch_schedule": "smart", "gradients": "sum"},
-    {"learning_rate": RATE, "batch_schedule": "smart", "gradients": "pcgrad"},  # report 000's smart round-robin
+    {"learning_rate": RATE, "batch_schedule": "smart_round_robin", "gradients": "sum"},
+    {"learning_rate": RATE, "batch_schedule": "smart_round_robin", "gradients": "pcgrad"},  # report 000
     {"learning_rate": RATE, "batch_schedule": "cycle", "gradients": "pcgrad"},  # its cycle
     {"learning_rate": RATE, "batch_schedule": "shuffle"},  # its shuffle
     {"learning_rate": RATE, "batch_schedule": "equal", "gradients": APART},  # 001

@@ -29,7 +29,7 @@ TASK_NAMES = ("sst", "qqp", "sts")
 PARAMETERS = {
     "lambda_s": FloatDistribution(0.01, 10, log=True),
     "dropout": FloatDistribution(0, 0.5),
-    "batch_schedule": CategoricalDistribution(["smart", "interleaved"]),
+    "batch_schedule": CategoricalDistribution(["smart_round_robin", "interleaved"]),
 }
 
 
@@ -103,7 +103,7 @@ def write_trial(run: Run, trial: ExampleTrial) -> None:
     draw = np.random.default_rng(trial.number)
     distributions = dict(list(PARAMETERS.items())[: trial.parameters])
     values = {"lambda_s": float(10 ** draw.uniform(-2, 1)), "dropout": float(draw.uniform(0, 0.5))}
-    values |= {"batch_schedule": str(draw.choice(["smart", "interleaved"]))}
+    values |= {"batch_schedule": str(draw.choice(["smart_round_robin", "interleaved"]))}
     params = {name: values[name] for name in distributions}
     folder = run.trial_folder(trial.number)
     frozen = optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
@@ -195,6 +195,6 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
     row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
     row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
     row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
-    row |= {"threads": 1, "parameters": 1000, "ratios": {"qqp.smoothness": 0.2, "sst.smoothness": 0.0001 * number}}
+    row |= {"threads": 1, "parameters": 1000, "ratios": {"qqp.smart": 0.2, "sst.smart": 0.0001 * number}}
     folder.append_json(ROUNDS, row)
     return row["score"]

@@ -24,7 +24,7 @@ from trainers.training.step_plan import plan
 from trainers.trial import ROUNDS, read_rows, round_name, run_trial
 
 SMART = SmartConfig(lambda_s=1.0)
-FOUR = small_config(small_stage(batch_schedule="smart", surgery="pcgrad", rounds=4, steps=8), smart=SMART)
+FOUR = small_config(small_stage(batch_schedule="smart_round_robin", surgery="pcgrad", rounds=4, steps=8), smart=SMART)
 
 
 class Trials:

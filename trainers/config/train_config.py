@@ -22,7 +22,7 @@ from trainers.settings import Config, Numbers, PerTask, Weight, known, of_task
 from trainers.tasks import Pairs
 
 DURATIONS = ("passes", "epochs", "steps", "examples")
-WEIGHTED_ELSEWHERE = {"smoothness": "smart.lambda_s", "proximity": "bregman.mu"}
+WEIGHTED_ELSEWHERE = {"smart": "smart.lambda_s", "bregman": "bregman.mu"}
 """Regularisers with settings of their own -> the field of their weight."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -45,7 +45,7 @@ class Stage(Config):
     objective: str = "supervised"
     tasks: tuple[str, ...] = Field(default=("sst", "qqp", "sts"), description="In further pretraining, whose texts.")
     texts: tuple[str, ...] = Field(default=(), description="Text sets of the data, for further pretraining.")
-    batch_schedule: str = "smart"
+    batch_schedule: str = "smart_round_robin"
     batch_size: Numbers[PositiveInt] = Field(default=16, description="Rows a step, of each task.")
     accumulate: PositiveInt = Field(default=1, description="Forward passes that a step's rows are split into.")
     update: Literal["together", "separate"] = Field(

@@ -60,7 +60,9 @@ def shuffle(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float,
     return [(batches[place],) for place in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def smart(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
+def smart_round_robin(
+    sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator
+) -> Plan:
     """Take every batch of every task once, spread over as many steps as the task with most batches has.
 
     That task is in every step; the steps of each other one are a random subset, independent of the rest. (As printed
@@ -126,14 +128,14 @@ BATCH_SCHEDULES: dict[str, BatchSchedule] = {
     "equal": equal,
     "cycle": cycle,
     "shuffle": shuffle,
-    "smart": smart,
+    "smart_round_robin": smart_round_robin,
     "interleaved": interleaved,
     "simultaneous": simultaneous,
     "sequential": sequential,
     "annealed": annealed,
     "temperature": temperature,
 }
-MEETING = ["smart", "cycle", "simultaneous", "equal", "interleaved"]
+MEETING = ["smart_round_robin", "cycle", "simultaneous", "equal", "interleaved"]
 """Those under which tasks meet in a step."""
 ALONE = ["shuffle", "annealed", "temperature"]
 """Those whose steps see one task. Not "sequential": a round of it would often train one task only."""

@@ -13,7 +13,7 @@ from trainers.recipes.systems import EnsembleOf, Group, Recipe
 
 LISTED = "python -m search.reproduce --list shows all."
 
-JOINT = Stage(passes=1.5, rounds=6, batch_schedule="smart", batch_size=8, learning_rate=2e-4)
+JOINT = Stage(passes=1.5, rounds=6, batch_schedule="smart_round_robin", batch_size=8, learning_rate=2e-4)
 """Sentiment, paraphrase and similarity together; every row of every task once an epoch."""
 
 

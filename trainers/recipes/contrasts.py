@@ -13,7 +13,7 @@ from trainers.methods.smart import SmartConfig
 
 PASSES = 1.5
 """Examples of every system, in multiples of the tasks' rows; stages before the joint one are part of them."""
-JOINT = Stage(passes=PASSES, batch_schedule="smart", batch_size=8, learning_rate=2e-4)
+JOINT = Stage(passes=PASSES, batch_schedule="smart_round_robin", batch_size=8, learning_rate=2e-4)
 ALONE = JOINT.learning_rate / 3
 """For steps of one task, with a third of the rows: at the joint rate they collapse (measured: QQP says no to all)."""
 BASE = TrainConfig(stages=(JOINT,))

@@ -203,7 +203,7 @@ def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, val
         ("stages.0.tasks=[]", "Config field stages.0: a stage needs a task"),
         ("stages.0.update=seperate", "Config field stages.0.update: .*'separate'"),
         ("stages.0.objective=supervise", "Unknown objective 'supervise'; did you mean 'supervised'"),
-        ("stages.0.batch_schedule=smrt", "Unknown batch schedule 'smrt'; did you mean 'smart'"),
+        ("stages.0.batch_schedule=cycel", "Unknown batch schedule 'cycel'; did you mean 'cycle'"),
         ("stages.0.surgery=pcgrd", "Unknown surgery 'pcgrd'; did you mean 'pcgrad'"),
         ("stages.0.mlm.share=two", "Config field stages.0.mlm.share: "),
         ("stages.0.mlm.pairs=single", "Config field stages.0.mlm.pairs: "),

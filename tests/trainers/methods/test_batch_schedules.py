@@ -21,7 +21,7 @@ DRAWN = {"annealed", "temperature"}
 """They draw with replacement: an epoch may miss a task."""
 OF_THE_ORDER = {"sequential", "simultaneous"}
 """Their meaning is the order of the tasks."""
-WHOLE = {"shuffle", "smart", "sequential"}
+WHOLE = {"shuffle", "smart_round_robin", "sequential"}
 """They take every batch of every task exactly once."""
 
 every_schedule = pytest.mark.parametrize("name", BATCH_SCHEDULES)
@@ -77,7 +77,7 @@ def test_a_single_task_is_in_every_step_of_about_a_pass(name, size, batch_size, 
 def test_plans_are_the_same_in_every_process():
     program = (
         "import hashlib, torch\n"
-        "from trainers.batch_schedules import BATCH_SCHEDULES as known\n"
+        "from trainers.methods.batch_schedules import BATCH_SCHEDULES as known\n"
         "sizes, batches = {'sst': 85, 'qqp': 283, 'sts': 60}, {'sst': 4, 'qqp': 16, 'sts': 3}\n"
         "plans = [known[name](sizes, batches, 0.5, torch.Generator().manual_seed(7)) for name in sorted(known)]\n"
         "print(hashlib.sha256(repr(plans).encode()).hexdigest())"
@@ -102,7 +102,7 @@ def test_an_epoch_has_as_many_steps_as_its_schedule_promises(name, sizes, batch_
     promised = {
         "equal": min(counts.values()),
         "cycle": max(counts.values()),
-        "smart": max(counts.values()),
+        "smart_round_robin": max(counts.values()),
         "interleaved": max(1, sizes[largest] // batch_sizes[largest]),
         "simultaneous": counts[next(iter(sizes))],
     }
@@ -127,7 +127,7 @@ def test_they_take_one_task_a_step(name, sizes, batch_sizes, seed):
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
 def test_smart_has_the_task_with_most_batches_in_every_step(sizes, batch_sizes, seed):
     counts = batch_counts(sizes, batch_sizes)
-    steps = plan("smart", sizes, batch_sizes, seed)
+    steps = plan("smart_round_robin", sizes, batch_sizes, seed)
     assert len(steps) == max(counts.values())
     assert all(task in step for task, count in counts.items() if count == len(steps) for step in steps)
 
@@ -140,7 +140,7 @@ def test_the_order_of_the_tasks_in_a_config_does_not_change_who_meets(name, size
     assert [set(step) for step in plan(name, sizes, batch_sizes)] == [set(step) for step in turned]
 
 
-@pytest.mark.parametrize("name", ["shuffle", "smart", *sorted(DRAWN)])
+@pytest.mark.parametrize("name", ["shuffle", "smart_round_robin", *sorted(DRAWN)])
 def test_another_generator_gives_another_plan(name):
     sizes, batch_sizes = {"sst": 40, "qqp": 100}, {"sst": 4, "qqp": 4}
     assert plan(name, sizes, batch_sizes, seed=1) != plan(name, sizes, batch_sizes, seed=2)
@@ -150,7 +150,7 @@ def drawn_places(task, epochs):
     """Where a task that has 3 batches meets one that has 6, over many epochs."""
     sizes = {"sst": 3, "qqp": 6, "sts": 3}
     ones = dict.fromkeys(sizes, 1)
-    plans = [plan("smart", sizes, ones, seed) for seed in range(epochs)]
+    plans = [plan("smart_round_robin", sizes, ones, seed) for seed in range(epochs)]
     return [tuple(place for place, step in enumerate(steps) if task in step) for steps in plans]
 
 

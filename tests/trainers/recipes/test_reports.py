@@ -257,7 +257,7 @@ def test_batch_epochs_learning_rate_surgery_and_input_of_report_004(name, batch,
     [
         ("r000-triad-cycle", "cycle", 16, "together"),
         ("r000-triad-mlm-shuffle", "shuffle", 16, "together"),
-        ("r000-triad-smart-rr", "smart", 16, "together"),
+        ("r000-triad-smart-rr", "smart_round_robin", 16, "together"),
         ("r001-rrobin", "equal", 64, "separate"),
         ("r001-rrobin-smart", "equal", 16, "separate"),
         ("r001-rrobin-pre-smart", "equal", 16, "separate"),

@@ -160,7 +160,7 @@ def test_a_stage_of_epochs_is_as_long_as_its_batch_schedule_says(schedule, epoch
     assert len(one_stage(epochs=epochs, batch_schedule=schedule)) == math.ceil(Fraction(str(epochs)) * whole)
 
 
-@pytest.mark.parametrize("schedule", ["shuffle", "smart", "sequential"])
+@pytest.mark.parametrize("schedule", ["shuffle", "smart_round_robin", "sequential"])
 @pytest.mark.parametrize("update", ["together", "separate"])
 def test_two_epochs_of_a_schedule_that_takes_every_batch_are_two_passes(schedule, update):
     seen = Counter[str]()
@@ -206,7 +206,7 @@ def test_a_batch_schedule_is_told_what_share_of_the_stage_is_done(duration, expe
     assert told == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("schedule", ["shuffle", "smart", "annealed", "temperature"])
+@pytest.mark.parametrize("schedule", ["shuffle", "smart_round_robin", "annealed", "temperature"])
 def test_every_epoch_is_drawn_anew(schedule):
     tasks = [tuple(step.rows) for step in one_stage(epochs=2, batch_schedule=schedule)]
     assert tasks[: len(tasks) // 2] != tasks[len(tasks) // 2 :]
@@ -298,7 +298,7 @@ def test_the_learning_rate_ends_near_0_with_the_last_step_of_every_stage(config)
 
 
 def test_a_plan_is_a_function_of_seed_and_sizes():
-    config = small_config(small_stage(batch_schedule="smart", epochs=2))
+    config = small_config(small_stage(batch_schedule="smart_round_robin", epochs=2))
     assert plan_steps(config, SIZES) == plan_steps(config, dict(reversed(SIZES.items())))
     assert plan_steps(config, SIZES) != plan_steps(config.replace(seed=1), SIZES)
 

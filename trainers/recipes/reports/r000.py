@@ -115,10 +115,10 @@ TRILOGIES: dict[str, Callable[[], Recipe]] = {
 TRIADS: dict[str, Callable[[], Recipe]] = {
     "r000-triad-cycle": partial(triad, "cycle", surgery="pcgrad"),
     "r000-triad-shuffle": partial(triad, "shuffle"),
-    "r000-triad-smart-rr": partial(triad, "smart", surgery="pcgrad"),
+    "r000-triad-smart-rr": partial(triad, "smart_round_robin", surgery="pcgrad"),
     "r000-triad-mlm-cycle": partial(triad_mlm, "cycle", surgery="pcgrad"),
     "r000-triad-mlm-shuffle": partial(triad_mlm, "shuffle"),
-    "r000-triad-mlm-smart-rr": partial(triad_mlm, "smart", surgery="pcgrad"),
+    "r000-triad-mlm-smart-rr": partial(triad_mlm, "smart_round_robin", surgery="pcgrad"),
 }
 ENSEMBLES: dict[str, Callable[[], Recipe]] = {
     # The best BERTriad model with four to six of BERTrilogy: which, the greedy rule finds again.
