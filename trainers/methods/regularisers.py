@@ -128,7 +128,7 @@ def r_drop_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
 
 
 REGULARISERS: dict[str, Regulariser] = {
-    "smoothness": Regulariser(smart_term),
-    "proximity": Regulariser(bregman_term),
+    "smart": Regulariser(smart_term),
+    "bregman": Regulariser(bregman_term),
     "r_drop": Regulariser(r_drop_term, passes=2),
 }

@@ -61,7 +61,7 @@ def _regularised(
     config: TrainConfig, stage: Stage, source: str, rows: np.ndarray, step: int
 ) -> list[tuple[np.ndarray, SmartConfig, dict[str, float]]]:
     """Return a source's rows with and without SMART: settings without their weight, and every regulariser's weight."""
-    named = {"proximity": config.bregman.mu, **config.regularisers}
+    named = {"bregman": config.bregman.mu, **config.regularisers}
     weights = {name: weight for name, setting in named.items() if (weight := of_task(setting, source, 0.0))}
     smart = config.smart_of(source)
     if not smart.lambda_s or not regularised_step(config, stage, source, step):
@@ -69,7 +69,7 @@ def _regularised(
     count = math.ceil(smart.share * len(rows))
     settings = smart.replace(lambda_s=1.0, every=1, share=1.0)
     lambda_s = smart.lambda_s * smart.every * len(rows) / max(count, 1)
-    return [(rows[:count], settings, {"smoothness": lambda_s, **weights}), (rows[count:], SmartConfig(), weights)]
+    return [(rows[:count], settings, {"smart": lambda_s, **weights}), (rows[count:], SmartConfig(), weights)]
 
 
 def _part(rows: Rows, smart: SmartConfig, members: list[tuple[str, np.ndarray, dict[str, float]]]) -> Part:

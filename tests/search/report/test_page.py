@@ -186,8 +186,8 @@ def test_every_part_of_the_analysis_is_in_the_report(text):
     assert ["model", "Pearson r", "mean error", "spread of the errors", "worst error"] in cells(page)
     assert ["parameter", "value", "trials", "s per 1,000 examples"] in cells(page)
     assert "training, s an epoch's worth" in shown
-    assert "In the median round, smoothness of sst is inert" in shown
-    assert ["qqp.smoothness", "0.2", "0.2", "0.2", "0.2"] in cells(page)
+    assert "In the median round, smart of sst is inert" in shown
+    assert ["qqp.smart", "0.2", "0.2", "0.2", "0.2"] in cells(page)
 
 
 def test_what_the_ensemble_answers_stands_beside_the_best_round(tmp_path, sample_corpus_directory):

@@ -229,8 +229,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "shared_layers names 'qqp' twice": {"shared_layers": [{"tasks": ("qqp", "qqp")}]},
     "smart.sst has no effect with lambda_s 0": {"smart": {"sst": {}}},
     "SMART's settings have no effect with lambda_s 0": {"smart": {"radius": 0.1}},
-    "the weight of 'smoothness' is smart.lambda_s": {"regularisers": {"smoothness": 1}},
-    "the weight of 'proximity' is bregman.mu": {"regularisers": {"proximity": 1}},
+    "the weight of 'smart' is smart.lambda_s": {"regularisers": {"smart": 1}},
+    "the weight of 'bregman' is bregman.mu": {"regularisers": {"bregman": 1}},
     "Unknown regulariser 'rdrop'; did you mean 'r_drop'? Known: r_drop.": {"regularisers": {"rdrop": 1}},
     "by dropout, which is 0": {
         "stages": (small_stage(objective="simcse"), small_stage()),

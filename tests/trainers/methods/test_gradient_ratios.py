@@ -19,14 +19,14 @@ def pulling(weights: nn.Parameter, *direction: float) -> Tensor:
 
 def test_a_ratio_is_that_of_the_lengths_of_two_gradients():
     weights = nn.Parameter(torch.ones(2))
-    loss = Loss({"loss": pulling(weights, 3, 4), "smoothness": pulling(weights, 0, 1)}, {"smoothness": 2.5})
-    assert gradient_ratios({"sst": loss}, [weights]) == pytest.approx({"sst.smoothness": 2.5 * 1 / 5})
+    loss = Loss({"loss": pulling(weights, 3, 4), "smart": pulling(weights, 0, 1)}, {"smart": 2.5})
+    assert gradient_ratios({"sst": loss}, [weights]) == pytest.approx({"sst.smart": 2.5 * 1 / 5})
 
 
 def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
     case = Case(corpus, pretrained)
     model = case.model()
-    weights = {"smoothness": 0.7, "proximity": 1.5, "r_drop": 2.0}
+    weights = {"smart": 0.7, "bregman": 1.5, "r_drop": 2.0}
     setup = Setup(
         seed=0,
         place=(0, 0),
@@ -71,8 +71,8 @@ def test_what_cannot_be_compared_is_left_out():
 
 
 def test_what_hardly_pulls_and_what_drowns_its_task_is_said():
-    found = remarks({"sst.smoothness": 1e-5, "qqp.smoothness": 0.5, "sts.r_drop": 250.0, "qqp.proximity": 2e-3})
+    found = remarks({"sst.smart": 1e-5, "qqp.smart": 0.5, "sts.r_drop": 250.0, "qqp.bregman": 2e-3})
     assert found == {
-        "sst.smoothness": "smoothness of sst is inert: its gradient is 1e-05 of the task's own.",
+        "sst.smart": "smart of sst is inert: its gradient is 1e-05 of the task's own.",
         "sts.r_drop": "r_drop of sts drowns the task: its gradient is 250 times the task's own.",
     }

@@ -36,7 +36,7 @@ def case(corpus, pretrained) -> Case:
 def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> Setup:
     """SMART on some tasks, on all unless told."""
     smart = SmartConfig(lambda_s=1.0, **changes)
-    return replace(PLAIN, smart=smart, weights={"smoothness": dict.fromkeys(tasks or TASKS, weight)})
+    return replace(PLAIN, smart=smart, weights={"smart": dict.fromkeys(tasks or TASKS, weight)})
 
 
 def total(losses: dict[str, Loss]) -> Tensor:
@@ -100,8 +100,8 @@ def test_losses_worked_out_by_hand():
 
 
 def test_a_total_is_the_own_loss_and_the_weighted_regularisers():
-    terms = {name: torch.tensor(value) for name, value in {"loss": 1.0, "smoothness": 10.0, "r_drop": 100.0}.items()}
-    assert Loss(terms, {"smoothness": 0.5, "r_drop": 0.25}).total.item() == 1 + 5 + 25
+    terms = {name: torch.tensor(value) for name, value in {"loss": 1.0, "smart": 10.0, "r_drop": 100.0}.items()}
+    assert Loss(terms, {"smart": 0.5, "r_drop": 0.25}).total.item() == 1 + 5 + 25
     assert Loss({"loss": torch.tensor(3.0)}).total.item() == 3
 
 
@@ -119,7 +119,7 @@ def test_class_weights_are_for_the_own_loss_of_their_task_alone(case, task, pair
     for name in TASKS:
         factor = 2 if name in weighted.class_weights else 1
         torch.testing.assert_close(after[name].terms["loss"], factor * before[name].terms["loss"])
-        assert torch.equal(after[name].terms["smoothness"], before[name].terms["smoothness"])
+        assert torch.equal(after[name].terms["smart"], before[name].terms["smart"])
 
 
 @every_pairs
@@ -166,8 +166,8 @@ def test_smart_keeps_the_masks_of_the_plain_loss_and_adds_a_gradient_of_its_own(
     batch = case.batch(model, task)
     plain, regularised = supervised(model, batch, PLAIN)[task], supervised(model, batch, smooth(2.0))[task]
     assert torch.equal(regularised.terms["loss"], plain.terms["loss"])
-    assert regularised.terms["smoothness"] > 0
-    torch.testing.assert_close(regularised.total, plain.total + 2 * regularised.terms["smoothness"])
+    assert regularised.terms["smart"] > 0
+    torch.testing.assert_close(regularised.total, plain.total + 2 * regularised.terms["smart"])
     before, after = gradients(model, plain.total), gradients(model, regularised.total)
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"encoder", "heads"}
@@ -183,8 +183,8 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
         setup = replace(PLAIN, smart=SmartConfig(lambda_s=1), weights=by_task, teacher=teacher)
         return gradients(model, total(supervised(model, batch, setup)))["encoder.layers.1.query.weight"]
 
-    plain, all_three = gradient(), gradient(smoothness=0.5, proximity=2.0, r_drop=3.0)
-    pulls = [gradient(**{name: 1.0}) - plain for name in ("smoothness", "proximity")]
+    plain, all_three = gradient(), gradient(smart=0.5, bregman=2.0, r_drop=3.0)
+    pulls = [gradient(**{name: 1.0}) - plain for name in ("smart", "bregman")]
     torch.testing.assert_close(gradient(r_drop=1.0), plain, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(all_three, plain + 0.5 * pulls[0] + 2 * pulls[1], rtol=1e-3, atol=1e-5)
     assert all(pull.norm() > 1e-3 for pull in pulls), "they did nothing: this proves nothing"
@@ -332,7 +332,7 @@ def test_no_pass_asks_its_device_for_a_number(case, changes, norm):
         batch, inputs=batch.inputs.to(meta), labels={task: each.to(meta) for task, each in batch.labels.items()}
     )
     setup = replace(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
-    setup = replace(setup, weights=setup.weights | {"proximity": dict.fromkeys(NAMES, 1.0)})
+    setup = replace(setup, weights=setup.weights | {"bregman": dict.fromkeys(NAMES, 1.0)})
     losses = supervised(model.to(meta), there, setup)
     total(losses).backward()
     assert {parameter.device.type for parameter in model.parameters() if parameter.grad is not None} == {"meta"}

@@ -79,8 +79,8 @@ def test_a_term_leaves_later_passes_the_units_that_they_drop(name, case):
 
 
 COSTS = {
-    "smoothness": (1 + 1 + 1, 0),  # the clean pass, a step of the search, the end
-    "proximity": (1, 1),
+    "smart": (1 + 1 + 1, 0),  # the clean pass, a step of the search, the end
+    "bregman": (1, 1),
     "r_drop": (2, 0),
 }
 
@@ -134,22 +134,22 @@ def test_branches_without_dropout_are_those_of_evaluation(case):
 @every_branch
 def test_branches_do_not_matter_without_dropout(mode, case):
     model = case.model(**STILL)
-    tied, other = (term(passing(case, model, SMOOTH.replace(dropout=how)), "smoothness") for how in ("tied", mode))
+    tied, other = (term(passing(case, model, SMOOTH.replace(dropout=how)), "smart") for how in ("tied", mode))
     assert all(torch.equal(tied[task], other[task]) for task in NAMES)
 
 
 @pytest.mark.parametrize("mode", ["tied", "off"])
 def test_dropout_by_itself_is_not_taken_for_roughness(mode, case):
     faint = SMOOTH.replace(dropout=mode, radius=1e-12, step_size=1e-12, noise_scale=1e-12)
-    found = term(passing(case, case.model(**WILD), faint), "smoothness")
+    found = term(passing(case, case.model(**WILD), faint), "smart")
     assert all(value.item() < 1e-9 for value in found.values()), "what is left would be dropout"
 
 
 def test_a_larger_radius_is_rougher_and_the_search_finds_more_than_its_noise(case):
     model = case.model(**STILL)
-    found = [term(passing(case, model, SMOOTH.replace(radius=radius)), "smoothness") for radius in (1e-3, 2e-3)]
+    found = [term(passing(case, model, SMOOTH.replace(radius=radius)), "smart") for radius in (1e-3, 2e-3)]
     noise = SMOOTH.replace(radius=2e-3, step_size=1e-9, noise_scale=1.0)  # cut to the radius, and hardly moved
-    random = term(passing(case, model, noise), "smoothness")
+    random = term(passing(case, model, noise), "smart")
     for task in NAMES:
         assert found[0][task] < found[1][task]
         assert random[task] < found[1][task] / 10
@@ -161,7 +161,7 @@ def test_a_larger_radius_is_rougher_and_the_search_finds_more_than_its_noise(cas
 def test_a_teacher_that_is_the_model_asks_for_nothing_in_spite_of_dropout(case):
     """So the momentum is the method: without it, a step begins where the term and its gradient are 0."""
     model = case.model(**WILD)
-    terms = term(passing(case, model, teacher=copy.deepcopy(model)), "proximity")
+    terms = term(passing(case, model, teacher=copy.deepcopy(model)), "bregman")
     for value in terms.values():
         assert value.item() == 0.0
         found = gradients(model, value)
@@ -171,16 +171,16 @@ def test_a_teacher_that_is_the_model_asks_for_nothing_in_spite_of_dropout(case):
 def test_the_term_falls_as_the_teacher_follows(case):
     model = case.model(**WILD)
     teacher = moved(model)
-    before = term(passing(case, model, teacher=teacher), "proximity")
+    before = term(passing(case, model, teacher=teacher), "bregman")
     follow(teacher, model, 0.99)
-    after = term(passing(case, model, teacher=teacher), "proximity")
+    after = term(passing(case, model, teacher=teacher), "bregman")
     assert all(0 < after[task].item() < before[task].item() / 100 for task in NAMES)
 
 
 def test_nothing_is_asked_of_the_teacher(case):
     model = case.model()
     teacher = moved(model).requires_grad_(True)
-    terms = term(passing(case, model, teacher=teacher), "proximity")
+    terms = term(passing(case, model, teacher=teacher), "bregman")
     torch.stack(list(terms.values())).sum().backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
 

@@ -87,8 +87,8 @@ def test_a_step_has_the_weights_of_its_config_whatever_splits_it(case):
     for source in rows:
         smart = config.smart_of(source)
         lazy = smart.every if step % smart.every == 0 else 0
-        assert weight(found, source, "smoothness") == pytest.approx(smart.lambda_s * lazy)
-        for name, setting in {"proximity": config.bregman.mu, **config.regularisers}.items():
+        assert weight(found, source, "smart") == pytest.approx(smart.lambda_s * lazy)
+        for name, setting in {"bregman": config.bregman.mu, **config.regularisers}.items():
             expected = setting.get(source, 0.0) if isinstance(setting, dict) else setting
             assert weight(found, source, name) == pytest.approx(expected)
 
@@ -114,7 +114,7 @@ def test_without_regularisers_a_step_is_one_part_and_micro_batches_are_as_even_a
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
 def test_over_its_period_lazy_smart_has_its_weight_on_average(every):
     config = small_config(smart=SmartConfig(lambda_s=0.7, every=every))
-    found = [weight(parts(config, rows_of("sst"), step), "sst", "smoothness") for step in range(3 * every)]
+    found = [weight(parts(config, rows_of("sst"), step), "sst", "smart") for step in range(3 * every)]
     assert np.mean(found) == pytest.approx(0.7)
     assert sum(value > 0 for value in found) == 3
 
@@ -126,7 +126,7 @@ def test_tasks_that_take_a_step_each_are_all_regularised_in_turn(tasks, every):
     config, turns = small_config(stage, smart=SmartConfig(lambda_s=0.7, every=every)), 4 * every
     for place, task in enumerate(tasks):
         steps = [turn * len(tasks) + place for turn in range(turns)]
-        found = [weight(parts(config, rows_of(task), step), task, "smoothness") for step in steps]
+        found = [weight(parts(config, rows_of(task), step), task, "smart") for step in steps]
         assert np.mean(found) == pytest.approx(0.7)
         assert [regularised_step(config, stage, task, step) for step in steps] == [value > 0 for value in found]
 
@@ -135,7 +135,7 @@ def test_a_share_is_of_every_micro_batch_and_rounded_up():
     config = small_config(small_stage(accumulate=2), smart=SmartConfig(lambda_s=1, share=0.3))
     found = parts(config, rows_of("sst"))
     assert [(part.rows["sst"].tolist(), list(part.weights)) for part in found] == [
-        ([0, 1], ["smoothness"]), ([2, 3], []), ([4, 5], ["smoothness"]), ([6, 7], []),
+        ([0, 1], ["smart"]), ([2, 3], []), ([4, 5], ["smart"]), ([6, 7], []),
     ]  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_a_part_is_asked_how_and_not_how_often():
     }
     config = small_config(smart=smart)
     together, apart = parts(config, rows_of("sst", "qqp", "sts"))
-    assert (list(together.rows), together.weights) == (["sst", "qqp"], {"smoothness": {"sst": 2, "qqp": 3}})
+    assert (list(together.rows), together.weights) == (["sst", "qqp"], {"smart": {"sst": 2, "qqp": 3}})
     assert (together.smart.norm, apart.smart.radius) == ("linf", 0.5)
     assert together.smart == SmartConfig(lambda_s=1, norm="linf")
 

@@ -169,7 +169,7 @@ def test_the_proximal_term_is_0_in_a_stage_s_first_step_and_pulls_afterwards(tra
     joint = small_stage(steps=3, rounds=3)
     stages = joint, small_stage(steps=2, rounds=1, objective="mlm"), joint
     training = trainer(small_config(*stages, bregman={"mu": {"sst": 2.0}}, **WILD), dev_limit=2)
-    found = [result.losses.get("sst.proximity") for result in training]
+    found = [result.losses.get("sst.bregman") for result in training]
     assert found[0] == 0.0 and found[1] and found[2], "at dropout .5: its masks are the model's"
     assert found[3] is None
     assert found[4] == 0.0 and found[5], "it starts from the model again"

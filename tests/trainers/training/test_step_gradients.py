@@ -239,7 +239,7 @@ def test_a_share_of_the_rows_is_regularised_for_all_and_the_own_loss_is_that_of_
         torch.testing.assert_close(measured["sst.loss"], plain["sst.loss"])
         alone = config.replace(smart=SMOOTH)
         some = step_of(alone, trainer).passes(stage).accumulate(rows_of("sst", count=round(8 * share)))
-        torch.testing.assert_close(measured["sst.smoothness"], some["sst.smoothness"])
+        torch.testing.assert_close(measured["sst.smart"], some["sst.smart"])
 
 
 def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):

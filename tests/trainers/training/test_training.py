@@ -63,7 +63,7 @@ def test_a_loss_is_the_mean_over_the_steps_that_had_it(trainer):
         trainer(small_config(small_stage(steps=4, rounds=rounds), smart=lazy), dev_limit=2) for rounds in (1, 4)
     )
     (whole,), each = list(one), list(two)
-    assert [{"sst.smoothness" in result.losses} for result in each] == [{True}, {False}, {False}, {False}]
+    assert [{"sst.smart" in result.losses} for result in each] == [{True}, {False}, {False}, {False}]
     for name, value in whole.losses.items():
         found = [result.losses[name] for result in each if name in result.losses]
         assert value == pytest.approx(np.mean(found))  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -83,7 +83,7 @@ def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer,
     stage = small_stage(rounds=2, **changes)
     smart = SMOOTH.replace(every=2)
     for result in trainer(small_config(stage, smart=smart, regularisers={"r_drop": 1.0}), dev_limit=4):
-        assert set(result.ratios) == {f"{task}.{name}" for task in TASKS for name in ("smoothness", "r_drop")}
+        assert set(result.ratios) == {f"{task}.{name}" for task in TASKS for name in ("smart", "r_drop")}
         assert all(ratio > 0 for ratio in result.ratios.values())
 
 
