@@ -19,7 +19,7 @@ START: list[dict[str, Any]] = [
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary the weight of SMART, dropout, learning rate, batch schedule and, where it has an effect, the batch ratios."""
+    """Vary the weight of SMART, dropout, learning rate, batch schedule and, if interleaved, the batch sizes."""
     recipe = smart()
     lambda_s = trial.suggest_float("lambda_s", 0.1, 10, log=True)
     dropout = trial.suggest_float("dropout", 0.0, 0.5)
