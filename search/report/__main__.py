@@ -1,4 +1,4 @@
-"""The command that writes a run's report again."""
+"""Run `python -m search.report`: write a run's report again."""
 
 from typing import Annotated
 
@@ -15,10 +15,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog="Example: python -m search.report first")
 def main(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A name under --storage, a path or a URI.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name under --storage, its path or its URI.")],
     storage: options.Storage = "runs",
 ) -> None:
-    """Write the report and the table of RUN again, and print where the report is."""
+    """Write the report and the table of trials of RUN again, and print the path of the report."""
     with command("search.report"):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         opened = Run.open(run, storage)

@@ -1,7 +1,7 @@
-"""Rounds of trials -> the report's tables: what scores cost, what choices cost, and how hard regularisers pull."""
+"""Compute the training time of trials, and of each value of a categorical parameter."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -10,16 +10,16 @@ from search.runs.trial_record import Trial
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a trial's score took."""
+class TrialCost:
+    """A trial's score and the time it took."""
 
     trial: int
     score: float
     rounds: int
     train_seconds: float
-    """Median of a round."""
+    """Per round, median."""
     eval_seconds: float
-    """Median of a round."""
+    """Per round, median."""
     examples_per_second: float
     """In training."""
     epoch_seconds: float
@@ -27,63 +27,24 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What a categorical parameter's value costs."""
+class ChoiceCost:
+    """The training time of the trials with one value of a categorical parameter."""
 
     parameter: str
     value: Any
     trials: int
     seconds: float
-    """Of training on 1,000 examples, the median trial."""
+    """Per 1,000 training examples, median over the trials."""
 
 
-@dataclass(frozen=True)
-class Pull:
-    """How hard a regulariser pulls: the norm of its weighted gradient over the norm of its task's own."""
-
-    name: str
-    """"task.regulariser"."""
-    ratios: list[float | None]
-    """One a round; None where the round did not measure it."""
-
-    @property
-    def median(self) -> float:
-        """The ratio of the median round."""
-        return median(ratio for ratio in self.ratios if ratio is not None)
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Rounds of a run, the trial that trained them, and its parameters."""
-
-    first: int
-    last: int
-    trial: int
-    params: dict[str, Any]
-
-
-def lineage(trial: Trial, trials: Mapping[int, Trial]) -> list[Passage]:
-    """List what a trial's weights went through from their start on: a clone's, its donor's rounds before its own.
+def trial_cost(trial: Trial, score: float, train_rows: int) -> TrialCost:
+    """Return the cost of a trial's score.
 
     Args:
-        trials: by number, the donors among them.
-    """
-    passages: list[Passage] = []
-    last = trial.rows[-1]["round"]
-    while clone := trial.clone:
-        passages.append(Passage(clone.round + 1, last, trial.number, trial.params))
-        last, trial = clone.round, trials[clone.trial]
-    return [Passage(1, last, trial.number, trial.params), *reversed(passages)]
-
-
-def cost(trial: Trial, score: float, train_rows: int) -> Cost:
-    """Tell what a trial's score took.
-
-    Args:
-        train_rows: of all its tasks.
+        train_rows: number of training rows of all the trial's tasks.
     """
     seconds = seconds_per_example(trial)
-    return Cost(
+    return TrialCost(
         trial.number,
         score,
         len(trial.rows),
@@ -94,26 +55,19 @@ def cost(trial: Trial, score: float, train_rows: int) -> Cost:
     )
 
 
-def variants(trials: Sequence[Trial]) -> list[Variant]:
-    """Tell what each value of each categorical parameter costs, the cheapest of a parameter first."""
+def choice_costs(trials: Sequence[Trial]) -> list[ChoiceCost]:
+    """Return the cost of each value of each categorical parameter, the cheapest value of a parameter first."""
     found: dict[tuple[str, Any], list[float]] = {}
     for trial in trials:
         for name in _categorical(trial) if trial.rows else ():
             found.setdefault((name, trial.params[name]), []).append(1000 * seconds_per_example(trial))
-    listed = [Variant(name, value, len(seconds), median(seconds)) for (name, value), seconds in found.items()]
-    return sorted(listed, key=lambda variant: (variant.parameter, variant.seconds))
+    listed = [ChoiceCost(name, value, len(seconds), median(seconds)) for (name, value), seconds in found.items()]
+    return sorted(listed, key=lambda choice: (choice.parameter, choice.seconds))
 
 
 def seconds_per_example(trial: Trial) -> float:
-    """Return the seconds of training, without evaluating and saving, that an example took."""
+    """Return the training time per example in seconds, without evaluation and saving."""
     return sum(row["train_seconds"] for row in trial.rows) / trial.examples
-
-
-def pulls(rows: Sequence[dict[str, Any]]) -> list[Pull]:
-    """Gather the regularisers' ratios over a trial's rounds; none if the rounds measured none."""
-    measured = [row.get("ratios", {}) for row in rows]  # rows of older releases have none
-    names = sorted({name for ratios in measured for name in ratios})
-    return [Pull(name, [ratios.get(name) for ratios in measured]) for name in names]
 
 
 def _categorical(trial: Trial) -> list[str]:

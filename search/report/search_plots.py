@@ -1,4 +1,4 @@
-"""Trials and metrics of a run -> the figures of its report."""
+"""Plot a search: learning curves, the ensemble beside the best single model, Pareto front, parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,39 +13,41 @@ from search.runs.trial_record import Trial
 from trainers.tasks import Task
 
 HEIGHT = 340
-"""Pixels of a row of plots."""
-STYLES: dict[str, dict[str, Any]] = {
+"""Height in pixels of a row of plots."""
+STATE_STYLES: dict[str, dict[str, Any]] = {
     "PRUNED": {"color": "#9aa5b1", "width": 1, "opacity": 0.45},
     "FAIL": {"color": "#c2410c", "width": 1, "opacity": 0.8, "dash": "dot"},
     "RUNNING": {"color": "#0f766e", "width": 1.5, "opacity": 0.8},
     "COMPLETE": {"color": "#2563eb", "width": 1.5, "opacity": 0.8},
 }
-"""How a trial's curves look, by its state; later ones are drawn over earlier ones."""
+"""Line styles by the trial's state; later entries are drawn over earlier ones."""
 BEST = {"color": "#0b1f4d", "width": 3, "opacity": 1.0}
-SIDES = {
-    "best single run, dev": ("#9aa5b1", "circle-open"),
+"""Line style of the best trial."""
+COMPARED = {
+    "best single model, dev": ("#9aa5b1", "circle-open"),
     "ensemble, dev": ("#2563eb", "circle-open"),
-    "best single run, cross-fitted": ("#5b6673", "circle"),
+    "best single model, cross-fitted": ("#5b6673", "circle"),
     "ensemble, cross-fitted": ("#0b1f4d", "circle"),
 }
+"""What the plot of the ensemble compares: colour and marker."""
 
 
 def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Trial | None) -> go.Figure | None:
-    """Draw score and metrics of every trial over its rounds, those of the best trial boldly; None without rounds."""
+    """Plot score and metrics of every trial over its rounds, the best trial as a thick line; None without rounds."""
     trials = [trial for trial in trials if trial.rows]
     if not trials:
         return None
     names = ["score", *tasks]
     rows = (len(names) + 1) // 2
     titles = [metric_name(name, tasks) for name in names]
-    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.3 / rows)
+    plot = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.3 / rows)
     shown = set()
-    for trial in sorted(trials, key=lambda trial: (trial is best, list(STYLES).index(trial.state))):
+    for trial in sorted(trials, key=lambda trial: (trial is best, list(STATE_STYLES).index(trial.state))):
         legend = "best trial" if trial is best else trial.state.lower()
-        look = BEST if trial is best else STYLES[trial.state]
+        look = BEST if trial is best else STATE_STYLES[trial.state]
         line = {key: value for key, value in look.items() if key != "opacity"}
         for place, name in enumerate(names):
-            figure.add_scatter(
+            plot.add_scatter(
                 x=[row["round"] for row in trial.rows],
                 y=[row["score"] if name == "score" else row["metrics"].get(name) for row in trial.rows],
                 mode="lines+markers",
@@ -59,24 +61,25 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
                 col=place % 2 + 1,
             )
             shown.add(legend)
-    figure.update_xaxes(title_text="round", dtick=max(1, max(len(trial.rows) for trial in trials) // 8))
-    return laid_out(figure, HEIGHT * rows)
+    plot.update_xaxes(title_text="round", dtick=max(1, max(len(trial.rows) for trial in trials) // 8))
+    return with_layout(plot, HEIGHT * rows)
 
 
 def comparison(metrics: dict[str, Any], names: Sequence[str], tasks: Mapping[str, Task]) -> go.Figure:
-    """Set the ensemble beside the best single run, each with its interval.
+    """Plot the metrics of the ensemble and of the best single model, each with its confidence interval.
 
     Args:
-        names: tasks, and "score".
+        metrics: contents of `ensemble/metrics.json`.
+        names: the tasks, and "score".
     """
-    figure = make_subplots(1, len(names), subplot_titles=[metric_name(name, tasks) for name in names])
+    plot = make_subplots(1, len(names), subplot_titles=[metric_name(name, tasks) for name in names])
     for place, name in enumerate(names, start=1):
-        for side, (color, symbol) in SIDES.items():
+        for side, (color, symbol) in COMPARED.items():
             owner, kind = side.split(", ")
             entry = metrics[name] if owner == "ensemble" else metrics[name]["best_single"]
             key = kind.replace("-", "_")
             for value, low, high in [(entry[key], *entry[f"{key}_interval"])] if entry else []:
-                figure.add_scatter(
+                plot.add_scatter(
                     x=[side],
                     y=[value],
                     error_y={"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low]},
@@ -89,61 +92,66 @@ def comparison(metrics: dict[str, Any], names: Sequence[str], tasks: Mapping[str
                     row=1,
                     col=place,
                 )
-    figure.update_xaxes(showticklabels=False)
-    return laid_out(figure, HEIGHT)
+    plot.update_xaxes(showticklabels=False)
+    return with_layout(plot, HEIGHT)
 
 
-def judged_study(trials: Sequence[Trial], name: str) -> optuna.Study:
-    """Return the trials that were judged and have ended, as complete ones: Optuna's plots skip stopped ones.
+def scored_study(trials: Sequence[Trial], name: str) -> optuna.Study:
+    """Return a study of the trials that have a score and have ended, all as complete ones.
+
+    Optuna's plots skip trials that were stopped early.
 
     Args:
-        name: the objective whose best value is a trial's value.
+        name: the objective; a trial's value is its best value of it.
     """
-    judged = optuna.create_study(direction=objective(name).direction)
+    study = optuna.create_study(direction=objective(name).direction)
     for trial in trials:
         values = trial_values(trial.rows, [name])
         if values and trial.state in (TrialState.COMPLETE.name, TrialState.PRUNED.name):
-            judged.add_trial(create_trial(values=values, params=trial.params, distributions=trial.kinds))
-    return judged
+            study.add_trial(create_trial(values=values, params=trial.params, distributions=trial.kinds))
+    return study
 
 
 def pareto_front(study: optuna.Study, names: Sequence[str]) -> go.Figure | None:
-    """Draw finished trials by their values, and those that no other is ahead of; None if they cannot be drawn.
+    """Plot the finished trials and their Pareto front.
 
     Args:
-        names: of the objectives; only two or three can be drawn.
+        names: the objectives.
+
+    Returns:
+        None without finished trials, or if there are not two or three objectives.
     """
     if len(names) not in (2, 3) or not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return None
-    return laid_out(optuna.visualization.plot_pareto_front(study, target_names=list(names)), HEIGHT + 100, top=20)
+    return with_layout(optuna.visualization.plot_pareto_front(study, target_names=list(names)), HEIGHT + 100, top=20)
 
 
 def importances(study: optuna.Study, name: str) -> go.Figure | None:
-    """Draw how much of an objective's spread each parameter explains; None if nothing varies."""
+    """Plot the importance of each parameter for an objective; None if no parameter or no value varies."""
     values = {trial.value for trial in study.get_trials(deepcopy=False)}
     if len(values) < 2 or not _varied(study):
         return None
-    figure = optuna.visualization.plot_param_importances(study, params=_varied(study), target_name=name)
-    return laid_out(figure, HEIGHT, top=10)
+    plot = optuna.visualization.plot_param_importances(study, params=_varied(study), target_name=name)
+    return with_layout(plot, HEIGHT, top=10)
 
 
 def slices(study: optuna.Study, name: str) -> go.Figure | None:
-    """Draw an objective over each parameter that varies; None if none does."""
+    """Plot an objective over each parameter that varies; None if no parameter varies."""
     if not _varied(study):
         return None
-    return laid_out(optuna.visualization.plot_slice(study, params=_varied(study), target_name=name), HEIGHT, top=10)
+    return with_layout(optuna.visualization.plot_slice(study, params=_varied(study), target_name=name), HEIGHT, top=10)
 
 
 def parallel(study: optuna.Study, name: str) -> go.Figure | None:
-    """Draw each trial as a line through its parameters to an objective; None for fewer than two that vary."""
+    """Plot each trial as a line through its parameters and an objective; None if fewer than two parameters vary."""
     if len(_varied(study)) < 2:
         return None
-    figure = optuna.visualization.plot_parallel_coordinate(study, params=_varied(study), target_name=name)
-    return laid_out(figure, HEIGHT, top=30).update_layout(margin_l=90, margin_r=40)
+    plot = optuna.visualization.plot_parallel_coordinate(study, params=_varied(study), target_name=name)
+    return with_layout(plot, HEIGHT, top=30).update_layout(margin_l=90, margin_r=40)
 
 
 def _varied(study: optuna.Study) -> list[str]:
-    """Name the parameters that have several values."""
+    """Return the names of the parameters that have several values."""
     found: dict[str, set[Any]] = {}
     for trial in study.get_trials(deepcopy=False):
         for name, value in trial.params.items():
@@ -152,15 +160,15 @@ def _varied(study: optuna.Study) -> list[str]:
 
 
 def metric_name(name: str, tasks: Mapping[str, Task]) -> str:
-    """Say what a task's metric is; a mean over tasks says it by its name."""
+    """Return the name of a task's metric for readers; other names, such as "score", are returned as they are."""
     if name not in tasks:
         return name
     return f"{name}: {'Pearson r' if tasks[name].kind == 'regression' else 'accuracy'}"
 
 
-def laid_out(figure: go.Figure, height: int, *, top: int = 50) -> go.Figure:
-    """Give a figure of the report its height and the page's look."""
-    return figure.update_layout(
+def with_layout(plot: go.Figure, height: int, *, top: int = 50) -> go.Figure:
+    """Set a plot's height in pixels and the layout that all plots of the page share; return the plot."""
+    return plot.update_layout(
         height=height,
         title=None,
         template="plotly_white",

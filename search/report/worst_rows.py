@@ -1,4 +1,4 @@
-"""Rows of a task -> what a reader sees of them: their text, and the training rows that share most of their tokens."""
+"""Show dev rows as text, beside the training rows that share the most tokens with them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
-from search.report.answers import Answers
+from search.report.dev_predictions import DevPredictions
 from trainers.data.corpus import Ragged, Split
 
 SHOWN = 300
@@ -16,46 +16,52 @@ SHOWN = 300
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training row."""
+    """A training row that shares tokens with a dev row."""
 
     texts: list[str]
     """One for a sentence, two for a pair."""
     label: float
     overlap: float
-    """Share of both rows' distinct tokens that both have, above 0 to 1."""
+    """Share of the distinct tokens of the two rows that occur in both (Jaccard): above 0, at most 1."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A dev row, and what a model answers to it."""
+    """A dev row and a model's prediction for it."""
 
     texts: list[str]
+    """One for a sentence, two for a pair."""
     label: float
     value: float
-    """The model's class or value."""
+    """The predicted class or value."""
     confidence: float
-    """The probability of that class; NaN where there is none."""
+    """Probability of the predicted class; NaN if there is none."""
     neighbours: list[Neighbour]
-    """The nearest first."""
+    """The most similar first."""
 
 
 def examples(
-    answers: Answers, places: np.ndarray, splits: Mapping[str, Split], tokenizer: Tokenizer, *, neighbours: int
+    predictions: DevPredictions,
+    places: np.ndarray,
+    splits: Mapping[str, Split],
+    tokenizer: Tokenizer,
+    *,
+    neighbours: int,
 ) -> list[Example]:
-    """Tell some of a model's answers in words.
+    """Return some predicted rows with their texts and their nearest training rows.
 
     Args:
-        places: which of the answers.
-        neighbours: how many training rows to set beside each.
+        places: [examples], indices into `predictions`.
+        neighbours: maximum number of training rows for each example.
     """
-    train, dev, rows = splits["train"], splits["dev"], answers.rows[places]
+    train, dev, rows = splits["train"], splits["dev"], predictions.rows[places]
     found, overlaps = nearest(train.texts, dev.texts, rows, neighbours)
     return [
         Example(
             _texts(dev, row, tokenizer),
-            float(answers.labels[place]),
-            float(answers.values[place]),
-            float(answers.confidence[place]),
+            float(predictions.labels[place]),
+            float(predictions.values[place]),
+            float(predictions.confidence[place]),
             [
                 Neighbour(_texts(train, near, tokenizer), float(train.labels[near]), float(overlap))
                 for near, overlap in zip(found[number], overlaps[number], strict=True)
@@ -69,37 +75,38 @@ def examples(
 def nearest(
     train: Sequence[Ragged], dev: Sequence[Ragged], rows: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the training rows that share the largest part of their distinct tokens (Jaccard) with some dev rows.
+    """Find the training rows whose distinct tokens overlap most (Jaccard) with those of some dev rows.
 
     Args:
-        train, dev: one for sentences, two for pairs, whose sides are taken together.
+        train, dev: texts of a split: one item for sentences, two for pairs; the tokens of both sides count together.
         rows: [rows], numbers of dev rows.
-        count: how many for each.
+        count: number of training rows to find for each dev row.
 
     Returns:
-        Numbers of training rows [rows, count], the nearest first and of equals the first, and their overlaps.
+        Numbers of training rows [rows, count] and their overlaps [rows, count], the largest overlap first; rows of
+        equal overlap in the order of the split.
     """
     if not count or not len(rows):
         return np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0))
     vocabulary = 1 + max(int(side.values.max(initial=0)) for side in (*train, *dev))
-    known, asked = bags(train, vocabulary), bags(dev, vocabulary)[rows]
-    shared = known @ asked.toarray().T  # [train rows, rows]
-    either = known.sum(axis=1)[:, None] + asked.sum(axis=1) - shared
-    overlaps = shared / np.maximum(either, 1)  # two empty texts share nothing
+    train_tokens, dev_tokens = token_matrix(train, vocabulary), token_matrix(dev, vocabulary)[rows]
+    shared = train_tokens @ dev_tokens.toarray().T  # [train rows, rows]
+    either = train_tokens.sum(axis=1)[:, None] + dev_tokens.sum(axis=1) - shared
+    overlaps = shared / np.maximum(either, 1)  # the overlap of two empty texts is 0
     found = np.argsort(-overlaps, axis=0, kind="stable")[:count]
     return found.T, np.take_along_axis(overlaps, found, axis=0).T
 
 
-def bags(texts: Sequence[Ragged], vocabulary: int) -> csr_array:
-    """Mark which tokens each row has, the sides of a pair together: [rows, vocabulary] of 0 and 1."""
+def token_matrix(texts: Sequence[Ragged], vocabulary: int) -> csr_array:
+    """Return which tokens each row has, [rows, vocabulary] of 0 and 1; both sides of a pair count together."""
     rows = np.concatenate([np.repeat(np.arange(len(side), dtype=np.int32), np.diff(side.offsets)) for side in texts])
     tokens = np.concatenate([side.values for side in texts])
     marks = csr_array((np.ones(len(rows), np.float32), (rows, tokens)), shape=(len(texts[0]), vocabulary))
-    marks.data[:] = 1  # a token that a row has twice was counted twice
+    marks.data[:] = 1  # csr_array adds up repeated tokens of a row
     return marks
 
 
 def _texts(split: Split, row: int, tokenizer: Tokenizer) -> list[str]:
-    """Decode a row: as the tokenizer normalised it, so in lower case if the encoder's is."""
+    """Decode the texts of a row; long ones are cut."""
     texts = [tokenizer.decode(side[row].tolist(), skip_special_tokens=False) for side in split.texts]
     return [text if len(text) <= SHOWN else text[:SHOWN] + " ..." for text in texts]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas
 
 from search.options import typed
-from search.report import page
+from search.report import header
 from search.reproduce.printed_tables import figures, printed, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
@@ -71,7 +71,7 @@ def notes(run: Run) -> list[str]:
         found.append(f"All reports start from {ENCODER}, this run from {search['encoder']}.")
     found += [f"Without figures: {fault}" for fault in failures(run)]
     found += [f"{name} is {first}: trained once." for name, first in search["trained_as"].items() if name != first]
-    found += [*NOTES, f"Rounds are scored on at most {search['dev_rows']:,} dev rows a task.", *page.notes(search)]
+    found += [*NOTES, f"Rounds are scored on at most {search['dev_rows']:,} dev rows a task.", *header.notes(search)]
     shown = [row for row in ROWS if row.note and set(row.recipes) & set(search["recipes"])]
     return found + [f"Report {row.report}, {title(row)}: {row.note}." for row in shown]
 

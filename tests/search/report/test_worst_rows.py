@@ -1,4 +1,4 @@
-"""Rows of dev that models miss, beside what training holds."""
+"""Test the texts of dev rows and their most similar training rows."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.report.answers import Answers
+from search.report.dev_predictions import DevPredictions
 from search.report.worst_rows import SHOWN, examples, nearest
 from trainers.data.corpus import Ragged, Split
 
@@ -22,15 +22,15 @@ def overlap(first: set[int], second: set[int]) -> float:
     return len(first & second) / len(first | second) if first | second else 0.0
 
 
-def test_the_nearest_row_shares_the_largest_part_of_both_rows_tokens():
+def test_the_nearest_row_has_the_largest_overlap_of_distinct_tokens():
     train = ragged([[1, 2, 3, 4], [1, 2], [9], [2, 1, 1]])
     found, overlaps = nearest([train], [ragged([[7], [1, 2, 5]])], np.array([1]), 3)
-    assert found.tolist() == [[1, 3, 0]]  # of equals the first; a token twice counts once
+    assert found.tolist() == [[1, 3, 0]]  # of equal overlaps the first; repeated tokens count once
     assert overlaps.tolist() == [pytest.approx([2 / 3, 2 / 3, 2 / 5])]
 
 
 @given(train=TEXTS, dev=TEXTS)
-def test_overlaps_are_those_of_sets(train, dev):
+def test_overlaps_equal_those_of_sets(train, dev):
     found, overlaps = nearest([ragged(train)], [ragged(dev)], np.arange(len(dev)), 2)
     for row, text in enumerate(dev):
         known = [overlap(set(text), set(other)) for other in train]
@@ -38,7 +38,7 @@ def test_overlaps_are_those_of_sets(train, dev):
         assert [known[near] for near in found[row]] == pytest.approx(overlaps[row].tolist())
 
 
-def test_the_sides_of_a_pair_are_taken_together():
+def test_the_tokens_of_both_sides_of_a_pair_count_together():
     train, dev = [ragged([[1, 2]]), ragged([[3]])], [ragged([[3]]), ragged([[1, 2]])]
     assert nearest(train, dev, np.array([0]), 1)[1].tolist() == [[1.0]]
 
@@ -53,24 +53,24 @@ def split(texts: list[list[int]], labels: list[float]) -> Split:
     return Split([str(row) for row in range(len(texts))], (ragged(texts),), np.array(labels, np.float32))
 
 
-def test_an_example_is_told_with_its_text_its_labels_and_what_training_holds(tokenizer):
+def test_an_example_has_its_text_label_prediction_and_neighbours(tokenizer):
     splits = {"train": split([[1, 2, 3], [4]], [4, 0]), "dev": split([[0], [1, 4, 3]], [2, 1])}
-    model = Answers("it", np.array([1, 0]), np.array([1.0, 2.0]), np.array([3.0, 2.0]), np.array([0.75, 0.5]))
-    (told,) = examples(model, np.array([0]), splits, tokenizer, neighbours=2)
-    assert (told.texts, told.label, told.value, told.confidence) == (["a bad film"], 1, 3, 0.75)
-    assert [(near.texts, near.label) for near in told.neighbours] == [(["a good film"], 4), (["bad"], 0)]
-    assert [near.overlap for near in told.neighbours] == pytest.approx([2 / 4, 1 / 3])
+    model = DevPredictions("it", np.array([1, 0]), np.array([1.0, 2.0]), np.array([3.0, 2.0]), np.array([0.75, 0.5]))
+    (example,) = examples(model, np.array([0]), splits, tokenizer, neighbours=2)
+    assert (example.texts, example.label, example.value, example.confidence) == (["a bad film"], 1, 3, 0.75)
+    assert [(near.texts, near.label) for near in example.neighbours] == [(["a good film"], 4), (["bad"], 0)]
+    assert [near.overlap for near in example.neighbours] == pytest.approx([2 / 4, 1 / 3])
 
 
-def test_a_training_row_that_shares_nothing_is_no_neighbour(tokenizer):
+def test_a_training_row_without_a_shared_token_is_no_neighbour(tokenizer):
     splits = {"train": split([[1]], [0]), "dev": split([[2]], [0])}
-    model = Answers("it", np.array([0]), np.zeros(1), np.ones(1), np.ones(1))
+    model = DevPredictions("it", np.array([0]), np.zeros(1), np.ones(1), np.ones(1))
     assert examples(model, np.array([0]), splits, tokenizer, neighbours=2)[0].neighbours == []
 
 
 def test_a_long_text_is_cut(tokenizer):
     splits = {"train": split([[1]], [0]), "dev": split([[5] * 9], [0])}
-    model = Answers("it", np.array([0]), np.zeros(1), np.ones(1), np.ones(1))
-    (told,) = examples(model, np.array([0]), splits, tokenizer, neighbours=0)
-    assert told.texts[0].endswith(" ...")
-    assert len(told.texts[0]) == SHOWN + 4
+    model = DevPredictions("it", np.array([0]), np.zeros(1), np.ones(1), np.ones(1))
+    (example,) = examples(model, np.array([0]), splits, tokenizer, neighbours=0)
+    assert example.texts[0].endswith(" ...")
+    assert len(example.texts[0]) == SHOWN + 4

@@ -71,7 +71,7 @@ def test_what_a_reader_must_know_is_said(run):
     assert "alias is joint: trained once." in said
     assert "Report 009, Table 2: Joint: it is odd." in said
     assert not [note for note in said if "not asked for" in note]
-    assert [note for note in said if "qqp are contaminated" in note]
+    assert [note for note in said if "qqp metrics are contaminated" in note]
 
 
 def test_a_run_of_the_recipes_as_they_stand_says_nothing_of_changes(tmp_path, sample_corpus_directory, systems):

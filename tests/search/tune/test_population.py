@@ -16,8 +16,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from model.encoder import Pretrained
-from search.report.costs import lineage
 from search.report.page import render
+from search.report.trial_history import lineage
 from search.runs.run import STUDY, Run
 from search.runs.study import opened_study
 from search.runs.trial_record import Clone, Trial, clone_of
@@ -354,7 +354,7 @@ def test_the_report_tells_how_the_best_trial_came_to_be(whole):
         assert config.at(passage.first) == config.at(passage.last) == call(whole.checked.space, fixed)
     best = max(trials.values(), key=lambda trial: trial.best_row["score"] if trial.judged else 0)
     text = render(whole.run)
-    assert ("How the best trial came to be" in text) == (best.clone is not None)
+    assert ("How the best trial was trained" in text) == (best.clone is not None)
     assert all(f"<td>{one.first} to {one.last}</td>" in text for one in lineage(best, trials) if best.clone)
 
 

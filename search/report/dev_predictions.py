@@ -1,4 +1,4 @@
-"""Read the answers of a round, or of the ensemble, to the labelled dev rows of a task."""
+"""Read the predictions of a round, or of the ensemble, for the labelled dev rows of a task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,40 +16,40 @@ from trainers.trial import PREDICTIONS, round_name
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says of labelled dev rows of one task."""
+class DevPredictions:
+    """A model's predictions for labelled dev rows of one task."""
 
     model: str
-    """Which model it is, in words."""
+    """The model's name for readers, such as "trial 3, round 2"."""
     rows: np.ndarray
-    """[rows], their numbers in the split."""
+    """[rows], row numbers in the split."""
     labels: np.ndarray
     """[rows], classes or values."""
     values: np.ndarray
-    """[rows], the model's classes or values."""
+    """[rows], predicted classes or values."""
     confidence: np.ndarray
-    """[rows], the probability of the class that the model names; NaN where it gives none."""
+    """[rows], probability of the predicted class; NaN if the model gives none."""
 
 
-def answers_of_round(trial: Trial, round: int, task: Task, dev: Split) -> Answers | None:
-    """Return what a round answers to the rows it was scored on; None if it did not predict the task.
+def round_predictions(trial: Trial, round: int, task: Task, dev: Split) -> DevPredictions | None:
+    """Return a round's predictions for the rows it was scored on; None if it did not predict the task.
 
     Args:
-        dev: its labels are those of the data's files: classes from `task.low`.
+        dev: with labels as in the data's files: classes start at `task.low`.
     """
     name = f"{round_name(round)}-{task.name}.parquet"
     if not (trial.folder / PREDICTIONS).exists(name):
         return None
     ids, outputs = read_predictions(trial.folder / PREDICTIONS, name)
-    values, confidence = _decided(task, predictions(task.kind, outputs))
+    values, confidence = _decide(task, predictions(task.kind, outputs))
     return _labelled(f"trial {trial.number}, round {round}", dev, ids, values, confidence)
 
 
-def answers_of_ensemble(run: Run, task: Task, dev: Split) -> Answers | None:
-    """Return what the ensemble's file answers to all labelled rows; None if there is no such file.
+def ensemble_predictions(run: Run, task: Task, dev: Split) -> DevPredictions | None:
+    """Return the ensemble's predictions for all labelled rows; None if it has no prediction file.
 
     Args:
-        dev: its labels are those of the data's files: classes from `task.low`.
+        dev: with labels as in the data's files: classes start at `task.low`.
     """
     name = f"predictions/{task.submission}-dev-output.csv"
     if not (run.folder / FOLDER).exists(name):
@@ -58,8 +58,8 @@ def answers_of_ensemble(run: Run, task: Task, dev: Split) -> Answers | None:
     return _labelled("ensemble", dev, ids, values, np.full(len(ids), np.nan))
 
 
-def _decided(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn probabilities or values [rows, width] into answers [rows] and how sure they are [rows]."""
+def _decide(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return predicted classes or values [rows] and confidences [rows] for probabilities or values [rows, width]."""
     first = predicted[:, 0].astype(np.float64)
     if task.kind == "regression":
         return first, np.full(len(first), np.nan)
@@ -68,10 +68,10 @@ def _decided(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return task.low + predicted.argmax(axis=-1).astype(np.float64), predicted.max(axis=-1).astype(np.float64)
 
 
-def _labelled(model: str, dev: Split, ids: Sequence[str], values: np.ndarray, confidence: np.ndarray) -> Answers:
-    """Keep the rows that have a label."""
-    place = {identifier: row for row, identifier in enumerate(dev.ids)}
-    rows = np.array([place[identifier] for identifier in ids])
+def _labelled(model: str, dev: Split, ids: Sequence[str], values: np.ndarray, confidence: np.ndarray) -> DevPredictions:
+    """Keep the predictions whose rows have a label."""
+    numbers = {identifier: row for row, identifier in enumerate(dev.ids)}
+    rows = np.array([numbers[identifier] for identifier in ids])
     labels = dev.labels[rows].astype(np.float64)
     kept = np.isfinite(labels)
-    return Answers(model, rows[kept], labels[kept], values[kept], confidence[kept])
+    return DevPredictions(model, rows[kept], labels[kept], values[kept], confidence[kept])

@@ -1,0 +1,169 @@
+"""Test what the sections of the report show of a run that was written by hand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import tokenizers
+
+from search.ensemble.build import write as write_ensemble
+from search.ensemble.choose import choose
+from search.report.page import render
+from search.report.search_plots import scored_study
+from search.runs.run import Run
+from tests.search.example_run import PARAMETERS, TASK_NAMES, ExampleTrial, candidate_file, example_run, tokenizer
+from tests.search.report.pages import Page
+from trainers.data.prepare import prepare
+from trainers.evaluation.predictions import read_predictions, submission, write_predictions
+from trainers.tasks import TASKS
+
+
+def best(run):
+    """Return the best trial and the row of its best round."""
+    rows = [(trial, row) for trial in run.trials() for row in trial.rows]
+    return max(rows, key=lambda found: found[1]["score"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, sample_corpus_directory):
+    run = example_run(tmp_path_factory.mktemp("runs") / "example", sample_corpus_directory)
+    write_ensemble(run, choose([run]))
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(render(run))
+
+
+def test_trials_are_ranked_by_their_best_round(run, page):
+    best = {trial.number: max(row["score"] for row in trial.rows) for trial in run.trials() if trial.rows}
+    ranked = sorted(best, key=lambda number: -best[number])
+    start = next(place for place, row in enumerate(page.rows) if row[:2] == ["place", "trial"])
+    assert page.rows[start][4:7] == list(TASK_NAMES)
+    assert sorted(PARAMETERS) == page.rows[start][9:]
+    for place, number in enumerate(ranked, start=1):
+        assert page.rows[start + place][:4] == [
+            str(place),
+            str(number),
+            run.trials()[number].state.lower(),
+            f"{best[number]:.4f}",
+        ]
+
+
+def test_the_values_of_the_ensemble_and_of_the_best_single_model_are_those_of_the_metrics_file(run, page):
+    metrics = run.folder.read_json("ensemble/metrics.json")
+    rows = {row[0]: row for row in page.rows if len(row) == 7}
+    for name, entry in (
+        ("sst: accuracy", metrics["sst"]),
+        ("sts: Pearson r", metrics["sts"]),
+        ("score", metrics["score"]),
+    ):
+        shown = [cell.split()[0] for cell in rows[name][2:]]
+        expected = [
+            entry["best_single"]["dev"],
+            entry["dev"],
+            entry["best_single"]["cross_fitted"],
+            entry["cross_fitted"],
+        ]
+        assert shown == [f"{value:.4f}" for value in expected] + [f"{entry['gain']:+.4f}"]
+
+
+def test_members_and_failures_are_listed(run, page):
+    members = run.folder.read_json("ensemble/members.json")["members"]
+    for member in members["sst"]:
+        assert f"{member['trial']}.{member['round']} ({member['weight']:.2f})" in page.text
+    assert "the loss is <not> finite" in page.text
+    assert "4, 2 complete, 1 fail, 1 pruned" in page.text
+
+
+def test_confusion_and_class_metrics_of_the_best_round_equal_those_of_scikit_learn(run, page):
+    trial, row = best(run)
+    ids, outputs = read_predictions(*candidate_file(run, trial.number, row["round"], "sst"))
+    labels, predicted = run.corpus().splits["sst"]["dev"].labels, outputs.argmax(axis=-1)
+    expected = np.array(sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(5)))
+    name = f"trial {trial.number}, round {row['round']}"
+    start = next(place for place, row in enumerate(page.rows) if row[:2] == ["", name]) + 2
+    for label, metrics in enumerate(expected.T):
+        shown = [str(label), *[f"{metric:.2f}" for metric in metrics[:3]], f"{metrics[3]:.0f}"]
+        assert page.rows[start + label] == shown
+    wrong = labels != predicted
+    adjacent = (abs(labels - predicted)[wrong] == 1).mean()
+    remark = f"{name}: {len(ids)} labelled rows; {adjacent:.0%} of the wrong predictions are off by one class."
+    assert remark in page.text
+
+
+def test_the_worst_rows_are_shown_with_their_text(run, page):
+    trial, row = best(run)
+    ids, outputs = read_predictions(*candidate_file(run, trial.number, row["round"], "sts"))
+    dev = run.corpus().splits["sts"]["dev"]
+    errors = outputs[:, 0] - dev.labels
+    worst = int(abs(errors).argmax())
+    words = [tokenizers.Tokenizer.from_str(tokenizer()).decode(side[worst].tolist()) for side in dev.texts]
+    shown = [row for row in page.rows if len(row) == 5 and row[3] == f"{errors[worst]:+.2f}"]
+    assert [" ".join(row[0].split()) for row in shown] == [" ".join(words)]
+    assert ids[worst] == dev.ids[worst]
+
+
+def test_predictions_costs_and_gradient_ratios_are_shown(page):
+    assert "Most wrong: trial" in page.text
+    assert page.text.count("Most right: trial") == len(TASK_NAMES)
+    assert ["model", "Pearson r", "mean error", "standard deviation of the errors", "largest error"] in page.rows
+    assert ["parameter", "value", "trials", "s per 1,000 examples"] in page.rows
+    assert "training, s per epoch" in page.text
+    assert "In the median round, smart of sst is inert" in page.text
+    assert ["qqp.smart", "0.2", "0.2", "0.2", "0.2"] in page.rows
+
+
+def test_the_ensembles_predictions_are_shown_beside_those_of_the_best_round(tmp_path, sample_corpus_directory):
+    run = example_run(tmp_path / "example", sample_corpus_directory, [ExampleTrial(0)])
+    dev = run.corpus().splits["sst"]["dev"]
+    same = submission(TASKS["sst"], dev.ids, np.eye(5)[[2] * len(dev)])
+    run.folder.write("ensemble/predictions/sst-dev-output.csv", same)
+    page = Page(render(run))
+    assert f"ensemble: {len(dev)} labelled rows; every prediction is 2;" in page.text
+    assert ["", "trial 0, round 3", "ensemble"] in page.rows
+
+
+def test_constant_labels_and_predictions_are_remarked_and_markup_in_rows_is_shown_as_text(tmp_path):
+    hostile = "<script>alert('x')</script> \"quoted\" & <b>bold</b> </td>"
+    run = run_with_equal_rows(tmp_path, hostile)
+    for task, outputs in (("sst", np.eye(5)[[1] * 6]), ("sts", np.full((6, 1), 4.5))):
+        place, name = candidate_file(run, 0, 3, task)
+        write_predictions(place, name, read_predictions(place, name)[0], outputs)
+    text = render(run)
+    shown = Page(text).text
+    assert "6 labelled rows; every label is 3, so the metrics say little; every prediction is 1;" in shown
+    assert "6 labelled rows; every label is 2.5, so the metrics say little; every prediction is 4.5." in shown
+    assert hostile in shown
+    assert hostile.split()[0] not in text
+    assert len(re.findall(r"<script\b", text)) == len(re.findall(r"</script>", text))
+
+
+def run_with_equal_rows(place: Path, sentence: str) -> Run:
+    """Write a run on six rows of SST and six of STS, all with the same text and label."""
+    for prefix, columns, row in (
+        ("ids-sst", "id\tsentence\tsentiment", [sentence, "3"]),
+        ("sts", "id\tsentence1\tsentence2\tsimilarity", [sentence, sentence, "2.5"]),
+    ):
+        quoted = "\t".join('"' + cell.replace('"', '""') + '"' for cell in row)
+        for split in ("train", "dev"):
+            lines = [columns, *[f"{split}{number}\t{quoted}" for number in range(6)]]
+            (place / f"{prefix}-{split}.csv").write_text("\n".join(lines) + "\n")
+    words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    words |= {word: number for number, word in enumerate(dict.fromkeys(sentence.split()), start=5)}
+    whole = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    whole.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    corpus, _ = prepare(str(place), whole.to_str(), rows=None, seed=0, cache=place / "cache")
+    run = example_run(place / "run", corpus, [ExampleTrial(0, tasks=("sst", "sts"))], tasks=["sst", "sts"])
+    run.folder.write("encoder/tokenizer.json", whole.to_str())
+    return run
+
+
+def test_stopped_trials_count_with_their_best_score_in_the_plots_of_parameters(run):
+    scored = scored_study(run.trials(), "score").trials
+    values = [max(trial.judged.values()) for trial in run.trials() if trial.judged]
+    assert [trial.value for trial in scored] == values
+    assert len(scored) == 3
