@@ -6,7 +6,7 @@ import optuna
 
 from trainers.config.train_config import TrainConfig
 from trainers.methods.smart import SmartConfig
-from trainers.recipes import smart
+from trainers.recipes.joint import smart
 
 PASSES, ROUNDS, BATCH_SIZE = 1.5, 6, 16
 """Of a trial: examples in multiples of the tasks' rows, report intervals, rows of each task in every step."""

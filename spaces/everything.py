@@ -5,8 +5,8 @@ from typing import Any
 import optuna
 
 from trainers.config import (
-    ALONE,
-    MEETING,
+    ONE_TASK_A_STEP,
+    SEVERAL_TASKS_A_STEP,
     AveragingConfig,
     BregmanConfig,
     HeadConfig,
@@ -92,7 +92,7 @@ def _architecture(trial: optuna.Trial) -> dict[str, Any]:
 
 def _joint(trial: optuna.Trial) -> Stage:
     """Choose the stage that is judged; its examples and rounds are the same everywhere."""
-    schedule = trial.suggest_categorical("batch_schedule", MEETING + ALONE)
+    schedule = trial.suggest_categorical("batch_schedule", SEVERAL_TASKS_A_STEP + ONE_TASK_A_STEP)
     size = trial.suggest_int("batch_size", 4, 32, log=True)
     stage = JOINT.replace(
         batch_schedule=schedule,
@@ -102,7 +102,7 @@ def _joint(trial: optuna.Trial) -> Stage:
     layers = trial.suggest_categorical("trainable_layers", ["all", "4", "2"])
     if layers != "all":
         stage = stage.replace(trainable_layers=int(layers))
-    if schedule not in MEETING:
+    if schedule not in SEVERAL_TASKS_A_STEP:
         return stage
     gradients = trial.suggest_categorical("gradients", ["sum", "apart", "pcgrad", "gradvac"])
     return stage.replace(update="separate") if gradients == "apart" else stage.replace(surgery=gradients)

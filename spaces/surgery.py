@@ -4,7 +4,7 @@ from typing import Any
 
 import optuna
 
-from trainers.config import ALONE, MEETING, TrainConfig
+from trainers.config import ONE_TASK_A_STEP, SEVERAL_TASKS_A_STEP, TrainConfig
 from trainers.recipes import plain
 
 APART = "apart"
@@ -29,9 +29,9 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
     recipe = plain()
     stage = recipe.stages[0].replace(
         learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
-        batch_schedule=trial.suggest_categorical("batch_schedule", MEETING + ALONE),
+        batch_schedule=trial.suggest_categorical("batch_schedule", SEVERAL_TASKS_A_STEP + ONE_TASK_A_STEP),
     )
-    if stage.batch_schedule in MEETING:
+    if stage.batch_schedule in SEVERAL_TASKS_A_STEP:
         gradients = trial.suggest_categorical("gradients", TREATMENTS)
         stage = stage.replace(update="separate") if gradients == APART else stage.replace(surgery=gradients)
     return recipe.replace(stages=(stage,))

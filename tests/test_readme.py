@@ -53,7 +53,7 @@ def test_what_the_section_on_extending_adds_can_be_named_in_a_config_and_changes
 def test_every_field_that_the_readme_sets_exists():
     """Commands with --set are tried against a recipe."""
     from trainers.config.parsing import with_values
-    from trainers.recipes import configs
+    from trainers.recipes.registry import configs
 
     for line in re.findall(r"python -m trainers\.fit (.*)", README):
         name = line.split()[0]

@@ -16,7 +16,7 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder
 from trainers.methods.gradient_ratios import remarks
-from trainers.recipes import LISTED, configs, recipe
+from trainers.recipes.registry import LISTED, configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
 from trainers.training.step_plan import plan
 from trainers.training.training import DEV_ROWS

@@ -11,7 +11,7 @@ from search.reproduce.printed_tables import figures, printed, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
 from trainers.evaluation.scores import plain_mean, score
-from trainers.recipes import ROWS
+from trainers.recipes.registry import ROWS
 from trainers.recipes.reports.printed_rows import Row
 from trainers.tasks import TASKS
 

@@ -7,7 +7,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from trainers.recipes import RECIPES, REPORTS, ROWS
+from trainers.recipes.registry import RECIPES, REPORTS, ROWS
 from trainers.recipes.reports.printed_rows import Row
 from trainers.tasks import TASKS
 

@@ -9,7 +9,7 @@ from search.selection.candidates import Candidate, gather
 from search.selection.strategies import STRATEGIES
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.scores import plain_mean, score
-from trainers.recipes import configs, recipe
+from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
 from trainers.seeds import numpy_generator, seed_of
 from trainers.tasks import TASKS

@@ -13,7 +13,7 @@ from trainers.config.parsing import with_values
 from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import text_sets
-from trainers.recipes import LISTED, RECIPES, configs, recipe
+from trainers.recipes.registry import LISTED, RECIPES, configs, recipe
 from trainers.training.step_plan import Step, plan
 
 OPTIONS = ("encoder", "seed")
@@ -99,7 +99,7 @@ def check_trainings(
 
     points = [{"recipe": name, "seed": seed} for seed in seeds for name in fitted]
     source = json.dumps({name: config.model_dump(mode="json") for name, config in fitted.items()})
-    space = Space(Path("trainers/recipes.py"), source, suggest, points, {"encoder": encoder})
+    space = Space(Path("trainers/recipes/registry.py"), source, suggest, points, {"encoder": encoder})
     tasks = dict.fromkeys(task for config in fitted.values() for task in config.tasks)
     return Checked(space, tuple(tasks), None)
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.search.example_run import example_corpus
 from tests.search.recipe_runs import SYSTEMS
-from trainers.recipes import RECIPES
+from trainers.recipes.registry import RECIPES
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from search.runs.run import Run
 from search.runs.trial_record import TRIAL
 from tests.conftest import small_config, small_stage
 from tests.search.example_run import TASK_NAMES, ExampleTrial, write_search, write_trial
-from trainers.recipes import configs
+from trainers.recipes.registry import configs
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 from trainers.trial import ROUNDS, read_rows
 

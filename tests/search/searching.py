@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SPACE = """
-from trainers.recipes import plain
+from trainers.recipes.joint import plain
 
 START = [{"learning_rate": 1e-2}, {"learning_rate": 1e-3}]
 

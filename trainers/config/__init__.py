@@ -3,15 +3,15 @@
 from trainers.config.architecture import HeadConfig, SharedLayer
 from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
 from trainers.methods.averaging import AveragingConfig
-from trainers.methods.batch_schedules import ALONE, MEETING
+from trainers.methods.batch_schedules import ONE_TASK_A_STEP, SEVERAL_TASKS_A_STEP
 from trainers.methods.bregman import BregmanConfig
 from trainers.methods.mlm import MlmConfig
 from trainers.methods.simcse import SimcseConfig
 from trainers.methods.smart import SmartConfig
 
 __all__ = [
-    "ALONE",
-    "MEETING",
+    "ONE_TASK_A_STEP",
+    "SEVERAL_TASKS_A_STEP",
     "AveragingConfig",
     "BregmanConfig",
     "HeadConfig",

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue, PositiveInt
 
-from trainers.config.dotted_paths import place_of
+from trainers.config.dotted_paths import locate_field
 from trainers.settings import Config
 
 MAY_CHANGE = (
@@ -37,5 +37,5 @@ def apply(changes: Iterable[Change], data: dict[str, Any]) -> None:
     """
     for change in changes:
         for path, value in change.values.items():
-            place, key = place_of(data, path, f"the changes of round {change.round}")
+            place, key = locate_field(data, path, f"the changes of round {change.round}")
             place[key] = value

@@ -8,7 +8,7 @@ OPEN = (["regularisers"], ["class_weights"])
 """Ends of the paths to what has entries by name, of which there may be none yet."""
 
 
-def place_of(data: Any, path: str, told: str) -> tuple[Any, Any]:
+def locate_field(data: Any, path: str, told: str) -> tuple[Any, Any]:
     """Return the dict or list that holds a field, and the field's key or index in it.
 
     Args:

@@ -21,10 +21,10 @@ def pair_features(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, s
 def _encoding(config: TrainConfig, task: Task) -> str:
     if not task.pair:
         return "concatenated"
-    return "both" if beside_cosine(config, task) else config.pairs
+    return "both" if appends_cosine(config, task) else config.pairs
 
 
-def beside_cosine(config: TrainConfig, task: Task) -> bool:
+def appends_cosine(config: TrainConfig, task: Task) -> bool:
     """Whether a head reads the cosine of a pair's two sentences beside the features of the concatenated pair."""
     return task.pair and config.pairs == "concatenated" and config.head_of(task.name).cosine
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pydantic
 
 from model.errors import InputError, unknown
-from trainers.config.dotted_paths import place_of
+from trainers.config.dotted_paths import locate_field
 from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.settings import BY_TASK, FOR_ALL, Config
 
@@ -55,7 +55,7 @@ def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: there is no '='. Write field=value, for example smart.lambda_s=5.")
-        place, key = place_of(data, path, f"--set {assignment}")
+        place, key = locate_field(data, path, f"--set {assignment}")
         if key in DURATIONS and _value(text) is not None and place.keys() >= set(DURATIONS):
             place |= dict.fromkeys(DURATIONS)  # a stage has one: another one takes its place
         place[key] = _value(text)

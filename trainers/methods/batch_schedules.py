@@ -135,10 +135,10 @@ BATCH_SCHEDULES: dict[str, BatchSchedule] = {
     "annealed": annealed,
     "temperature": temperature,
 }
-MEETING = ["smart_round_robin", "cycle", "simultaneous", "equal", "interleaved"]
-"""Those under which tasks meet in a step."""
-ALONE = ["shuffle", "annealed", "temperature"]
-"""Those whose steps see one task. Not "sequential": a round of it would often train one task only."""
+SEVERAL_TASKS_A_STEP = ["smart_round_robin", "cycle", "simultaneous", "equal", "interleaved"]
+"""Batch schedules whose steps have batches of several tasks."""
+ONE_TASK_A_STEP = ["shuffle", "annealed", "temperature"]
+"""Batch schedules whose steps have a batch of one task. "sequential" is not here: its rounds often train one task."""
 
 
 def _subset(count: int, size: int, generator: torch.Generator) -> list[int]:

@@ -12,7 +12,7 @@ INERT, DOMINANT = 1e-3, 10.0
 """Ratios below and above which a regulariser's weight is worth a remark."""
 
 
-def probed(model: Multitask) -> list[nn.Parameter]:
+def probed_parameters(model: Multitask) -> list[nn.Parameter]:
     """List what trains from the encoder's last layer up: where ratios are measured.
 
     On all of MiniLM they are up to a third higher, and take as long as two steps with SMART; these a tenth at most.

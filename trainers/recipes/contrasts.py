@@ -1,7 +1,8 @@
-"""The reports' main questions as systems that differ from one base in one switch, at equal numbers of examples.
+"""Compare the reports' methods: each recipe changes one setting of a base recipe and trains on as many examples.
 
-Small enough for a CPU: MiniLM's learning rate, batches of 8 a task. With equally many rows a task (`--rows`) the tasks
-meet in every step, so that surgery has something to compare, and no schedule starves one.
+The recipes are small enough for a CPU: batches of 8 rows of each task, at a learning rate that suits MiniLM. If all
+tasks have equally many rows (`--rows`), every step has a batch of each task, so surgery has gradients to compare, and
+no batch schedule favours a task.
 """
 
 from collections.abc import Callable
@@ -9,48 +10,47 @@ from functools import partial
 
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.methods.smart import SmartConfig
+from trainers.recipes.joint import JOINT, SMART
 
 PASSES = 1.5
-"""Examples of every system, in multiples of the tasks' rows; stages before the joint one are part of them."""
-JOINT = Stage(passes=PASSES, batch_schedule="smart_round_robin", batch_size=8, learning_rate=2e-4)
-ALONE = JOINT.learning_rate / 3
-"""For steps of one task, with a third of the rows: at the joint rate they collapse (measured: QQP says no to all)."""
-BASE = TrainConfig(stages=(JOINT,))
-SMART = SmartConfig(lambda_s=1.0)
-"""With a radius at which it bites: at the papers' epsilon its gradient is a hundred-thousandth of the task's."""
-APART = BASE.replace(pairs="separate")
+"""Examples of every recipe, in multiples of the tasks' rows. The stages before the joint stage count too."""
+STAGE = JOINT.replace(passes=PASSES, rounds=1)
+SINGLE_TASK_RATE = STAGE.learning_rate / 3
+"""Learning rate of steps with one task, so a third of the rows. At the joint rate they collapse: measured, QQP's model
+always says no."""
+BASE = TrainConfig(stages=(STAGE,))
+SEPARATE = BASE.replace(pairs="separate")
 
 
-def _single(task: str, passes: float) -> Stage:
-    return JOINT.replace(tasks=(task,), passes=passes, learning_rate=ALONE)
+def _single_task(task: str, passes: float) -> Stage:
+    return STAGE.replace(tasks=(task,), passes=passes, learning_rate=SINGLE_TASK_RATE)
 
 
 def _with_stage(**changes: object) -> TrainConfig:
-    return BASE.replace(stages=(JOINT.replace(**changes),))
+    return BASE.replace(stages=(STAGE.replace(**changes),))
 
 
 _CONFIGS = {
     "contrast-base": BASE,
-    # Input of pairs: reports 001 to 004.
-    "contrast-separate": APART.replace(head=HeadConfig(features="u_v")),
-    "contrast-separate-difference": APART.replace(head=HeadConfig(features="u_v_difference")),
-    "contrast-separate-cosine": APART.replace(head={"sts": HeadConfig(output="cosine")}),
-    # Gradients of tasks that meet: reports 000, 002 and 004.
+    # How pairs are encoded: reports 001 to 004.
+    "contrast-separate": SEPARATE.replace(head=HeadConfig(features="u_v")),
+    "contrast-separate-difference": SEPARATE.replace(head=HeadConfig(features="u_v_difference")),
+    "contrast-separate-cosine": SEPARATE.replace(head={"sts": HeadConfig(output="cosine")}),
+    # Surgery on the gradients of tasks in one step: reports 000, 002 and 004.
     "contrast-pcgrad": _with_stage(surgery="pcgrad"),
     "contrast-gradvac": _with_stage(surgery="gradvac"),
-    # SMART on no task, on one, on all: reports 000 to 004.
+    # SMART on one task or on all: reports 000 to 004.
     "contrast-smart-sst": BASE.replace(smart={"sst": SMART}),
     "contrast-smart": BASE.replace(smart=SMART),
     "contrast-smart-lazy": BASE.replace(smart=SMART.replace(every=4)),
-    # Which tasks' batches come when: reports 000 to 002 and 004.
-    "contrast-sequential": BASE.replace(stages=tuple(_single(task, PASSES) for task in ("qqp", "sts", "sst"))),
-    "contrast-shuffle": _with_stage(batch_schedule="shuffle", learning_rate=ALONE),
-    "contrast-steps-apart": _with_stage(update="separate", learning_rate=ALONE),
-    # A stage before the joint one, which is that much shorter: reports 000 to 004.
-    "contrast-quora-first": BASE.replace(stages=(_single("qqp", PASSES), JOINT.replace(passes=PASSES * 2 / 3))),
+    # Batch schedules and updates: reports 000 to 002 and 004.
+    "contrast-sequential": BASE.replace(stages=tuple(_single_task(task, PASSES) for task in ("qqp", "sts", "sst"))),
+    "contrast-shuffle": _with_stage(batch_schedule="shuffle", learning_rate=SINGLE_TASK_RATE),
+    "contrast-steps-apart": _with_stage(update="separate", learning_rate=SINGLE_TASK_RATE),
+    # A stage before the joint stage, which is shortened by as many examples: reports 000 to 004.
+    "contrast-quora-first": BASE.replace(stages=(_single_task("qqp", PASSES), STAGE.replace(passes=PASSES * 2 / 3))),
     "contrast-mlm": BASE.replace(
-        stages=(JOINT.replace(objective="mlm", passes=PASSES / 3), JOINT.replace(passes=PASSES * 2 / 3))
+        stages=(STAGE.replace(objective="mlm", passes=PASSES / 3), STAGE.replace(passes=PASSES * 2 / 3))
     ),
 }
 CONTRASTS: dict[str, Callable[[], TrainConfig]] = {

@@ -7,7 +7,7 @@ from torch import nn
 from model.encoder import Pretrained, build_encoder, build_mlm_head
 from model.heads import PAIR_FEATURES, build_head, build_shared_layer
 from model.multitask import Multitask
-from trainers.config.encodings import beside_cosine, encodings, output_of, pair_features
+from trainers.config.encodings import appends_cosine, encodings, output_of, pair_features
 from trainers.config.train_config import TrainConfig
 from trainers.seeds import seed_globally
 from trainers.tasks import Task
@@ -67,7 +67,7 @@ def _shared_layers(config: TrainConfig, widths: Mapping[str, int], width: int) -
 
 
 def _head(config: TrainConfig, task: Task, features: int, width: int) -> nn.Module:
-    head, cosine = config.head_of(task.name), beside_cosine(config, task)
+    head, cosine = config.head_of(task.name), appends_cosine(config, task)
     seed_globally(config.seed, "head", task.name)
     return build_head(
         features + cosine,

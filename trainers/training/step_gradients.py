@@ -11,7 +11,7 @@ from model.multitask import Multitask
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import inputs, labels
 from trainers.data.corpus import Corpus
-from trainers.methods.gradient_ratios import gradient_ratios, probed
+from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters
 from trainers.methods.objectives import OBJECTIVES, Batch, Loss, Setup
 from trainers.methods.surgery import SURGERIES, gramian, weighted_sum
 from trainers.seeds import generator
@@ -105,7 +105,7 @@ class Passes:
             if ratios is not None:
                 # What is watched has no gradients to look at: another pass, with the same draws.
                 looked_at = self.losses(part, place, batch) if apart else losses
-                ratios |= gradient_ratios(looked_at, probed(self.model))
+                ratios |= gradient_ratios(looked_at, probed_parameters(self.model))
             torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
             for source, loss in losses.items():
                 for name, term in loss.terms.items():

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from search.reproduce.__main__ import app
 from search.reproduce.printed_tables import PRINTED, UNSCORED, listing, printed
-from trainers.recipes import RECIPES, ROWS
+from trainers.recipes.registry import RECIPES, ROWS
 
 WITHOUT_RAY = """
 import sys

@@ -6,7 +6,7 @@ from model.errors import InputError
 from search.session.scored_rows import FEWEST, SHARE, TRAINED, affordable_rows, passes_of, settled_rows
 from search.suggest.space import Shape
 from trainers.methods.smart import SmartConfig
-from trainers.recipes import plain, smart
+from trainers.recipes.joint import plain, smart
 from trainers.training.training import DEV_ROWS
 
 MANY = 10_000

@@ -11,7 +11,7 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 
 GOOD = """
-from trainers.recipes import plain
+from trainers.recipes.joint import plain
 
 def suggest(trial):
     return plain().replace(dropout=trial.suggest_float("dropout", 0, 0.5))

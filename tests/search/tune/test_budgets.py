@@ -27,7 +27,7 @@ from trainers.folder import Folder
 
 HALF_AN_HOUR = {"train_seconds": 1700.0, "eval_seconds": 70.0, "save_seconds": 30.0}
 EQUAL = """
-from trainers.recipes import plain
+from trainers.recipes.joint import plain
 
 def suggest(trial):
     trial.suggest_float("nothing", 0, 1)

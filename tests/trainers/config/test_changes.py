@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import interrupted, outcome, small_config, small_stage
 from tests.trainers.config.test_train_config import configs
 from trainers.config.changes import MAY_CHANGE, may_change
-from trainers.config.dotted_paths import difference, place_of
+from trainers.config.dotted_paths import difference, locate_field
 from trainers.config.parsing import describe
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import stream
@@ -41,7 +41,7 @@ def changing(config: TrainConfig, **values: Any) -> TrainConfig:
 def test_the_difference_of_two_configs_turns_one_into_the_other(one, other):
     before, after = (config.model_dump(mode="json") for config in (one, other))
     for path, value in difference(before, after).items():
-        place, key = place_of(before, path, "")
+        place, key = locate_field(before, path, "")
         place[key] = value
     assert before == after
     assert difference(after, after) == {}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.passes import Case, gradients, moved
-from trainers.methods.gradient_ratios import gradient_ratios, probed, remarks
+from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters, remarks
 from trainers.methods.objectives import Loss, Setup, supervised
 from trainers.methods.smart import SmartConfig
 
@@ -54,9 +54,9 @@ def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretr
     model = Case(corpus, pretrained).model()
     *_, last, pooler = model.encoder.blocks()
     heads = list(model.heads.parameters())
-    assert set(probed(model)) == {*last, *pooler, *heads}
+    assert set(probed_parameters(model)) == {*last, *pooler, *heads}
     pooler[0].requires_grad_(False)
-    assert set(probed(model)) == {*last, *pooler[1:], *heads}
+    assert set(probed_parameters(model)) == {*last, *pooler[1:], *heads}
 
 
 def test_what_cannot_be_compared_is_left_out():

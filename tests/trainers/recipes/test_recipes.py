@@ -12,7 +12,7 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder
-from trainers.recipes import OURS, RECIPES, configs, recipe
+from trainers.recipes.registry import OURS, RECIPES, configs, recipe
 from trainers.recipes.systems import EnsembleOf
 from trainers.tasks import TASKS
 from trainers.training.training import Training

@@ -9,7 +9,7 @@ import pytest
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import TrainConfig
 from trainers.methods.smart import SmartConfig
-from trainers.recipes import RECIPES, REPORTS, ROWS, configs, recipe
+from trainers.recipes.registry import RECIPES, REPORTS, ROWS, configs, recipe
 from trainers.recipes.reports.printed_rows import Row
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 from trainers.tasks import TASKS

@@ -17,7 +17,7 @@ from trainers.data.batches import inputs
 from trainers.data.corpus import Corpus, Ragged, Split
 from trainers.data.prepare import prepare
 from trainers.folder import Folder
-from trainers.recipes import smart
+from trainers.recipes.joint import smart
 from trainers.tasks import TASKS
 from trainers.training.training import Training
 
