@@ -28,7 +28,7 @@ from search.selection.cross_fitting import FOLDS, VIEWS, interval, views
 from search.selection.library import Library
 from search.selection.shortlist import LIMIT, best, ranked, standing
 from search.selection.strategies import STRATEGIES
-from trainers.data.stratified import stratified
+from trainers.data.stratified import stratified_sample
 from trainers.evaluation.scores import METRICS, predictions, score
 from trainers.seeds import numpy_generator
 
@@ -88,7 +88,7 @@ def _views(labels: np.ndarray) -> np.ndarray:
     """Return all rows, the rows outside of each fold, and random halves, stratified by label: [views, rows]."""
     halves = np.zeros((HALVES, len(labels)), bool)
     for number, half in enumerate(halves):
-        half[stratified(labels, len(labels) // 2, numpy_generator(number, "half"))] = True
+        half[stratified_sample(labels, len(labels) // 2, numpy_generator(number, "half"))] = True
     return np.concatenate([views(labels, 0), halves])
 
 

@@ -23,7 +23,7 @@ from model.encoder import Pretrained
 from model.errors import InputError
 from trainers.command_line import command
 from trainers.data.corpus import Corpus
-from trainers.devices import keep_to_share
+from trainers.devices import limit_gpu_memory
 from trainers.methods.bregman import BregmanConfig
 from trainers.methods.smart import SmartConfig
 
@@ -82,7 +82,7 @@ def together(work: Work, count: int) -> float:
 
 def sharing(work: Work, count: int, begin: float) -> float:
     """Train one of several trials; return its tokens a second."""
-    keep_to_share(1 / count)
+    limit_gpu_memory(1 / count)
     return tokens_per_second(work, config_of(**PRECISION), SECONDS, begin, "cuda")
 
 

@@ -32,7 +32,7 @@ from benchmarks.whole import ENVIRONMENT
 from benchmarks.whole_data import NAMES
 from search.runs.run import Run
 from trainers.data.generated_sample import sample_corpus
-from trainers.data.stratified import sampled
+from trainers.data.stratified import sample_training_rows
 
 SLOTS, LAYERS = 2, 2
 FIXED, BUSY = 0.5, 0.95
@@ -105,7 +105,7 @@ def run_ours(home: Path, trials: int, rows: int) -> list[list[Round]]:
 
 def run_peer(home: Path, trials: int, rows: int) -> list[list[Round]]:
     """Search with Tune's defaults over the same rows."""
-    splits = sampled(sample_corpus(), rows, 0).splits
+    splits = sample_training_rows(sample_corpus(), rows, 0).splits
     texts = {
         f"{task} {split}": {
             "ids": splits[task][split].ids,

@@ -24,7 +24,7 @@ from benchmarks.overhead_space import BATCH_SIZE, ROUNDS
 from benchmarks.whole_data import NAMES
 from benchmarks.whole_loop import Checkpoint, PeerModel, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import PASSES, parameters
-from model.checkpoint_files import find
+from model.checkpoint_files import find_checkpoint
 from trainers.data.raw_rows import RawSplit
 
 ROWS, ROUNDS_FILE = "rows.json", "rounds.jsonl"
@@ -33,7 +33,7 @@ ROWS, ROUNDS_FILE = "rows.json", "rounds.jsonl"
 def train(config: dict[str, Any], folder: Path, layers: int) -> None:
     """Train one trial; note when each of its rounds began and ended."""
     torch.set_num_threads(1)
-    checkpoint = Checkpoint(find("minilm"), layers)
+    checkpoint = Checkpoint(find_checkpoint("minilm"), layers)
     splits = {
         name: RawSplit(split["ids"], tuple(split["texts"]), np.array(split["labels"], np.float32))
         for name, split in json.loads((folder / ROWS).read_text()).items()

@@ -12,7 +12,7 @@ from benchmarks.pace import Loop
 from benchmarks.whole_data import NAMES
 from model.bert import BertConfig
 from model.encoder import Pretrained
-from model.pretrained import read_public
+from model.pretrained import read_pretrained
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
@@ -36,7 +36,7 @@ class Work:
 
     def ours(self) -> tuple[Corpus, Pretrained]:
         """Return it as we read it."""
-        pretrained = read_public(ENCODER)
+        pretrained = read_pretrained(ENCODER)
         directory, _ = prepare(str(self.data), pretrained.tokenizer, rows=self.rows, seed=SEED)
         return Corpus.open(directory), pretrained
 

@@ -18,9 +18,9 @@ from benchmarks.whole_data import NAMES
 from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, own_loss, tokenized
 from benchmarks.whole_peer import checkpoint_of
 from trainers.config.train_config import OptimizerConfig
-from trainers.data.batches import stream
+from trainers.data.batches import next_rows
 from trainers.data.course_files import read_directory
-from trainers.data.stratified import sampled
+from trainers.data.stratified import sample_training_rows
 from trainers.seeds import numpy_generator
 
 POOL = 50
@@ -64,7 +64,7 @@ class Peer:
 
 def peer_of(work: Work) -> Peer:
     """Return the same rows and weights as ours for transformers."""
-    checkpoint, splits = checkpoint_of(ENCODER), sampled(read_directory(work.data), work.rows, SEED).splits
+    checkpoint, splits = checkpoint_of(ENCODER), sample_training_rows(read_directory(work.data), work.rows, SEED).splits
     rows = {task: tokenized(checkpoint, splits[task]["train"]) for task in NAMES}
     return Peer(checkpoint, rows, {task: float(splits[task]["train"].labels.mean()) for task in NAMES})
 
@@ -77,7 +77,7 @@ def as_ours(rows: Rows, task: str, size: int) -> Chosen:
     """Choose the rows that our loop takes with seed 0."""
     taken = 0
     while True:
-        chosen = stream(len(rows), 0, task, taken, size)
+        chosen = next_rows(len(rows), 0, task, taken, size)
         taken += len(chosen)
         yield chosen
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainers.data.course_files import read_directory
 from trainers.data.raw_rows import RawSplit
-from trainers.data.stratified import stratified
+from trainers.data.stratified import stratified_sample
 from trainers.evaluation.predictions import read_submission
 from trainers.evaluation.scores import pearson
 from trainers.seeds import numpy_generator
@@ -72,13 +72,13 @@ def _halves(labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Part the labelled rows [rows] of a dev split into two halves, alike in labels."""
     labelled = np.flatnonzero(np.isfinite(labels))
     draw = numpy_generator(0, "halves of dev", name)
-    first = labelled[stratified(labels[labelled], len(labelled) // 2, draw)]
+    first = labelled[stratified_sample(labels[labelled], len(labelled) // 2, draw)]
     halves = first, np.setdiff1d(labelled, first)
     return halves[0][_at_most(labels[halves[0]], name)], halves[1][_at_most(labels[halves[1]], name)]
 
 
 def _at_most(labels: np.ndarray, name: str) -> np.ndarray:
-    return stratified(labels, min(HALF_ROWS, len(labels)), numpy_generator(0, "rows of a half", name))
+    return stratified_sample(labels, min(HALF_ROWS, len(labels)), numpy_generator(0, "rows of a half", name))
 
 
 def _write(path: Path, task: Task, rows: RawSplit, *, labelled: bool) -> None:

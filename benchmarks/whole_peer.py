@@ -25,10 +25,10 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, get_linear_sche
 from benchmarks.whole_data import NAMES, prediction_files
 from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import BATCH_SIZE, PASSES, ROUNDS, parameters
-from model.checkpoint_files import CONFIG, find, read_json
+from model.checkpoint_files import CONFIG, find_checkpoint, read_json
 from trainers.config.train_config import OptimizerConfig
 from trainers.data.course_files import read_directory
-from trainers.data.stratified import sampled
+from trainers.data.stratified import sample_training_rows
 from trainers.evaluation.predictions import submission
 from trainers.evaluation.scores import METRICS, predictions, score
 from trainers.tasks import TASKS
@@ -94,7 +94,7 @@ def main(
 ) -> None:
     """Search, and let the best run's checkpoint predict the hidden half."""
     checkpoint = checkpoint_of(encoder)
-    splits = sampled(read_directory(data), rows, seed).splits
+    splits = sample_training_rows(read_directory(data), rows, seed).splits
     train_rows, dev, test = (
         {task: tokenized(checkpoint, splits[task][split]) for task in NAMES} for split in ("train", "dev", "test")
     )
@@ -125,7 +125,7 @@ def main(
 
 def checkpoint_of(encoder: str) -> Checkpoint:
     name, _, layers = encoder.partition(":")
-    directory = find(name)
+    directory = find_checkpoint(name)
     return Checkpoint(directory, int(layers or read_json(directory / CONFIG)["num_hidden_layers"]))
 
 

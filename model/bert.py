@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.dropout import Dropout, dropped
-from model.precision import in_precision
+from model.dropout import Dropout, apply_dropout
+from model.precision import in_chosen_precision
 
 SLICES = 4  # of a batch in attention; measured on 48 rows: one costs 1.1 to 1.3 times the step, eight 0.99
 
@@ -39,19 +39,29 @@ class Bert(nn.Module):
     Args:
         dropout: of hidden states.
         attention_dropout: of attention weights.
-        reduced: whether layers multiply in bfloat16.
+        low_precision: whether layers multiply in bfloat16.
 
     Source: Devlin et al. 2019 (BERT).
     """
 
     def __init__(
-        self, config: BertConfig, dropout: float = 0.1, attention_dropout: float = 0.1, *, reduced: bool = False
+        self,
+        config: BertConfig,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        *,
+        low_precision: bool = False,
     ):
         super().__init__()
-        self.config, self.width, self.positions, self.reduced = config, config.width, config.positions, reduced
-        self.word = Table(config.vocabulary, config.width)
-        self.position = Table(config.positions, config.width)
-        self.segment = Table(config.segments, config.width)
+        self.config, self.width, self.positions, self.low_precision = (
+            config,
+            config.width,
+            config.positions,
+            low_precision,
+        )
+        self.word = EmbeddingTable(config.vocabulary, config.width)
+        self.position = EmbeddingTable(config.positions, config.width)
+        self.segment = EmbeddingTable(config.segments, config.width)
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(Layer(config, dropout, attention_dropout) for _ in range(config.layers))
@@ -61,7 +71,7 @@ class Bert(nn.Module):
         """Look up the word embeddings alone, [tokens] -> [tokens, width]: what adversarial training perturbs."""
         return self.word(tokens)
 
-    @in_precision
+    @in_chosen_precision
     def encode(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Turn word embeddings into hidden states.
 
@@ -73,19 +83,19 @@ class Bert(nn.Module):
         Returns:
             [tokens, width].
         """
-        layout = Layout.of(offsets, embedded.device)
+        layout = AttentionLayout.of(offsets, embedded.device)
         hidden = self._enter(embedded, segments, layout)  # [tokens, width]
         for layer in self.layers:
             hidden = layer(hidden, layout.tokens, hidden, layout)  # [tokens, width]
         return hidden
 
-    @in_precision
+    @in_chosen_precision
     def encode_first(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Return the hidden state of each sequence's first token, [sequences, width]; arguments as in `encode`.
 
         It equals `encode(...)[offsets[:-1]]` and costs less: the last layer leaves out what no one reads.
         """
-        layout = Layout.of(offsets, embedded.device)
+        layout = AttentionLayout.of(offsets, embedded.device)
         hidden = self._enter(embedded, segments, layout)  # [tokens, width]
         *layers, last = self.layers
         for layer in layers:
@@ -102,7 +112,7 @@ class Bert(nn.Module):
         embeddings = nn.ModuleList([self.word, self.position, self.segment, self.norm])
         return [list(part.parameters()) for part in (embeddings, *self.layers, self.pooler)]
 
-    def _enter(self, embedded: Tensor, segments: Tensor, layout: "Layout") -> Tensor:
+    def _enter(self, embedded: Tensor, segments: Tensor, layout: "AttentionLayout") -> Tensor:
         embedded = embedded + self.position(layout.positions) + self.segment(segments)  # [tokens, width]
         return self.dropout(self.norm(embedded))
 
@@ -123,7 +133,7 @@ class Layer(nn.Module):
         self.contract_norm = nn.LayerNorm(config.width, config.norm_eps)
         self.dropout = Dropout(dropout)
 
-    def forward(self, readers: Tensor, places: "Places", hidden: Tensor, layout: "Layout") -> Tensor:
+    def forward(self, readers: Tensor, places: "PaddedSlices", hidden: Tensor, layout: "AttentionLayout") -> Tensor:
         """Return the next hidden states of some tokens, each of which reads all tokens of its sequence.
 
         Args:
@@ -170,7 +180,7 @@ def _mix_on_cpu(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, 
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [rows, heads, readers, length]
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
-    return dropped(scores.softmax(-1), dropout) @ value
+    return apply_dropout(scores.softmax(-1), dropout) @ value
 
 
 class Linear(nn.Linear):
@@ -182,7 +192,7 @@ class Linear(nn.Linear):
         nn.init.zeros_(self.bias)
 
 
-class Table(nn.Embedding):
+class EmbeddingTable(nn.Embedding):
     """Vectors to look up, which start as BERT's do."""
 
     def reset_parameters(self) -> None:
@@ -196,7 +206,7 @@ def _draw(weight: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Places:
+class PaddedSlices:
     """Where the vectors of a flat list stand in padded slices of [rows, length, width]."""
 
     index: Tensor
@@ -216,20 +226,20 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Layout:
+class AttentionLayout:
     """How a batch goes through attention: its sequences by length, in slices, each padded to its own longest."""
 
     positions: Tensor
     """[tokens], place of each token in its sequence."""
-    tokens: Places
+    tokens: PaddedSlices
     """Of all tokens."""
-    sequences: Places
+    sequences: PaddedSlices
     """Of one token of each sequence."""
     masks: list[Tensor | None]
     """Of each slice [rows, 1, 1, length], True at tokens; None where there is no padding."""
 
     @classmethod
-    def of(cls, offsets: Tensor, device: torch.device) -> "Layout":
+    def of(cls, offsets: Tensor, device: torch.device) -> "AttentionLayout":
         """Lay out the batch with `offsets` [sequences + 1], which are on the CPU, for a pass on a device."""
         move = partial(Tensor.to, device=device, non_blocking=True)
         lengths = offsets.diff()  # [sequences]
@@ -241,11 +251,11 @@ class Layout:
         starts = (padded.cumsum(0) - padded)[rank]  # [sequences], place of the first token
         return cls(
             positions=move(positions),
-            tokens=Places(
+            tokens=PaddedSlices(
                 index=move(starts.repeat_interleave(lengths) + positions),
                 shapes=[(len(rows), int(rows[-1])) for rows in slices],
             ),
-            sequences=Places(index=move(rank), shapes=[(len(rows), 1) for rows in slices]),
+            sequences=PaddedSlices(index=move(rank), shapes=[(len(rows), 1) for rows in slices]),
             masks=[None if rows[0] == rows[-1] else move(_mask(rows)) for rows in slices],
         )
 

@@ -26,7 +26,7 @@ BESIDE = ("merges.txt", "tokenizer_config.json", "special_tokens_map.json", "add
 """What such a vocabulary is read with."""
 
 
-def find(name: str) -> Path:
+def find_checkpoint(name: str) -> Path:
     """Return the directory of the checkpoint that "minilm", a path or a hub id names.
 
     Raises:

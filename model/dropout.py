@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STEPS = 2**16
+PROBABILITY_STEPS = 2**16
 """Probabilities are multiples of one in so many: a mask takes 16 random bits for each number."""
-HELD: dict[tuple[int, int, int], ref[np.ndarray]] = {}
+LIVE_MASKS: dict[tuple[int, int, int], ref[np.ndarray]] = {}
 """Masks that a graph may still need: a second pass with the same draws multiplies by the same numbers.
 
 Not a `WeakValueDictionary`: it runs Python when a mask goes, amid a backward pass, and would swallow a Ctrl-C there.
@@ -25,10 +25,10 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the input with some of its numbers dropped, in its shape."""
-        return dropped(input, self.p) if self.training else input
+        return apply_dropout(input, self.p) if self.training else input
 
 
-def dropped(values: Tensor, probability: float) -> Tensor:
+def apply_dropout(values: Tensor, probability: float) -> Tensor:
     """Return the values with some dropped, in their shape; on a CPU what is dropped from is at least float32."""
     if values.device.type != "cpu":
         return functional.dropout(values, probability)
@@ -40,15 +40,15 @@ def mask(shape: torch.Size, probability: float) -> Tensor:
 
     It is not to be written to: it may be shared with other masks of the same draw.
     """
-    count, lost = math.prod(shape), min(round(probability * STEPS), STEPS - 1)
+    count, lost = math.prod(shape), min(round(probability * PROBABILITY_STEPS), PROBABILITY_STEPS - 1)
     seed = int(torch.randint(2**63 - 1, ()))
-    held = HELD.get((seed, count, lost))
+    held = LIVE_MASKS.get((seed, count, lost))
     kept = held and held()
     if kept is None:
-        for old, gone in list(HELD.items()):
+        for old, gone in list(LIVE_MASKS.items()):
             if gone() is None:
-                del HELD[old]
+                del LIVE_MASKS[old]
         drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
-        kept = np.multiply(drawn >= lost, np.float32(STEPS / (STEPS - lost)))
-        HELD[seed, count, lost] = ref(kept)
+        kept = np.multiply(drawn >= lost, np.float32(PROBABILITY_STEPS / (PROBABILITY_STEPS - lost)))
+        LIVE_MASKS[seed, count, lost] = ref(kept)
     return torch.from_numpy(kept).view(shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
 from model.mlm_head import MaskedLanguageHead
-from model.transformers_encoder import Foreign, ForeignConfig
+from model.transformers_encoder import TransformersConfig, TransformersEncoder
 
 
 class Encoder(Protocol):
@@ -57,7 +57,7 @@ class Encoder(Protocol):
 class Pretrained:
     """An encoder to start from."""
 
-    config: BertConfig | ForeignConfig
+    config: BertConfig | TransformersConfig
     weights: dict[str, Tensor]
     """By the names of the encoder's `state_dict()`."""
     tokenizer: str
@@ -67,16 +67,16 @@ class Pretrained:
 
 
 def build_encoder(
-    pretrained: Pretrained, dropout: float, attention_dropout: float, *, reduced: bool = False
+    pretrained: Pretrained, dropout: float, attention_dropout: float, *, low_precision: bool = False
 ) -> Encoder:
     """Build an encoder with pretrained weights: copies, which share no memory with those of `pretrained`."""
     config, dropouts = pretrained.config, (dropout, attention_dropout)
     if isinstance(config, BertConfig):
         with torch.device("meta"):  # drawing weights that are replaced would take most of the time
-            encoder = Bert(config, *dropouts, reduced=reduced)
+            encoder = Bert(config, *dropouts, low_precision=low_precision)
         encoder.to_empty(device="cpu")
     else:
-        encoder = Foreign(config, *dropouts, reduced=reduced)
+        encoder = TransformersEncoder(config, *dropouts, low_precision=low_precision)
     encoder.load_state_dict(pretrained.weights)
     return encoder
 

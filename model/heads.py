@@ -128,7 +128,7 @@ def build_head(
     *,
     low: float,
     high: float,
-    start: float,
+    initial_output: float,
     dropout: float,
     hidden: tuple[int, ...] = (),
     activation: str = "relu",
@@ -154,7 +154,7 @@ def build_head(
         layers += [_linear(features, width), ACTIVATIONS[activation](), Dropout(dropout)]
         features = width
     # A sigmoid is at the middle of the labels' range where its argument is 0.
-    layers += [_linear(features, outputs, 0.0 if output == "sigmoid" else start), OUTPUTS[output](low, high)]
+    layers += [_linear(features, outputs, 0.0 if output == "sigmoid" else initial_output), OUTPUTS[output](low, high)]
     return nn.Sequential(*layers)
 
 
@@ -163,8 +163,8 @@ def build_shared_layer(features: int, width: int, *, activation: str, dropout: f
     return nn.Sequential(Dropout(dropout), _linear(features, width), ACTIVATIONS[activation]())
 
 
-def _linear(features: int, outputs: int, start: float = 0.0) -> nn.Linear:
+def _linear(features: int, outputs: int, initial_output: float = 0.0) -> nn.Linear:
     layer = nn.Linear(features, outputs)
     nn.init.normal_(layer.weight, std=0.02)
-    nn.init.constant_(layer.bias, start)
+    nn.init.constant_(layer.bias, initial_output)
     return layer

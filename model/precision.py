@@ -11,10 +11,10 @@ from torch import Tensor
 class HasPrecision(Protocol):
     """Whatever may multiply in bfloat16."""
 
-    reduced: bool
+    low_precision: bool
 
 
-def in_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def in_chosen_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Let a method of an encoder multiply in bfloat16, if its owner does.
 
     What leaves it has the numbers of what enters; so have weights, norms and what layers add to hidden states.
@@ -22,7 +22,7 @@ def in_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(method)
     def run(self: HasPrecision, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
-        if not self.reduced:
+        if not self.low_precision:
             return method(self, embedded, offsets, segments)
         with torch.autocast(embedded.device.type, torch.bfloat16):
             return method(self, embedded, offsets, segments).to(embedded.dtype)

@@ -12,11 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
-from model.checkpoint_files import CONFIG, TOKENIZER, WEIGHTS, find, read_json, read_tensors
+from model.checkpoint_files import CONFIG, TOKENIZER, WEIGHTS, find_checkpoint, read_json, read_tensors
 from model.encoder import Encoder, Pretrained, build_mlm_head
 from model.errors import InputError
 from model.tokenizer import convert_wordpiece, read_tokenizer
-from model.transformers_encoder import Foreign, ForeignConfig, check, convert_tokenizer, foreign_config, with_pooler
+from model.transformers_encoder import (
+    TransformersConfig,
+    TransformersEncoder,
+    add_pooler,
+    check,
+    convert_tokenizer,
+    transformers_config,
+)
 
 _EXPECTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
 """What public configs of BERT could say otherwise, and ours cannot."""
@@ -61,7 +68,7 @@ _MLM_HEAD = "mlm_head."
 """Before the names of that head, in the weights of a run's encoder."""
 
 
-def read_public(name: str) -> Pretrained:
+def read_pretrained(name: str) -> Pretrained:
     """Read a public checkpoint: of BERT, or of another encoder that transformers has.
 
     Args:
@@ -71,10 +78,10 @@ def read_public(name: str) -> Pretrained:
         InputError: there is none of that name, it is no encoder that fits, or a name or shape is wrong; says which.
     """
     if name.startswith("minilm:"):
-        return _first_layers(read_public("minilm"), name)
-    directory = find(name)
+        return _first_layers(read_pretrained("minilm"), name)
+    directory = find_checkpoint(name)
     public = read_json(directory / CONFIG)
-    read = _read_bert if public.get("model_type") == "bert" else _read_foreign
+    read = _read_bert if public.get("model_type") == "bert" else _read_transformers
     return read(directory, public, name)
 
 
@@ -96,7 +103,7 @@ def save_encoder(directory: Path, pretrained: Pretrained) -> None:
 def load_encoder(directory: Path) -> Pretrained:
     """Read what `save_encoder` wrote; the weights stay in the file until they are used."""
     fields = json.loads((directory / CONFIG).read_text())
-    config = ForeignConfig(**fields) if "public" in fields else BertConfig(**fields)
+    config = TransformersConfig(**fields) if "public" in fields else BertConfig(**fields)
     weights = safetensors.torch.load_file(directory / WEIGHTS[0])
     head = {name.removeprefix(_MLM_HEAD): weights.pop(name) for name in list(weights) if name.startswith(_MLM_HEAD)}
     return Pretrained(config, weights, (directory / TOKENIZER).read_text(), head)
@@ -124,11 +131,11 @@ def _read_bert(directory: Path, public: dict[str, Any], name: str) -> Pretrained
     return _with_mlm_head(Pretrained(config, weights, tokenizer), tensors, encoder)
 
 
-def _read_foreign(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
-    config = foreign_config(directory / CONFIG, public)
+def _read_transformers(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
+    config = transformers_config(directory / CONFIG, public)
     with torch.device("meta"):  # shapes without memory
-        encoder = Foreign(config)
-    tensors = with_pooler(_plain(read_tensors(directory), encoder.model.base_model_prefix), config)
+        encoder = TransformersEncoder(config)
+    tensors = add_pooler(_plain(read_tensors(directory), encoder.model.base_model_prefix), config)
     weights = _translate(tensors, encoder, lambda ours: ours.removeprefix("model."), name)
     check(config, weights, name)
     tokenizer = read_tokenizer(directory, config.vocabulary, convert_tokenizer)

@@ -20,7 +20,7 @@ SPELLINGS = {
 
 
 @dataclass(frozen=True)
-class Specials:
+class SpecialTokens:
     """The special tokens of an encoder, by what they do; ids."""
 
     cls: int
@@ -41,7 +41,7 @@ class Specials:
         return [self.cls, self.sep, self.pad, *([] if self.mask is None else [self.mask]), *self.between]
 
 
-def specials(tokenizer: Tokenizer) -> Specials:
+def find_special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
     """Find a tokenizer's special tokens: by what it puts around and between sentences, the others by their names.
 
     Raises:
@@ -59,7 +59,7 @@ def specials(tokenizer: Tokenizer) -> Specials:
             f"The encoder's tokenizer makes {' '.join(pair.tokens)!r} of two empty sentences, not one token before "
             "them and one behind. Give that of a masked language model."
         )
-    return Specials(cls, sep, _named(tokenizer, "pad"), _find(tokenizer, "mask"), between, second)
+    return SpecialTokens(cls, sep, _named(tokenizer, "pad"), _find(tokenizer, "mask"), between, second)
 
 
 def read_tokenizer(directory: Path, vocabulary: int, convert: Callable[[Path], Tokenizer]) -> str:
@@ -78,7 +78,7 @@ def read_tokenizer(directory: Path, vocabulary: int, convert: Callable[[Path], T
     tokenizer = _read(path) if path.name == TOKENIZER else convert(directory)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    specials(tokenizer)
+    find_special_tokens(tokenizer)
     if (count := tokenizer.get_vocab_size()) > vocabulary:
         raise InputError(f"{path} has {count} tokens, the weights {vocabulary}. Give those of one checkpoint.")
     return tokenizer.to_str()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import InputError, first_line
-from model.precision import in_precision
+from model.precision import in_chosen_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class ForeignConfig:
+class TransformersConfig:
     """The shape of an encoder of transformers."""
 
     public: str
@@ -39,7 +39,7 @@ class ForeignConfig:
     norm_eps: float
 
 
-class Foreign(nn.Module):
+class TransformersEncoder(nn.Module):
     """An encoder of transformers; methods as in `Bert`.
 
     The pooler is dense and tanh, as in all of them that have one.
@@ -47,14 +47,24 @@ class Foreign(nn.Module):
     Args:
         dropout: of hidden states, wherever the model's own config places it.
         attention_dropout: of attention weights.
-        reduced: whether layers multiply in bfloat16.
+        low_precision: whether layers multiply in bfloat16.
     """
 
     def __init__(
-        self, config: ForeignConfig, dropout: float = 0.1, attention_dropout: float = 0.1, *, reduced: bool = False
+        self,
+        config: TransformersConfig,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        *,
+        low_precision: bool = False,
     ):
         super().__init__()
-        self.config, self.width, self.positions, self.reduced = config, config.width, config.positions, reduced
+        self.config, self.width, self.positions, self.low_precision = (
+            config,
+            config.width,
+            config.positions,
+            low_precision,
+        )
         self.model = _build(config.public, dropout, attention_dropout)
         self.model.pooler = nn.Identity()  # ours takes first tokens alone
         self.pooler = nn.Linear(config.width, config.width)
@@ -69,13 +79,13 @@ class Foreign(nn.Module):
         """Look up the word embeddings alone, [tokens] -> [tokens, width of the word table]."""
         return self.word(tokens)
 
-    @in_precision
+    @in_chosen_precision
     def encode(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Turn word embeddings into hidden states, [tokens, width of the word table] -> [tokens, width]."""
         hidden, mask = self._run(embedded, offsets, segments)
         return hidden[mask]
 
-    @in_precision
+    @in_chosen_precision
     def encode_first(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
         """Return the hidden state of each sequence's first token, [sequences, width]."""
         return self._run(embedded, offsets, segments)[0][:, 0]
@@ -107,7 +117,7 @@ class Foreign(nn.Module):
         return hidden, mask
 
 
-def foreign_config(path: Path, public: dict[str, Any]) -> ForeignConfig:
+def transformers_config(path: Path, public: dict[str, Any]) -> TransformersConfig:
     """Find the shape of an encoder of transformers from what its config.json, at `path`, holds.
 
     Raises:
@@ -127,7 +137,7 @@ def foreign_config(path: Path, public: dict[str, Any]) -> ForeignConfig:
     return shape
 
 
-def with_pooler(public: dict[str, Tensor], config: ForeignConfig) -> dict[str, Tensor]:
+def add_pooler(public: dict[str, Tensor], config: TransformersConfig) -> dict[str, Tensor]:
     """Give the pooler among public tensors the names of ours; where there is none, draw one, always the same.
 
     Source of its start: Devlin et al. 2019 (BERT).
@@ -140,13 +150,13 @@ def with_pooler(public: dict[str, Tensor], config: ForeignConfig) -> dict[str, T
     return drawn | {re.sub(r"^pooler\.dense\.", "pooler.", name): tensor for name, tensor in public.items()}
 
 
-def check(config: ForeignConfig, weights: dict[str, Tensor], name: str) -> None:
+def check(config: TransformersConfig, weights: dict[str, Tensor], name: str) -> None:
     """Refuse an encoder that does not do what its interface promises, as one whose convolutions read padding.
 
     Raises:
         InputError: a sequence has other hidden states from word embeddings beside a longer one than from its tokens.
     """
-    encoder = Foreign(config).eval()
+    encoder = TransformersEncoder(config).eval()
     encoder.load_state_dict(weights)
     tokens = (config.vocabulary // 2 + torch.arange(12)) % config.vocabulary
     with torch.no_grad():
@@ -203,14 +213,14 @@ def _word(model: "PreTrainedModel") -> nn.Embedding:
     return table
 
 
-def _shape(model: "PreTrainedModel", public: str) -> ForeignConfig:
+def _shape(model: "PreTrainedModel", public: str) -> TransformersConfig:
     # RoBERTa's position table begins with rows for padding.
     reserved = [
         module.padding_idx + 1
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None
     ]
-    return ForeignConfig(
+    return TransformersConfig(
         public=public,
         width=model.config.hidden_size,
         positions=model.config.max_position_embeddings - sum(reserved),

@@ -21,7 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from model import pretrained as checkpoints
 from model.bert import Bert, BertConfig
 from model.errors import InputError
-from model.pretrained import Pretrained, read_public
+from model.pretrained import Pretrained, read_pretrained
 from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.generated_sample import sample_corpus
@@ -65,7 +65,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pretrained(tiny_encoder: Path) -> Pretrained:
     """Read the tiny encoder."""
-    return read_public(str(tiny_encoder))
+    return read_pretrained(str(tiny_encoder))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ CONTEXT_BYTES = 2**30
 """What a process takes of a GPU beside its tensors: CUDA's context and kernels, several hundred MiB, and some slack."""
 
 
-def allocated_share(share: float, total: int) -> float:
+def tensor_memory_share(share: float, total: int) -> float:
     """Return the share of a GPU's memory that the tensors of a process may take.
 
     Args:
@@ -20,7 +20,7 @@ def allocated_share(share: float, total: int) -> float:
     return max(share - CONTEXT_BYTES / total, 0.0)
 
 
-def keep_to_share(share: float | None) -> None:
+def limit_gpu_memory(share: float | None) -> None:
     """Bound this process's memory on its GPU, so that it runs out by itself and not its neighbours.
 
     Args:
@@ -28,7 +28,7 @@ def keep_to_share(share: float | None) -> None:
     """
     if share is not None:
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(allocated_share(share, total))
+        torch.cuda.set_per_process_memory_fraction(tensor_memory_share(share, total))
 
 
 def fastest_precision(device: str) -> Precision:

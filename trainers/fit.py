@@ -8,7 +8,7 @@ import torch
 import typer
 
 from model.errors import InputError
-from model.pretrained import read_public
+from model.pretrained import read_pretrained
 from trainers.command_line import command
 from trainers.config.parsing import read_config, with_values
 from trainers.config.train_config import TrainConfig
@@ -49,7 +49,7 @@ def main(
         given = {field: value for field, value in {"encoder": encoder, "seed": seed}.items() if value is not None}
         config = with_values(_single(name).replace(**given), values)
         folder = Folder.at(place)
-        pretrained = read_public(config.encoder)
+        pretrained = read_pretrained(config.encoder)
         directory, notes = prepare(data, pretrained.tokenizer, rows=rows, seed=config.seed, texts=config.texts)
         corpus = Corpus.open(directory)
         _, rounds = plan(config, corpus)  # refused before a directory is taken

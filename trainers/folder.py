@@ -124,7 +124,7 @@ class Folder:
         """Add a line to a file; where a store cannot append, the file is put again, whole."""
         if self.local:
             self.local.mkdir(parents=True, exist_ok=True)
-            mend_last_line(self.local / name)
+            cut_unfinished_line(self.local / name)
             with open(self.local / name, "a") as file:
                 file.write(line + "\n")
                 file.flush()
@@ -169,7 +169,7 @@ def publish(directory: Path, folder: Folder) -> None:
         folder.write(path.name, path.read_bytes())
 
 
-def fetch(folder: Folder) -> Path:
+def local_copy(folder: Folder) -> Path:
     """Return the files of a flat folder as a directory on this machine's disk.
 
     A folder on an object store is copied into the user's cache once; another content is another directory there.
@@ -189,7 +189,7 @@ def fetch(folder: Folder) -> Path:
     return target
 
 
-def mend_last_line(path: Path) -> None:
+def cut_unfinished_line(path: Path) -> None:
     """Cut a half-written last line off, so that the next line appended does not continue it."""
     if not path.exists():
         return

@@ -37,7 +37,7 @@ class Config(BaseModel):
         return type(self).model_validate({**dict(self), **changes})
 
 
-def known(registry: Mapping[str, Any]) -> Callable[[type, str, ValidationInfo], str]:
+def name_check(registry: Mapping[str, Any]) -> Callable[[type, str, ValidationInfo], str]:
     """Return the check of a field that names an entry of a registry."""
 
     def check(cls: type, name: str, info: ValidationInfo) -> str:
@@ -62,16 +62,16 @@ def _number_form(value: Any) -> str:
 PerTask = Annotated[Annotated[Value, Tag(FOR_ALL)] | Annotated[dict[str, Value], Tag(BY_TASK)], Discriminator(_form)]
 """A config for all tasks, or a dict of configs by task, which leaves the others at the default."""
 
-Numbers = Annotated[
+NumberPerTask = Annotated[
     Annotated[Value, Tag(FOR_ALL)] | Annotated[dict[str, Value], Tag(BY_TASK)], Discriminator(_number_form)
 ]
 """A number for all tasks, or numbers by task."""
 
-Weight = Numbers[NonNegativeFloat]
+Weight = NumberPerTask[NonNegativeFloat]
 """A weight for all tasks, or by task, where others have 0."""
 
 
-def of_task(setting: Value | Mapping[str, Value], task: str, default: Value) -> Value:
+def value_for_task(setting: Value | Mapping[str, Value], task: str, default: Value) -> Value:
     """Return what a setting, for all tasks or by task, is for one."""
     if isinstance(setting, Mapping):
         return cast(Mapping[str, Value], setting).get(task, default)

@@ -33,7 +33,7 @@ class Task:
         return int(self.high - self.low) + 1 if self.kind == "classification" else 1
 
     @property
-    def start(self) -> float:
+    def initial_output(self) -> float:
         """What an untrained head puts out: a logit of 0, or the middle of a value's range.
 
         From 0, the squared error of values up to 5 would drown the other tasks' gradients for hundreds of steps.
@@ -46,7 +46,7 @@ class Task:
         return len(self.text_columns) == 2
 
 
-def tasks_of(data: Mapping[str, Any]) -> dict[str, Task]:
+def tasks_from_json(data: Mapping[str, Any]) -> dict[str, Task]:
     """Rebuild tasks from JSON of what `dataclasses.asdict` makes of them."""
     return {name: Task(**fields | {"text_columns": tuple(fields["text_columns"])}) for name, fields in data.items()}
 

@@ -10,7 +10,7 @@ import pyarrow.parquet
 from model.errors import InputError
 from search.runs.trial_record import RUNNING, TRIAL, Trial, read_trial
 from trainers.data.corpus import Corpus, corpus_tasks
-from trainers.folder import Folder, fetch
+from trainers.folder import Folder, local_copy
 from trainers.tasks import Task
 from trainers.trial import CHECKPOINTS, round_name
 
@@ -93,7 +93,7 @@ class Run:
 
     def local(self, name: str) -> Path:
         """Return a folder of the run as a path on this machine's disk: itself, or a copy in the user's cache."""
-        return fetch(self.folder / name)
+        return local_copy(self.folder / name)
 
     def table(self) -> pandas.DataFrame:
         """Return all rounds of all trials, a row each; a trial without a finished round has one row without `round`."""

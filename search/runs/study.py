@@ -16,7 +16,7 @@ from model.errors import InputError
 from search.runs.objectives import directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import HIDDEN, STUDY, Run
-from trainers.folder import mend_last_line
+from trainers.folder import cut_unfinished_line
 
 STARTED = "started"
 """Tells a run's study from another of the same name."""
@@ -94,7 +94,7 @@ def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
 
 def _journal(path: Path) -> JournalStorage:
     # Reading tolerates a torn last line, but what is appended next would be glued to it and lost.
-    mend_last_line(path)
+    cut_unfinished_line(path)
     # Left behind by a killed driver; Optuna would wait 30 s for it. No other writer exists: the run's lock is ours.
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from model.encoder import Pretrained
 from model.errors import InputError
-from model.pretrained import load_encoder, read_public, save_encoder
+from model.pretrained import load_encoder, read_pretrained, save_encoder
 from search.options import typed
 from search.runs.lock import locked
 from search.runs.objectives import DEFAULT
@@ -107,7 +107,7 @@ def prepare_run(
     """
     if _exists(location):
         return _existing(Run(location), check)
-    pretrained = read_public(settings["encoder"])
+    pretrained = read_pretrained(settings["encoder"])
     texts = frozenset(name for config in configs for name in config.texts)
     directory, notes = _read(settings, pretrained, texts)
     corpus = Corpus.open(directory)

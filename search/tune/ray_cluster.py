@@ -30,7 +30,7 @@ import yaml
 from model.errors import InputError, first_line
 from search.tune.slots import Slots
 from trainers.command_line import catch_signals
-from trainers.devices import keep_to_share
+from trainers.devices import limit_gpu_memory
 
 KNOCK_SECONDS = 5
 
@@ -82,7 +82,7 @@ def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, .
     def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         def limited(*given: Any) -> Any:
             torch.set_num_threads(slots.threads)
-            keep_to_share(slots.memory)
+            limit_gpu_memory(slots.memory)
             return function(*given, device=slots.device)
 
         remote = ray.remote(limited).options(num_cpus=slots.cpus, num_gpus=slots.gpus)

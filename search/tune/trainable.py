@@ -10,8 +10,8 @@ from ray import tune
 from model.pretrained import load_encoder
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
-from trainers.devices import keep_to_share
-from trainers.folder import Folder, fetch
+from trainers.devices import limit_gpu_memory
+from trainers.folder import Folder, local_copy
 from trainers.trial import ERROR, Origin, run_trial
 
 METRICS = "metrics/"
@@ -36,10 +36,10 @@ class SearchTrial(tune.Trainable):
             threads: the CPUs that a trial was given; a worker sees all of the machine's.
             memory: the share of its GPU's memory; None for all, or without a GPU.
         """
-        keep_to_share(memory)
+        limit_gpu_memory(memory)
         self.threads, self.device, self.dev_rows = threads, device, dev_rows
-        self.corpus = Corpus.open(fetch(Folder.at(run) / "corpus"))
-        self.pretrained = load_encoder(fetch(Folder.at(run) / "encoder"))
+        self.corpus = Corpus.open(local_copy(Folder.at(run) / "corpus"))
+        self.pretrained = load_encoder(local_copy(Folder.at(run) / "encoder"))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

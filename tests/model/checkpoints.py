@@ -113,7 +113,7 @@ KINDS = {
     "modernbert": Kind("ModernBert", modern, BERT_NAMES, {"local_attention": 8, "global_attn_every_n_layers": 2}),
     "electra": Kind("Electra", wordpiece, BERT_NAMES, {"embedding_size": 16}, segments=True),
 }
-FOREIGN = [kind for kind in KINDS if kind != "bert"]
+OTHER_KINDS = [kind for kind in KINDS if kind != "bert"]
 
 
 def write_checkpoint(kind: str, directory: Path, *, head: str = "Model", **changed: Any) -> PreTrainedModel:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import BertModel
 
-from model.bert import SLICES, Bert, BertConfig, Layout
-from model.checkpoint_files import find
+from model.bert import SLICES, AttentionLayout, Bert, BertConfig
+from model.checkpoint_files import find_checkpoint
 from model.encoder import Pretrained
-from model.pretrained import read_public
+from model.pretrained import read_pretrained
 from tests.model.test_pretrained import write_checkpoint
 
 SMALL = BertConfig(vocabulary=40, width=16, layers=3, heads=2, feed_forward=24, positions=64)
@@ -51,11 +51,11 @@ def small(dropout: float = 0.0, attention_dropout: float = 0.0) -> Bert:
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bert, BertModel]:
     """A checkpoint as our encoder and as that of transformers."""
     if request.param == "minilm":
-        public, reference = read_public("minilm"), BertModel.from_pretrained(find("minilm"))
+        public, reference = read_pretrained("minilm"), BertModel.from_pretrained(find_checkpoint("minilm"))
     else:
         directory: Path = tmp_path_factory.mktemp("small")
         reference = write_checkpoint(directory)
-        public = read_public(str(directory))
+        public = read_pretrained(str(directory))
     return pretrained(public).eval(), reference.eval()
 
 
@@ -85,7 +85,7 @@ def test_it_equals_transformers_on_the_same_weights(pair: tuple[Bert, BertModel]
 
 def test_its_gradients_equal_those_of_transformers(tmp_path: Path):
     reference = write_checkpoint(tmp_path)
-    encoder = pretrained(read_public(str(tmp_path))).eval()
+    encoder = pretrained(read_pretrained(str(tmp_path))).eval()
     tokens, offsets, segments = batch(LENGTHS, encoder.config.vocabulary)
     first = encoder.encode_first(encoder.embed(tokens), offsets, segments)
     encoder.pool(first).square().sum().backward()
@@ -163,20 +163,22 @@ def test_equal_seeds_give_equal_dropout_and_other_seeds_another(dropout: float, 
     assert not torch.allclose(outputs[0], outputs[2])
 
 
-@pytest.mark.parametrize("reduced", [False, True])
-def test_attention_that_drops_nothing_is_attention_without_dropout(reduced: bool, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("low_precision", [False, True])
+def test_attention_that_drops_nothing_is_attention_without_dropout(
+    low_precision: bool, monkeypatch: pytest.MonkeyPatch
+):
     """With dropout a CPU takes steps of ours in the place of torch's kernel."""
-    monkeypatch.setattr("model.bert.dropped", lambda values, probability: values)
+    monkeypatch.setattr("model.bert.apply_dropout", lambda values, probability: values)
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     found = []
     for attention_dropout in (0.0, 0.5):
         encoder = small(0.0, attention_dropout).train()
-        encoder.reduced = reduced
+        encoder.low_precision = low_precision
         embedded = encoder.embed(tokens).detach().requires_grad_()
         hidden = encoder.encode(embedded, offsets, segments)
         found.append((hidden, *torch.autograd.grad(hidden.pow(3).sum(), embedded)))
     for kernel, steps in zip(*found, strict=True):
-        torch.testing.assert_close(steps, kernel, rtol=1e-4, atol=2e-2 if reduced else 1e-5)
+        torch.testing.assert_close(steps, kernel, rtol=1e-4, atol=2e-2 if low_precision else 1e-5)
 
 
 def test_what_attention_drops_are_weights_that_add_up_to_one(monkeypatch: pytest.MonkeyPatch):
@@ -187,7 +189,7 @@ def test_what_attention_drops_are_weights_that_add_up_to_one(monkeypatch: pytest
         assert probability == 0.5
         return values
 
-    monkeypatch.setattr("model.bert.dropped", keep)
+    monkeypatch.setattr("model.bert.apply_dropout", keep)
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     encoder = small(0.0, 0.5).train()
     encoder.encode(encoder.embed(tokens), offsets, segments)
@@ -204,7 +206,7 @@ def test_embed_is_the_word_embedding_alone():
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
 def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
-    layout = Layout.of(torch.tensor([0, *lengths]).cumsum(0), CPU)
+    layout = AttentionLayout.of(torch.tensor([0, *lengths]).cumsum(0), CPU)
     flat = torch.arange(1.0, sum(lengths) + 1)[:, None]
     slices = layout.tokens.pad(flat)
     assert torch.equal(layout.tokens.unpad(slices), flat)
@@ -219,5 +221,5 @@ def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
 def test_a_sequence_longer_than_a_slice_s_share_of_tokens_pads_no_other(lengths: list[int]):
-    shapes = Layout.of(torch.tensor([0, *lengths]).cumsum(0), CPU).tokens.shapes
+    shapes = AttentionLayout.of(torch.tensor([0, *lengths]).cumsum(0), CPU).tokens.shapes
     assert all(count == 1 or length * SLICES <= sum(lengths) for count, length in shapes)

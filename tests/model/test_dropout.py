@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from model.dropout import HELD, STEPS, Dropout, dropped, mask
+from model.dropout import LIVE_MASKS, PROBABILITY_STEPS, Dropout, apply_dropout, mask
 
 COUNT = 200_000
 
@@ -17,8 +17,8 @@ def test_a_mask_drops_its_share_and_its_mean_is_one(probability: float):
     torch.manual_seed(0)
     drawn = mask(torch.Size([COUNT]), probability)
     error = 5 * (probability * (1 - probability) / COUNT) ** 0.5  # five standard deviations
-    assert abs(float((drawn == 0).double().mean()) - probability) < error + 1 / STEPS
-    assert abs(float(drawn.double().mean()) - 1) < (error + 1 / STEPS) / (1 - probability)
+    assert abs(float((drawn == 0).double().mean()) - probability) < error + 1 / PROBABILITY_STEPS
+    assert abs(float(drawn.double().mean()) - 1) < (error + 1 / PROBABILITY_STEPS) / (1 - probability)
     assert len(drawn.unique()) == 2
 
 
@@ -59,7 +59,7 @@ def seeded(seed: int, probability: float = 0.5) -> Tensor:
 
 def needed() -> set[tuple[int, int, int]]:
     """What is held of masks that something needs."""
-    return {key for key, held in HELD.items() if held() is not None}
+    return {key for key, held in LIVE_MASKS.items() if held() is not None}
 
 
 def test_masks_of_one_draw_are_one_array_while_any_of_them_is_needed():
@@ -75,19 +75,19 @@ def test_masks_of_one_draw_are_one_array_while_any_of_them_is_needed():
     graph.backward()
     assert kept - needed(), "held although nothing needs it"
     fresh = seeded(5)
-    assert set(HELD) == needed(), "what is gone is forgotten with the next draw"
+    assert set(LIVE_MASKS) == needed(), "what is gone is forgotten with the next draw"
     assert fresh.any()
 
 
 def test_no_python_runs_when_a_mask_goes():
     """A Ctrl-C that arrived there would be printed and forgotten: a backward pass is where a step spends its time."""
     drawn = seeded(6)
-    assert drawn.any() and all(held.__callback__ is None for held in HELD.values())
+    assert drawn.any() and all(held.__callback__ is None for held in LIVE_MASKS.values())
 
 
 def test_what_is_kept_is_stretched_and_its_gradient_with_it():
     values = torch.ones(3000, requires_grad=True)
-    found = dropped(values, 0.25)
+    found = apply_dropout(values, 0.25)
     torch.testing.assert_close(found[found != 0].unique(), torch.tensor([4 / 3]))
     found.sum().backward()
     assert values.grad is not None and torch.equal(values.grad, found.detach())
@@ -96,12 +96,12 @@ def test_what_is_kept_is_stretched_and_its_gradient_with_it():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_probability_leaves_everything_as_it_was(dtype: torch.dtype):
     values = torch.randn(100, dtype=dtype)
-    assert dropped(values, 0.0) is values
+    assert apply_dropout(values, 0.0) is values
     assert Dropout(0.9).eval()(values) is values
-    assert dropped(values, 0.5).dtype == dtype
+    assert apply_dropout(values, 0.5).dtype == dtype
 
 
 def test_other_devices_keep_their_own_generator(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(functional, "dropout", lambda values, probability: (values, probability))
     values = torch.empty(8, device="meta")
-    assert dropped(values, 0.5) == (values, 0.5)
+    assert apply_dropout(values, 0.5) == (values, 0.5)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model.encoder import Encoder, Pretrained, build_encoder, build_mlm_head
-from model.pretrained import load_encoder, read_public, save_encoder
+from model.pretrained import load_encoder, read_pretrained, save_encoder
 from tests.model.checkpoints import KINDS, SPECIALS, write_checkpoint
 from tests.model.test_bert import LENGTHS, Batch, batch, padded, rows
 
@@ -28,8 +28,8 @@ class Case:
     pretrained: Pretrained
     reference: PreTrainedModel
 
-    def encoder(self, dropout: float = 0.0, attention_dropout: float = 0.0, *, reduced: bool = False) -> Encoder:
-        return build_encoder(self.pretrained, dropout, attention_dropout, reduced=reduced)
+    def encoder(self, dropout: float = 0.0, attention_dropout: float = 0.0, *, low_precision: bool = False) -> Encoder:
+        return build_encoder(self.pretrained, dropout, attention_dropout, low_precision=low_precision)
 
     def batch(self, lengths: list[int] = LENGTHS) -> Batch:
         """Draw sequences of these lengths, without special tokens; the second half of each is segment 1."""
@@ -41,7 +41,7 @@ class Case:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     directory = tmp_path_factory.mktemp(request.param)
     reference = write_checkpoint(request.param, directory)
-    return Case(request.param, read_public(str(directory)), reference)
+    return Case(request.param, read_pretrained(str(directory)), reference)
 
 
 def train(encoder: Encoder, mode: bool) -> Encoder:
@@ -173,7 +173,7 @@ def test_what_a_run_saves_it_loads_again(case: Case, tmp_path: Path):
 @pytest.mark.parametrize("kind", WITH_HEAD)
 def test_the_checkpoint_s_own_head_gives_the_logits_of_its_masked_language_model(kind: str, tmp_path: Path):
     reference = write_checkpoint(kind, tmp_path, head=WITH_HEAD[kind])
-    case = Case(kind, read_public(str(tmp_path)), reference)
+    case = Case(kind, read_pretrained(str(tmp_path)), reference)
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch()
     head = build_mlm_head(case.pretrained, encoder, 0.0)
     mask = padded(torch.ones_like(tokens), offsets)
@@ -198,8 +198,8 @@ def test_a_checkpoint_without_a_head_starts_from_a_drawn_one(case: Case):
 def test_in_bfloat16_hidden_states_and_gradients_are_float32_and_near_those_of_float32(case: Case):
     tokens, offsets, segments = case.batch()
     found = []
-    for reduced in (False, True):
-        encoder = train(case.encoder(reduced=reduced), False)
+    for low_precision in (False, True):
+        encoder = train(case.encoder(low_precision=low_precision), False)
         hidden = encoder.encode(encoder.embed(tokens), offsets, segments)
         first = encoder.encode_first(encoder.embed(tokens), offsets, segments)
         draw = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))

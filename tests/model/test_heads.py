@@ -26,7 +26,7 @@ from model.heads import (
 )
 
 WIDTH, LOW, HIGH = 12, 0.0, 5.0
-PLAIN: dict[str, Any] = {"low": LOW, "high": HIGH, "start": 0.0, "dropout": 0.1}
+PLAIN: dict[str, Any] = {"low": LOW, "high": HIGH, "initial_output": 0.0, "dropout": 0.1}
 ONE_FEATURE = [name for name, pair in PAIR_FEATURES.items() if pair.width(WIDTH) == 1]
 
 every_feature = pytest.mark.parametrize("name", PAIR_FEATURES)
@@ -59,7 +59,7 @@ def head_of(features: str, activation: str, output: str, **changes: Any) -> nn.M
 
 @every_head
 def test_a_head_has_finite_outputs_and_a_gradient_for_every_parameter_and_side(features, activation, output):
-    head, (u, v) = head_of(features, activation, output, start=2.3), sides()
+    head, (u, v) = head_of(features, activation, output, initial_output=2.3), sides()
     for parameter in head.parameters():  # away from the start's tiny weights, where a hidden layer may be dead
         nn.init.normal_(parameter, mean=0.05, std=0.2)
     leaves = [*head.parameters(), u.requires_grad_(), v.requires_grad_()]
@@ -121,7 +121,7 @@ def test_a_heads_widths_are_its_hidden_ones_and_what_it_was_asked_for(outputs):
 
 def test_linear_layers_start_small_and_the_last_bias_where_it_was_told():
     torch.manual_seed(0)
-    head = build_head(400, 50, **{**PLAIN, "start": 2.5}, hidden=(300,))
+    head = build_head(400, 50, **{**PLAIN, "initial_output": 2.5}, hidden=(300,))
     first, last = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
     assert not first.bias.any() and (last.bias == 2.5).all()
     assert all(abs(layer.weight.std().item() - 0.02) < 0.001 for layer in (first, last))
@@ -129,7 +129,7 @@ def test_linear_layers_start_small_and_the_last_bias_where_it_was_told():
 
 @pytest.mark.parametrize("output", ["linear", "sigmoid", "stairs"])
 def test_an_untrained_head_puts_out_about_the_middle_of_the_labels_range(output):
-    head = build_head(WIDTH, 1, **{**PLAIN, "start": 2.5}, output=output).eval()
+    head = build_head(WIDTH, 1, **{**PLAIN, "initial_output": 2.5}, output=output).eval()
     torch.testing.assert_close(head(torch.zeros(3, WIDTH)), torch.full((3, 1), 2.5))
 
 

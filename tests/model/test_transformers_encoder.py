@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerFast
 
 from model import transformers_encoder
 from model.errors import InputError
-from model.pretrained import read_public
-from model.transformers_encoder import Foreign, ForeignConfig
-from tests.model.checkpoints import BERT_NAMES, FOREIGN, SHAPE, wordpiece, write_checkpoint
+from model.pretrained import read_pretrained
+from model.transformers_encoder import TransformersConfig, TransformersEncoder
+from tests.model.checkpoints import BERT_NAMES, OTHER_KINDS, SHAPE, wordpiece, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 FURTHER = {
@@ -45,10 +45,10 @@ def edit_config(directory: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def read(directory: Path) -> tuple[ForeignConfig, Foreign]:
-    pretrained = read_public(str(directory))
-    assert isinstance(pretrained.config, ForeignConfig)
-    encoder = Foreign(pretrained.config)
+def read(directory: Path) -> tuple[TransformersConfig, TransformersEncoder]:
+    pretrained = read_pretrained(str(directory))
+    assert isinstance(pretrained.config, TransformersConfig)
+    encoder = TransformersEncoder(pretrained.config)
     encoder.load_state_dict(pretrained.weights)
     return pretrained.config, encoder
 
@@ -70,7 +70,7 @@ def test_the_pooler_of_a_checkpoint_is_read_whatever_its_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize("head", ["Model", "ForMaskedLM"])
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_a_checkpoint_without_a_pooler_gets_one_that_is_always_the_same(kind: str, head: str, tmp_path: Path):
     write_checkpoint(kind, tmp_path, head=head)
     _, one = read(tmp_path)
@@ -80,13 +80,13 @@ def test_a_checkpoint_without_a_pooler_gets_one_that_is_always_the_same(kind: st
         assert abs(one.pooler.weight.std().item() - 0.02) < 0.002 and not one.pooler.bias.any()
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_both_dropouts_are_set_wherever_the_model_has_them(kind: str, tmp_path: Path):
     write_checkpoint(kind, tmp_path)
     config, _ = read(tmp_path)
-    found = {module.p for module in Foreign(config, 0.2, 0.3).modules() if isinstance(module, nn.Dropout)}
+    found = {module.p for module in TransformersEncoder(config, 0.2, 0.3).modules() if isinstance(module, nn.Dropout)}
     assert 0.2 in found and found <= {0.2, 0.3}
-    model = Foreign(config, 0.2, 0.3).model.config
+    model = TransformersEncoder(config, 0.2, 0.3).model.config
     assert {value for name, value in model.to_dict().items() if name in transformers_encoder.ATTENTION_DROPOUT} == {0.3}
 
 
@@ -119,7 +119,7 @@ def test_no_code_that_a_config_names_is_loaded(tmp_path: Path):
 
 def test_a_slow_tokenizer_becomes_a_fast_one(tmp_path: Path):
     write_checkpoint("roberta", tmp_path)
-    expected = read_public(str(tmp_path)).tokenizer
+    expected = read_pretrained(str(tmp_path)).tokenizer
     model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "tokenizer_config.json").unlink()
@@ -127,7 +127,7 @@ def test_a_slow_tokenizer_becomes_a_fast_one(tmp_path: Path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in model["merges"]))
     made, read = (
         transformers_encoder.tokenizers.Tokenizer.from_str(text)
-        for text in (read_public(str(tmp_path)).tokenizer, expected)
+        for text in (read_pretrained(str(tmp_path)).tokenizer, expected)
     )
     for pair in [("The film is dull.", "What a film"), ("", "é 3,5 %")]:
         assert made.encode(*pair).ids == read.encode(*pair).ids
@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_bad_input_that_says_what_was_found(fault: str, tmp
     model_type, fields, message = FAULTS[fault]
     write(tmp_path, model_type, pad_token_id=0, bos_token_id=2, eos_token_id=3, **fields)
     with pytest.raises(InputError, match=message):
-        read_public(str(tmp_path))
+        read_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_config_that_is_wrong_is_bad_input(changes: dict[str, Any], message: s
     write_checkpoint("roberta", tmp_path)
     edit_config(tmp_path, **changes)
     with pytest.raises(InputError, match=message):
-        read_public(str(tmp_path))
+        read_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_checkpoint_without_a_tokenizer_is_bad_input(damage: Any, message: str
     write_checkpoint("deberta-v2", tmp_path)
     damage(tmp_path)
     with pytest.raises(InputError, match=message):
-        read_public(str(tmp_path))
+        read_pretrained(str(tmp_path))
 
 
 def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -214,10 +214,10 @@ def test_without_transformers_bert_works_and_others_say_what_to_install(tmp_path
 import sys
 sys.modules["transformers"] = None  # an import of it fails as if it were not installed
 from model.encoder import build_encoder
-from model.weights import read_public
-import trainers.train
-print(build_encoder(read_public(sys.argv[1]), 0.1, 0.1).width)
-read_public(sys.argv[2])
+from model.pretrained import read_pretrained
+import trainers.training.training
+print(build_encoder(read_pretrained(sys.argv[1]), 0.1, 0.1).width)
+read_pretrained(sys.argv[2])
 """
     result = in_process(code, str(tmp_path / "bert"), str(tmp_path / "roberta"))
     assert result.stdout == "32\n"

@@ -15,7 +15,7 @@ from search.selection.candidates import searched_tasks
 from tests.search.example_run import ExampleTrial, candidate_file, example_run, tokenizer
 from tests.search.libraries import collected
 from tests.trainers.user_data import USER_TASKS, declarations, labels_of, write_user_data
-from trainers.data.declared_tasks import TAKEN
+from trainers.data.declared_tasks import RESERVED_NAMES
 from trainers.data.prepare import prepare
 from trainers.evaluation.predictions import read_predictions
 from trainers.tasks import TASKS
@@ -70,7 +70,7 @@ def test_an_ensemble_predicts_and_its_files_hold_the_labels_of_the_users_files(r
 
 def test_what_stands_beside_the_tasks_in_tables_and_records_can_name_no_task(run, chosen):
     beside = {*run.table().columns, *chosen.metrics} - set(NAMES)
-    assert {name for name in beside if "." not in name} <= TAKEN
+    assert {name for name in beside if "." not in name} <= RESERVED_NAMES
 
 
 def test_runs_that_declare_different_tasks_under_one_name_are_not_joined(run, tmp_path):

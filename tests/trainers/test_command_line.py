@@ -17,7 +17,7 @@ from trainers.command_line import command, resume_command
 ROOT = Path(__file__).parents[2]
 WAITS = """
 import os, signal, sys
-from trainers.command import command
+from trainers.command_line import command
 with command("trainers.fit", resumable=lambda: True, extra=("--out", "a place")):
     try:
         print("ready", flush=True)

@@ -29,9 +29,9 @@ runpy.run_module("trainers.fit", run_name="__main__")
 """
 FORKING = """
 import json, os, sys
-from model.weights import read_public
+from model.pretrained import read_pretrained
 from trainers.fit import app
-read_public(sys.argv[1])  # once, and not in every process: it makes torch import much
+read_pretrained(sys.argv[1])  # once, and not in every process: it makes torch import much
 codes = []
 for number, arguments in enumerate(json.load(sys.stdin)):
     if not (child := os.fork()):

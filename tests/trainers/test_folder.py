@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from model.errors import InputError
 from tests.stores import object_store
-from trainers.folder import Folder, fetch, mend_last_line, publish
+from trainers.folder import Folder, cut_unfinished_line, local_copy, publish
 
 ROOT = Path(__file__).parents[2]
 PLACES: dict[str, Callable[[Path], Folder]] = {
@@ -24,7 +24,7 @@ PLACES: dict[str, Callable[[Path], Folder]] = {
 }
 WRITES = """
 import sys
-from trainers.files import Folder
+from trainers.folder import Folder
 with Folder.at(sys.argv[1]).writing("weights") as file:
     file.write(b"half")
     file.flush()
@@ -146,11 +146,11 @@ def test_wherever_a_kill_cuts_a_file_of_lines_it_holds_the_whole_ones_and_goes_o
 
 def test_mending_leaves_whole_lines_alone_and_what_is_not_there_absent(tmp_path):
     path = tmp_path / "rows"
-    mend_last_line(path)
+    cut_unfinished_line(path)
     assert not path.exists()
     for before, after in [(b"", b""), (b"half", b""), (b"a\nb", b"a\n"), (b"a\n\n", b"a\n\n")]:
         path.write_bytes(before)
-        mend_last_line(path)
+        cut_unfinished_line(path)
         assert path.read_bytes() == after
 
 
@@ -178,7 +178,7 @@ def test_a_uri_of_no_known_kind_is_refused(location):
 
 
 def test_a_folder_on_disk_is_its_own_copy(tmp_path):
-    assert fetch(Folder.at(tmp_path)) == tmp_path
+    assert local_copy(Folder.at(tmp_path)) == tmp_path
 
 
 def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, store):
@@ -188,13 +188,13 @@ def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, sto
     for name, content in contents.items():
         (tmp_path / "here" / name).write_bytes(content)
     publish(tmp_path / "here", store)
-    copy = fetch(store)
+    copy = local_copy(store)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == contents
     written = (copy / "a.arrow").stat().st_mtime_ns
-    assert fetch(store) == copy
+    assert local_copy(store) == copy
     assert (copy / "a.arrow").stat().st_mtime_ns == written
     store.write("a.arrow", b"longer")
-    other = fetch(store)
+    other = local_copy(store)
     assert other != copy and (other / "a.arrow").read_bytes() == b"longer"
     assert (copy / "a.arrow").read_bytes() == b"\0\1", "a process may have mapped it"
 
@@ -204,7 +204,7 @@ def test_a_content_as_long_as_the_one_before_is_another(tmp_path, monkeypatch):
     (tmp_path / "far").mkdir()
     folder = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "far", "far")
     folder.write("a", b"one")
-    first = fetch(folder)
+    first = local_copy(folder)
     folder.write("a", b"two")
-    second = fetch(folder)
+    second = local_copy(folder)
     assert ((first / "a").read_bytes(), (second / "a").read_bytes()) == (b"one", b"two")

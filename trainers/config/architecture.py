@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field, PositiveFloat, field_validator
 
 from model.heads import ACTIVATIONS, OUTPUTS, PAIR_FEATURES
-from trainers.settings import Config, known
+from trainers.settings import Config, name_check
 
 
 class HeadConfig(Config):
@@ -17,9 +17,9 @@ class HeadConfig(Config):
     activation: str = Field(default="relu", description="After each hidden layer.")
     output: str = Field(default="linear", description="How the last number becomes a value.")
 
-    _features = field_validator("features")(known(PAIR_FEATURES))
-    _activation = field_validator("activation")(known(ACTIVATIONS))
-    _output = field_validator("output")(known(OUTPUTS))
+    _features = field_validator("features")(name_check(PAIR_FEATURES))
+    _activation = field_validator("activation")(name_check(ACTIVATIONS))
+    _output = field_validator("output")(name_check(OUTPUTS))
 
     def _faults(self) -> Iterator[str]:
         if self.output == "cosine" and (self.hidden or self.cosine):
@@ -32,4 +32,4 @@ class SharedLayer(Config):
     tasks: tuple[str, ...] = Field(min_length=2)
     activation: str = "relu"
 
-    _activation = field_validator("activation")(known(ACTIVATIONS))
+    _activation = field_validator("activation")(name_check(ACTIVATIONS))

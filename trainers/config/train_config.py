@@ -18,7 +18,7 @@ from trainers.methods.regularisers import REGULARISERS
 from trainers.methods.simcse import SimcseConfig
 from trainers.methods.smart import SmartConfig
 from trainers.methods.surgery import SURGERIES
-from trainers.settings import Config, Numbers, PerTask, Weight, known, of_task
+from trainers.settings import Config, NumberPerTask, PerTask, Weight, name_check, value_for_task
 from trainers.tasks import Pairs
 
 DURATIONS = ("passes", "epochs", "steps", "examples")
@@ -46,7 +46,7 @@ class Stage(Config):
     tasks: tuple[str, ...] = Field(default=("sst", "qqp", "sts"), description="In further pretraining, whose texts.")
     texts: tuple[str, ...] = Field(default=(), description="Text sets of the data, for further pretraining.")
     batch_schedule: str = "smart_round_robin"
-    batch_size: Numbers[PositiveInt] = Field(default=16, description="Rows a step, of each task.")
+    batch_size: NumberPerTask[PositiveInt] = Field(default=16, description="Rows a step, of each task.")
     accumulate: PositiveInt = Field(default=1, description="Forward passes that a step's rows are split into.")
     update: Literal["together", "separate"] = Field(
         default="together", description="Tasks that meet share an optimiser step, or take one each, in turn."
@@ -64,9 +64,9 @@ class Stage(Config):
     examples: PositiveInt | None = Field(default=None, description="Training examples.")
     rounds: PositiveInt = Field(default=1, description="Equal report intervals that the stage is cut into.")
 
-    _objective = field_validator("objective")(known(OBJECTIVES))
-    _batch_schedule = field_validator("batch_schedule")(known(BATCH_SCHEDULES))
-    _surgery = field_validator("surgery")(known(SURGERIES))
+    _objective = field_validator("objective")(name_check(OBJECTIVES))
+    _batch_schedule = field_validator("batch_schedule")(name_check(BATCH_SCHEDULES))
+    _surgery = field_validator("surgery")(name_check(SURGERIES))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -245,8 +245,8 @@ class TrainConfig(Config):
 
     def head_of(self, task: str) -> HeadConfig:
         """Return the head of a task."""
-        return of_task(self.head, task, HeadConfig())
+        return value_for_task(self.head, task, HeadConfig())
 
     def smart_of(self, task: str) -> SmartConfig:
         """Return how SMART regularises a task; lambda_s is 0 where it does not."""
-        return of_task(self.smart, task, SmartConfig())
+        return value_for_task(self.smart, task, SmartConfig())

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from model.multitask import Inputs
-from model.tokenizer import Specials
+from model.tokenizer import SpecialTokens
 from trainers.data.corpus import Corpus, Ragged
 from trainers.seeds import numpy_generator
 
 
-def stream(size: int, seed: int, task: str, taken: int, count: int) -> np.ndarray:
+def next_rows(size: int, seed: int, task: str, taken: int, count: int) -> np.ndarray:
     """Return the next rows [count] of a task's stream; at the end of a pass fewer, so that a batch lies in one pass.
 
     Every pass is a permutation of all rows, drawn from (seed, task, pass): a function of its place alone.
@@ -42,7 +42,7 @@ def inputs(
     sequences: dict[str, int] = {}
     for source, numbers in rows.items():
         groups = _groups(corpus.sides(source, split), encodings[source])
-        parts += [_lay_out(group, numbers, corpus.specials, limit) for group in groups]
+        parts += [_lay_out(group, numbers, corpus.special_tokens, limit) for group in groups]
         sequences[source] = len(groups) * len(numbers)
     tokens, segments, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -68,28 +68,28 @@ def _groups(sides: tuple[Ragged, ...], encoding: str) -> list[tuple[Ragged, ...]
 
 
 def _lay_out(
-    texts: tuple[Ragged, ...], rows: np.ndarray, specials: Specials, limit: int
+    texts: tuple[Ragged, ...], rows: np.ndarray, special_tokens: SpecialTokens, limit: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lay one sequence a row out: BERT's [CLS] a [SEP] or [CLS] a [SEP] b [SEP], or what the tokenizer has for them.
 
     Returns:
         tokens [tokens], segments [tokens], lengths [rows].
     """
-    behind = [specials.between] * (len(texts) - 1) + [(specials.sep,)]
+    behind = [special_tokens.between] * (len(texts) - 1) + [(special_tokens.sep,)]
     around = 1 + sum(map(len, behind))
     kept = _truncated([side.offsets[rows + 1] - side.offsets[rows] for side in texts], limit - around)
     lengths = around + np.sum(kept, axis=0)
     starts = np.cumsum(lengths) - lengths
     tokens = np.empty(lengths.sum(), np.int64)
-    tokens[starts] = specials.cls
+    tokens[starts] = special_tokens.cls
     place = starts + 1
     for side, counts, tail in zip(texts, kept, behind, strict=True):
         tokens[_ranges(place, counts)] = side.values[_ranges(side.offsets[rows], counts)]
         tokens[(place + counts)[:, None] + np.arange(len(tail))] = tail
         place = place + counts + len(tail)
-    first = lengths if len(texts) == 1 else 1 + kept[0] + len(specials.between)
+    first = lengths if len(texts) == 1 else 1 + kept[0] + len(special_tokens.between)
     segments = _ranges(np.zeros_like(first), lengths) >= np.repeat(first, lengths)
-    return tokens, specials.second * segments.astype(np.int64), lengths
+    return tokens, special_tokens.second * segments.astype(np.int64), lengths
 
 
 def _truncated(counts: list[np.ndarray], room: int) -> np.ndarray:

@@ -8,14 +8,14 @@ from typing import Any, Self
 import numpy as np
 
 from model.errors import InputError, unknown
-from model.tokenizer import Specials
+from model.tokenizer import SpecialTokens
 from trainers.data.ragged import Ragged, open_rows
 from trainers.folder import Folder
-from trainers.tasks import Task, tasks_of
+from trainers.tasks import Task, tasks_from_json
 
 FORMAT = 3
 """Version of the Arrow directory; raised when what `prepare` writes changes."""
-ABOUT = "corpus.json"
+CORPUS_FILE = "corpus.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Corpus:
     directory: Path
     fingerprint: str
     """Hash of the tasks, the rows, the tokenizer and the format."""
-    specials: Specials
+    special_tokens: SpecialTokens
     tasks: dict[str, Task]
     """By name: the built-in ones that the data have, and those that they declare."""
     splits: dict[str, dict[str, Split]]
@@ -60,8 +60,8 @@ class Corpus:
             for task, names in about["splits"].items()
         }
         texts = {name: open_rows(text_file(directory, name))[0] for name in about["texts"]}
-        specials = Specials(**about["specials"] | {"between": tuple(about["specials"]["between"])})
-        return cls(directory, about["fingerprint"], specials, tasks_of(about["tasks"]), splits, texts)
+        specials = SpecialTokens(**about["specials"] | {"between": tuple(about["specials"]["between"])})
+        return cls(directory, about["fingerprint"], specials, tasks_from_json(about["tasks"]), splits, texts)
 
     def sides(self, source: str, split: str = "train") -> tuple[Ragged, ...]:
         """Return the texts of a task's split, or of a text set, which has training rows alone."""
@@ -92,7 +92,7 @@ def corpus_tasks(folder: Folder) -> dict[str, Task]:
     Raises:
         InputError: it is not there, or of another version.
     """
-    return tasks_of(_about(folder)["tasks"])
+    return tasks_from_json(_about(folder)["tasks"])
 
 
 def split_file(directory: Path, task: str, split: str) -> Path:
@@ -114,7 +114,7 @@ def _about(folder: Folder) -> dict[str, Any]:
     """Read what a tokenised corpus says of itself."""
     remedy = "Start again from its source with --data"
     try:
-        about = folder.read_json(ABOUT)
+        about = folder.read_json(CORPUS_FILE)
     except FileNotFoundError:
         raise InputError(f"No tokenised corpus at {folder}. {remedy}.") from None
     if about.get("format") != FORMAT:

@@ -23,7 +23,7 @@ FILE = "tasks.json"
 SPLITS = ("train", "dev", "test")
 HEADER = "Predicted_Label"
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-TAKEN = {
+RESERVED_NAMES = {
     *("trial", "round", "state", "score", "loss", "examples", "tokens", "steps"),
     *("train_seconds", "eval_seconds", "save_seconds", "ended", "node", "error"),
     *("strategy", "seed", "soup", "rows", "candidates", "strategies"),
@@ -113,7 +113,7 @@ def _name_fault(name: str) -> str | None:
     if name in TASKS or name in {task.submission for task in TASKS.values()}:
         return "the name belongs to a built-in task"
     # A head is an entry of a ModuleDict, which keeps the names of its own attributes.
-    if name in TAKEN or hasattr(nn.ModuleDict(), name):
+    if name in RESERVED_NAMES or hasattr(nn.ModuleDict(), name):
         return "the name is needed for something else"
     return None
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from trainers.data.raw_rows import RawCorpus, RawSplit, RawTexts
+from trainers.data.raw_rows import RawCorpus, RawSplit, RawTextSet
 from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS
 
@@ -215,14 +215,14 @@ def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]],
     return RawSplit(ids, texts, np.array([label for _, label in rows], np.float32))
 
 
-def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], hidden: set[str]) -> RawTexts:
+def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], hidden: set[str]) -> RawTextSet:
     """Generate rows, none of them twice, without the texts that are `hidden`."""
     draw, rows = numpy_generator(0, "sample", name), dict[Texts, None]()
     while len(rows) < LINES:
         texts = generate(draw, len(rows))
         if hidden.isdisjoint(texts):
             rows[texts] = None
-    return RawTexts(tuple(list(side) for side in zip(*rows, strict=True)))
+    return RawTextSet(tuple(list(side) for side in zip(*rows, strict=True)))
 
 
 def _identifier(row: str) -> str:

@@ -12,14 +12,14 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from model.errors import InputError, unknown
-from model.tokenizer import specials
-from trainers.data.corpus import ABOUT, FORMAT, split_file, text_file
+from model.tokenizer import find_special_tokens
+from trainers.data.corpus import CORPUS_FILE, FORMAT, split_file, text_file
 from trainers.data.course_files import read_directory
 from trainers.data.generated_sample import TEXT_SETS, sample_corpus
 from trainers.data.hub import read_hub
 from trainers.data.ragged import SIDE_LIMIT, Ragged, tokenize, write_rows
 from trainers.data.raw_rows import RawCorpus, Sides
-from trainers.data.stratified import sampled
+from trainers.data.stratified import sample_training_rows
 
 SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
 """Name -> what reads it, and the text sets that it has."""
@@ -60,7 +60,7 @@ def prepare(
     if rows is not None:
         each = "each task and text set" if raw.texts else "each task"
         notes.append(f"At most {rows:,} train rows of {each}, sampled in the labels' proportions (seed {seed}).")
-    chosen = sampled(raw, rows, seed)
+    chosen = sample_training_rows(raw, rows, seed)
     fingerprint = _fingerprint(chosen, tokenizer)
     cache = cache or platformdirs.user_cache_path("minbert-tune") / "corpora"
     if not (cache / fingerprint).exists():
@@ -106,7 +106,7 @@ def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) 
     about = {
         "format": FORMAT,
         "fingerprint": fingerprint,
-        "specials": asdict(specials(tokenizer)),
+        "specials": asdict(find_special_tokens(tokenizer)),
         "tasks": {name: asdict(task) for name, task in raw.tasks.items()},
         "splits": {task: list(splits) for task, splits in raw.splits.items()},
         "texts": list(raw.texts),
@@ -123,7 +123,7 @@ def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) 
                     write_rows(split_file(partial, task, name_of_split), _sides(split.texts, tokenizer), columns)
             for text_set, found in raw.texts.items():
                 write_rows(text_file(partial, text_set), _sides(found.texts, tokenizer), {})
-            (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+            (partial / CORPUS_FILE).write_text(json.dumps(about, indent=2) + "\n")
             _move(partial, cache / fingerprint)
     except OSError as error:
         remedy = "Free space there, or set XDG_CACHE_HOME to a directory that can be written"

@@ -25,7 +25,7 @@ class RawSplit:
 
 
 @dataclass(frozen=True)
-class RawTexts:
+class RawTextSet:
     """A text set: rows without ids and labels, to train on alone."""
 
     texts: Sides
@@ -36,9 +36,9 @@ class RawTexts:
     def __len__(self) -> int:
         return len(self.texts[0])
 
-    def take(self, rows: np.ndarray) -> "RawTexts":
+    def take(self, rows: np.ndarray) -> "RawTextSet":
         """Return the rows of these numbers, in this order."""
-        return RawTexts(_taken(self.texts, rows), self.blank)
+        return RawTextSet(_taken(self.texts, rows), self.blank)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RawCorpus:
     tasks: dict[str, Task]
     splits: dict[str, dict[str, RawSplit]]
     """Task -> "train", "dev" and, where there is one, "test"."""
-    texts: dict[str, RawTexts]
+    texts: dict[str, RawTextSet]
     """Text sets, by name."""
 
     def notes(self) -> list[str]:
@@ -74,7 +74,7 @@ def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
     return notes
 
 
-def _text_notes(name: str, found: RawTexts) -> list[str]:
+def _text_notes(name: str, found: RawTextSet) -> list[str]:
     notes = [f"{name}: {len(found):,} texts without labels."]
     if found.blank:
         notes.append(f"{name}: {found.blank:,} blank lines: skipped.")

@@ -8,11 +8,11 @@ from trainers.data.raw_rows import RawCorpus
 from trainers.seeds import numpy_generator
 
 
-def sampled(raw: RawCorpus, rows: int | None, seed: int) -> RawCorpus:
+def sample_training_rows(raw: RawCorpus, rows: int | None, seed: int) -> RawCorpus:
     """Leave out training rows without a label, and all but `rows` of the others; of text sets all but `rows`."""
 
     def sample(labels: np.ndarray, name: str) -> np.ndarray:
-        return stratified(labels, len(labels) if rows is None else rows, numpy_generator(seed, "rows", name))
+        return stratified_sample(labels, len(labels) if rows is None else rows, numpy_generator(seed, "rows", name))
 
     splits = {}
     for task, parts in raw.splits.items():
@@ -22,7 +22,7 @@ def sampled(raw: RawCorpus, rows: int | None, seed: int) -> RawCorpus:
     return replace(raw, splits=splits, texts=texts)
 
 
-def stratified(labels: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+def stratified_sample(labels: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
     """Sample `count` rows in the proportions of their rounded labels [rows]; return row numbers, ascending.
 
     A smaller sample of the same draw lies within a larger one.

@@ -4,7 +4,7 @@ import codecs
 from pathlib import Path
 
 from model.errors import InputError, unknown
-from trainers.data.raw_rows import RawTexts
+from trainers.data.raw_rows import RawTextSet
 
 
 def read_text(path: Path) -> str:
@@ -35,7 +35,7 @@ SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negativ
 """What the sides of a line are, by their number."""
 
 
-def read_text_set(directory: Path, name: str) -> RawTexts:
+def read_text_set(directory: Path, name: str) -> RawTextSet:
     """Read `NAME.txt`; blank lines are skipped, and counted.
 
     Raises:
@@ -57,4 +57,4 @@ def read_text_set(directory: Path, name: str) -> RawTexts:
             fault = f"the number of sides, which tabs separate, is {len(row)}{before}"
             raise InputError(f"{path}, line {number}: {fault}. Write in every line the same: {meanings}.")
     texts = tuple([text.strip() for text in side] for side in zip(*rows.values(), strict=True))
-    return RawTexts(texts, len(lines) - len(rows))
+    return RawTextSet(texts, len(lines) - len(rows))

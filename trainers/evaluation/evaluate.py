@@ -8,7 +8,7 @@ import torch
 from model.multitask import Multitask
 from trainers.data.batches import inputs
 from trainers.data.corpus import Corpus
-from trainers.data.stratified import stratified
+from trainers.data.stratified import stratified_sample
 from trainers.evaluation.scores import METRICS, predictions
 from trainers.seeds import numpy_generator
 
@@ -58,7 +58,7 @@ def dev_rows(corpus: Corpus, task: str, limit: int) -> np.ndarray:
     labelled = np.flatnonzero(np.isfinite(labels))
     if len(labelled) <= limit:
         return labelled
-    return labelled[stratified(labels[labelled], limit, numpy_generator(0, "dev rows", task))]
+    return labelled[stratified_sample(labels[labelled], limit, numpy_generator(0, "dev rows", task))]
 
 
 def _chunks(rows: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.multitask import Inputs, Multitask
-from model.tokenizer import Specials
+from model.tokenizer import SpecialTokens
 from trainers.methods.mlm import MlmConfig, choose, hide
 from trainers.methods.regularisers import REGULARISERS, Forward
 from trainers.methods.simcse import SimcseConfig, contrast
@@ -44,7 +44,7 @@ class Setup:
     teacher: Multitask | None = None
     mlm: MlmConfig = field(default_factory=MlmConfig)
     simcse: SimcseConfig = field(default_factory=SimcseConfig)
-    specials: Specials | None = None
+    special_tokens: SpecialTokens | None = None
     """For masked language modelling: tokens that are not hidden, and the one that hides."""
 
 
@@ -132,12 +132,12 @@ def mlm(model: Multitask, batch: Batch, setup: Setup) -> dict[str, Loss]:
 
     Source: Devlin et al. 2019 (BERT), section 3.1, task 1; report 003 hides one token of each sequence.
     """
-    assert model.mlm_head and setup.specials and setup.specials.mask is not None
+    assert model.mlm_head and setup.special_tokens and setup.special_tokens.mask is not None
     inputs, word = batch.inputs, model.encoder.word
     draw = generator(setup.seed, *setup.place, "mask")
-    text = ~torch.isin(inputs.tokens, torch.tensor(setup.specials.ids, device=inputs.tokens.device))
+    text = ~torch.isin(inputs.tokens, torch.tensor(setup.special_tokens.ids, device=inputs.tokens.device))
     chosen = choose(text.cpu(), inputs.offsets, setup.mlm.share, draw).to(text.device)
-    shown = hide(inputs.tokens, chosen, setup.specials.mask, word.num_embeddings, setup.mlm.always_mask, draw)
+    shown = hide(inputs.tokens, chosen, setup.special_tokens.mask, word.num_embeddings, setup.mlm.always_mask, draw)
     seed_globally(setup.seed, *setup.place, "dropout")
     states = model.encoder.encode(model.embed(shown), inputs.offsets, inputs.segments)[chosen]  # [chosen, width]
     missed = functional.cross_entropy(model.mlm_head(states, word.weight), inputs.tokens[chosen], reduction="none")

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 from torch import Tensor, nn
 
 from trainers.methods.divergences import Divergence
-from trainers.settings import Config, known
+from trainers.settings import Config, name_check
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class SmartConfig(Config):
     every: PositiveInt = Field(default=1, description="Only in every so manieth step, with as many times the weight.")
     share: float = Field(default=1.0, gt=0, le=1, description="Of a batch's rows, with the others left alone.")
 
-    _norm = field_validator("norm")(known(NORMS))
+    _norm = field_validator("norm")(name_check(NORMS))
 
     @pydantic.model_validator(mode="after")
     def _effective(self) -> Self:

@@ -19,8 +19,8 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     Args:
         tasks: those of the config, and any others; `check_tasks` has found nothing wrong.
     """
-    reduced = config.precision == "bfloat16"
-    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, reduced=reduced)
+    low_precision = config.precision == "bfloat16"
+    encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, low_precision=low_precision)
     how = encodings(config, tasks)
     features, width = pair_features(config, tasks), encoder.width
     widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in how}
@@ -74,7 +74,7 @@ def _head(config: TrainConfig, task: Task, features: int, width: int) -> nn.Modu
         task.outputs,
         low=task.low,
         high=task.high,
-        start=task.start,
+        initial_output=task.initial_output,
         dropout=config.head_dropout,
         hidden=tuple(max(1, round(multiple * width)) for multiple in head.hidden),
         activation=head.activation,

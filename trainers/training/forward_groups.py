@@ -7,7 +7,7 @@ import numpy as np
 
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.smart import SmartConfig
-from trainers.settings import of_task
+from trainers.settings import value_for_task
 
 Rows = dict[str, np.ndarray]
 """Source -> row numbers [rows]."""
@@ -62,7 +62,7 @@ def _regularised(
 ) -> list[tuple[np.ndarray, SmartConfig, dict[str, float]]]:
     """Return a source's rows with and without SMART: settings without their weight, and every regulariser's weight."""
     named = {"bregman": config.bregman.mu, **config.regularisers}
-    weights = {name: weight for name, setting in named.items() if (weight := of_task(setting, source, 0.0))}
+    weights = {name: weight for name, setting in named.items() if (weight := value_for_task(setting, source, 0.0))}
     smart = config.smart_of(source)
     if not smart.lambda_s or not regularised_step(config, stage, source, step):
         return [(rows, SmartConfig(), weights)]

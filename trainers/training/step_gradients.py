@@ -137,7 +137,7 @@ class Passes:
             teacher=self.teacher,
             mlm=self.stage.mlm,
             simcse=self.stage.simcse,
-            specials=self.corpus.specials,
+            special_tokens=self.corpus.special_tokens,
         )
         return OBJECTIVES[self.stage.objective](self.model, batch, setup)
 

@@ -107,7 +107,7 @@ def stream_name(stage: Stage, source: str) -> str:
 def _check_stage(stage: Stage, corpus: Corpus) -> None:
     """Check what a stage needs of the data and of what is installed."""
     check_surgery(stage.surgery)
-    if stage.objective == "mlm" and corpus.specials.mask is None:
+    if stage.objective == "mlm" and corpus.special_tokens.mask is None:
         raise InputError("The encoder's tokenizer has no token that hides another. Leave the mlm stage out.")
     alone = [source for source in stage.sources if len(corpus.sides(source)) == 1]
     if stage.simcse.supervised and alone:

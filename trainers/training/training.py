@@ -14,7 +14,7 @@ from model.encoder import Pretrained
 from model.multitask import Multitask
 from trainers.config.encodings import encodings
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.data.batches import stream
+from trainers.data.batches import next_rows
 from trainers.data.corpus import Corpus
 from trainers.evaluation.evaluate import dev_rows, evaluate, measure
 from trainers.evaluation.scores import score
@@ -253,7 +253,7 @@ class Training:
         sizes, rows = self.corpus.train_sizes(step.rows), Rows()
         for source, count in step.rows.items():
             name = stream_name(stage, source)
-            rows[source] = stream(sizes[source], self.config.seed, name, self.taken[name], count)
+            rows[source] = next_rows(sizes[source], self.config.seed, name, self.taken[name], count)
             self.taken[name] += count
         return rows
 

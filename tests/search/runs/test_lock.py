@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 HOLDS = """
 import sys
 from search.lock import locked
-from trainers.files import Folder
+from trainers.folder import Folder
 with locked(Folder.at(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

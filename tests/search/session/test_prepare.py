@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.errors import InputError
-from model.pretrained import load_encoder, read_public
+from model.pretrained import load_encoder, read_pretrained
 from search.launch import prepare_search
 from search.runs.run import SEARCH
 from search.session.prepare import DEFAULTS, Prepared
@@ -49,7 +49,7 @@ def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_f
     }
     assert (search["tasks"], search["rounds"], search["space_source"]) == (["sst", "qqp", "sts"], 2, space.read_text())
     assert first.run.corpus().fingerprint == search["fingerprint"] != corpus.fingerprint, "another seed, other rows"
-    written, public = load_encoder(first.run.local("encoder")), read_public(str(tiny_encoder))
+    written, public = load_encoder(first.run.local("encoder")), read_pretrained(str(tiny_encoder))
     assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
     assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
     again = prepare(space, resume=True)

@@ -13,7 +13,7 @@ import torch
 from model.errors import InputError
 from search.tune.ray_cluster import machine, started_ray
 from tests.search.searching import SPACE, command, environment, rows
-from trainers.devices import keep_to_share
+from trainers.devices import limit_gpu_memory
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ("model", "search", "trainers")
@@ -31,7 +31,7 @@ cluster.shutdown()
 
 
 def test_without_a_share_no_gpu_is_looked_for():
-    keep_to_share(None)
+    limit_gpu_memory(None)
     assert not torch.cuda.is_initialized()
 
 

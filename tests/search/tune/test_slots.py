@@ -4,7 +4,7 @@ import pytest
 
 from model.errors import InputError
 from search.tune.slots import Slots, choose_slots
-from trainers.devices import CONTEXT_BYTES, allocated_share
+from trainers.devices import CONTEXT_BYTES, tensor_memory_share
 
 LAPTOP, TWO_GPUS, HEAD = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 0.0}
 
@@ -70,8 +70,8 @@ def test_a_trial_has_the_threads_of_its_cpus_and_at_least_one():
 def test_trials_that_share_a_gpu_have_as_much_of_its_memory_as_of_the_gpu_less_what_cuda_takes():
     assert [Slots(1, 1, gpus).memory for gpus in (0, 0.25, 0.5, 1, 2)] == [None, 0.25, 0.5, None, None]
     gib = 2**30
-    assert allocated_share(0.25, 80 * gib) * 80 == pytest.approx(19)
+    assert tensor_memory_share(0.25, 80 * gib) * 80 == pytest.approx(19)
     for neighbours in (2, 3, 8):
-        taken = neighbours * (allocated_share(1 / neighbours, 16 * gib) * 16 * gib + CONTEXT_BYTES)
+        taken = neighbours * (tensor_memory_share(1 / neighbours, 16 * gib) * 16 * gib + CONTEXT_BYTES)
         assert taken == pytest.approx(16 * gib)
-    assert allocated_share(1 / 16, 8 * gib) == 0, "nothing is left: a trial runs out of memory and says so"
+    assert tensor_memory_share(1 / 16, 8 * gib) == 0, "nothing is left: a trial runs out of memory and says so"

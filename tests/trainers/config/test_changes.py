@@ -16,7 +16,7 @@ from trainers.config.changes import MAY_CHANGE, may_change
 from trainers.config.dotted_paths import difference, locate_field
 from trainers.config.parsing import describe
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.data.batches import stream
+from trainers.data.batches import next_rows
 from trainers.folder import Folder
 from trainers.methods.batch_schedules import BATCH_SCHEDULES
 from trainers.training.step_plan import Step, plan_all, plan_steps
@@ -157,7 +157,7 @@ def test_a_changed_plan_takes_the_streams_in_order_and_says_what_it_takes(config
         now = config.at(round.number).stages[0].batch_sizes(SIZES)
         for step in steps[round.start : round.stop]:
             for task, count in step.rows.items():
-                assert len(stream(SIZES[task], 0, task, taken[task], count)) == count <= now[task]
+                assert len(next_rows(SIZES[task], 0, task, taken[task], count)) == count <= now[task]
                 assert count == now[task] or (taken[task] + count) % SIZES[task] == 0, "a short batch ends a pass"
                 taken[task] += count
 

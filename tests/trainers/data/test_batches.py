@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.multitask import Inputs
-from model.tokenizer import Specials
-from trainers.data.batches import inputs, labels, stream
+from model.tokenizer import SpecialTokens
+from trainers.data.batches import inputs, labels, next_rows
 from trainers.data.corpus import Corpus, Ragged, Split
 from trainers.tasks import TASKS
 
-SPECIALS = Specials(cls=1, sep=2, pad=0, mask=3, between=(2,), second=1)
+SPECIALS = SpecialTokens(cls=1, sep=2, pad=0, mask=3, between=(2,), second=1)
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=8)
 CONCATENATED = {"sst": "concatenated", "qqp": "concatenated"}
 SEPARATE = {"sst": "concatenated", "qqp": "separate"}
@@ -51,7 +51,7 @@ def sequences_of(found: Inputs) -> list[list[int]]:
 def test_every_pass_of_a_stream_is_a_permutation_whatever_the_batches_are(size: int, counts: list[int], seed: int):
     given_out: list[int] = []
     for count in counts:
-        batch = stream(size, seed, "sst", len(given_out), count)
+        batch = next_rows(size, seed, "sst", len(given_out), count)
         assert 1 <= len(batch) <= count
         assert len(given_out) // size == (len(given_out) + len(batch) - 1) // size, "a batch lies in one pass"
         given_out += batch.tolist()
@@ -60,9 +60,9 @@ def test_every_pass_of_a_stream_is_a_permutation_whatever_the_batches_are(size: 
 
 
 def test_a_stream_depends_on_its_place_alone_and_differs_between_seeds_tasks_and_passes():
-    place = stream(100, 5, "sst", 0, 100)
-    assert stream(100, 5, "sst", 40, 20).tolist() == place[40:60].tolist()
-    others = [stream(100, 6, "sst", 0, 100), stream(100, 5, "qqp", 0, 100), stream(100, 5, "sst", 100, 100)]
+    place = next_rows(100, 5, "sst", 0, 100)
+    assert next_rows(100, 5, "sst", 40, 20).tolist() == place[40:60].tolist()
+    others = [next_rows(100, 6, "sst", 0, 100), next_rows(100, 5, "qqp", 0, 100), next_rows(100, 5, "sst", 100, 100)]
     assert all(other.tolist() != place.tolist() for other in others)
 
 

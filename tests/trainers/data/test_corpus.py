@@ -66,7 +66,8 @@ def test_rows_come_back_in_order_as_token_ids_without_special_tokens_padding_or_
     train = corpus.splits["qqp"]["train"]
     assert (train.ids, train.labels.tolist()) == (["x", "y"], [1, 0])
     assert [[side[row].tolist() for row in range(len(side))] for side in train.texts] == [[[5, 6, 7], [8]], [[10], []]]
-    assert (corpus.specials.cls, corpus.specials.sep, corpus.specials.pad, corpus.specials.mask) == (2, 3, 0, 4)
+    special = corpus.special_tokens
+    assert (special.cls, special.sep, special.pad, special.mask) == (2, 3, 0, 4)
     assert {name: len(split) for name, split in corpus.splits["qqp"].items()} == {"train": 2, "dev": 1}
     assert train.texts[0].values.dtype == np.int32 and train.labels.dtype == np.float32
     assert corpus.fingerprint == directory.name

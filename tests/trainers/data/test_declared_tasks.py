@@ -16,7 +16,7 @@ from trainers.data.course_files import read_directory
 from trainers.data.raw_rows import RawCorpus
 from trainers.evaluation.predictions import submission
 from trainers.evaluation.scores import METRICS, predictions, score
-from trainers.tasks import TASKS, tasks_of
+from trainers.tasks import TASKS, tasks_from_json
 
 every_task = pytest.mark.parametrize("name", USER_TASKS)
 
@@ -66,7 +66,7 @@ def test_outputs_of_perfect_predictions_score_1_and_are_submitted_as_the_labels_
 
 
 def test_an_untrained_value_starts_in_the_middle_of_its_range(raw):
-    assert (raw.tasks["mood"].start, raw.tasks["near"].start, raw.tasks["nli"].start) == (0, 5, 0)
+    assert [raw.tasks[name].initial_output for name in ("mood", "near", "nli")] == [0, 5, 0]
 
 
 def test_declared_tasks_stand_beside_the_built_in_ones_that_have_files(tmp_path):
@@ -80,7 +80,8 @@ def test_declared_tasks_stand_beside_the_built_in_ones_that_have_files(tmp_path)
 
 
 def test_a_task_is_data(raw):
-    assert tasks_of(json.loads(json.dumps({name: asdict(task) for name, task in raw.tasks.items()}))) == raw.tasks
+    written = json.dumps({name: asdict(task) for name, task in raw.tasks.items()})
+    assert tasks_from_json(json.loads(written)) == raw.tasks
 
 
 def test_the_same_task_may_lie_in_other_files_and_have_no_test_split(tmp_path):

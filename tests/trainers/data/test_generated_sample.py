@@ -30,7 +30,7 @@ def test_it_has_every_task_and_split_at_its_size():
 
 def test_it_is_the_same_in_another_process():
     program = (
-        "import json; from trainers.sample import sample_corpus; corpus = sample_corpus(); "
+        "import json; from trainers.data.generated_sample import sample_corpus; corpus = sample_corpus(); "
         "print(json.dumps([corpus.splits['qqp']['dev'].texts, corpus.texts['snli'].texts]))"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

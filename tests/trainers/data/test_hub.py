@@ -57,7 +57,7 @@ def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path):
     program = """
 import time
 from model.errors import InputError
-from trainers.data import prepare
+from trainers.data.prepare import prepare
 start = time.monotonic()
 try:
     prepare("hub", "", rows=None, seed=0)

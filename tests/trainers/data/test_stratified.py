@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data.stratified import stratified
+from trainers.data.stratified import stratified_sample
 
 
 @given(labels=st.lists(st.floats(0, 5), max_size=60), count=st.integers(0, 70), seed=st.integers(0, 5))
 def test_a_stratified_sample_repeats_no_row_and_lies_within_a_larger_one(labels: list[float], count: int, seed: int):
-    small = stratified(np.array(labels), count, np.random.default_rng(seed))
-    large = stratified(np.array(labels), count + 3, np.random.default_rng(seed))
+    small = stratified_sample(np.array(labels), count, np.random.default_rng(seed))
+    large = stratified_sample(np.array(labels), count + 3, np.random.default_rng(seed))
     assert len(small) == min(count, len(labels))
     assert (np.diff(small) > 0).all()
     assert set(small) <= set(large)
@@ -21,5 +21,5 @@ def test_a_stratified_sample_repeats_no_row_and_lies_within_a_larger_one(labels:
 def test_a_stratified_sample_has_the_shares_of_the_whole_even_if_it_is_sorted(count: int):
     sizes = np.array([1_092, 2_218, 1_624, 2_322, 1_288])
     labels = np.repeat(np.arange(5.0)[::-1], sizes[::-1])
-    found = np.bincount(labels[stratified(labels, count, np.random.default_rng(0))].astype(int), minlength=5)
+    found = np.bincount(labels[stratified_sample(labels, count, np.random.default_rng(0))].astype(int), minlength=5)
     assert np.abs(found - count * sizes / sizes.sum()).max() < 1

@@ -211,7 +211,7 @@ MLM = small_stage(objective="mlm")
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
 def test_every_source_of_texts_gets_a_loss_that_no_task_s_head_has_part_in(case, objective):
     model = case.model(MLM)
-    setup = replace(PLAIN, specials=case.corpus.specials)
+    setup = replace(PLAIN, special_tokens=case.corpus.special_tokens)
     losses = OBJECTIVES[objective](model, case.texts("sts", "imdb", "snli"), setup)
     assert list(losses) == ["sts", "imdb", "snli"]
     for loss in losses.values():
@@ -233,11 +233,11 @@ def test_what_is_guessed_is_what_was_hidden_and_it_alone(case, share):
     """Against torch's loss over all tokens, with labels of -100 where nothing was hidden."""
     model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
     tokens, shown = batch.inputs.tokens, read(model)
-    setup = replace(PLAIN, mlm=MlmConfig(share=share, always_mask=True), specials=case.corpus.specials)
+    setup = replace(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=case.corpus.special_tokens)
     losses = mlm(model, batch, setup)
-    hidden = shown[0] == case.corpus.specials.mask
+    hidden = shown[0] == case.corpus.special_tokens.mask
     assert torch.equal(shown[0][~hidden], tokens[~hidden])
-    assert not torch.isin(tokens[hidden], torch.tensor(case.corpus.specials.ids)).any()
+    assert not torch.isin(tokens[hidden], torch.tensor(case.corpus.special_tokens.ids)).any()
     states = model.encoder.encode(model.embed(shown[0]), batch.inputs.offsets, batch.inputs.segments)
     assert model.mlm_head is not None
     logits, labels = model.mlm_head(states, model.encoder.word.weight), torch.where(hidden, tokens, -100)
@@ -254,13 +254,13 @@ def test_other_places_hide_other_tokens(case):
     model, batch = case.model(MLM), case.texts("imdb")
     shown = read(model)
     for place in ((0,), (0,), (1,)):
-        mlm(model, batch, replace(PLAIN, place=place, specials=case.corpus.specials))
+        mlm(model, batch, replace(PLAIN, place=place, special_tokens=case.corpus.special_tokens))
     assert torch.equal(shown[0], shown[1]) and not torch.equal(shown[0], shown[2])
 
 
 def without_text(case: Case, source: str) -> Batch:
     """Three empty sentences of a source, before texts of another."""
-    specials, texts = case.corpus.specials, case.texts("imdb").inputs
+    specials, texts = case.corpus.special_tokens, case.texts("imdb").inputs
     tokens = torch.cat([torch.tensor([specials.cls, specials.sep] * 3), texts.tokens])
     offsets = torch.cat([torch.tensor([0, 2, 4]), texts.offsets + 6])
     return Batch(Inputs(tokens, torch.zeros_like(tokens), offsets, {source: 3} | texts.sequences), {}, {}, {})
@@ -269,7 +269,7 @@ def without_text(case: Case, source: str) -> Batch:
 @pytest.mark.parametrize("share", [0.15, 1e-12, "one"])
 def test_a_source_in_which_nothing_is_hidden_contributes_0_and_breaks_nothing(case, share):
     model = case.model(MLM)
-    setup = replace(PLAIN, mlm=MlmConfig(share=share), specials=case.corpus.specials)
+    setup = replace(PLAIN, mlm=MlmConfig(share=share), special_tokens=case.corpus.special_tokens)
     losses = mlm(model, without_text(case, "empty"), setup)
     assert losses["empty"].total.item() == 0
     assert (losses["imdb"].total.item() > 0) == (share != 1e-12)

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from model.encoder import Pretrained
-from model.pretrained import read_public
-from model.tokenizer import specials
+from model.pretrained import read_pretrained
+from model.tokenizer import find_special_tokens
 from tests.conftest import ROWS, small_stage
 from tests.model.checkpoints import KINDS, write_checkpoint
 from trainers.data.batches import inputs
@@ -33,7 +33,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def encoder(checkpoint: Path) -> Pretrained:
-    return read_public(str(checkpoint))
+    return read_pretrained(str(checkpoint))
 
 
 def ragged(texts: list[str], tokenizer: Tokenizer) -> Ragged:
@@ -51,7 +51,7 @@ def test_sentences_and_pairs_are_laid_out_as_the_model_s_own_tokenizer_does(chec
         "qqp": {"train": Split(first, (ragged(first, ours), ragged(second, ours)), empty)},
     }
     rows = {task: np.arange(len(PAIRS)) for task in splits}
-    corpus = Corpus(Path(), "", specials(ours), TASKS, splits, {})
+    corpus = Corpus(Path(), "", find_special_tokens(ours), TASKS, splits, {})
     found = inputs(corpus, "train", rows, dict.fromkeys(rows, "concatenated"), 512)
     expected = [theirs(*sides, return_token_type_ids=True) for sides in ((first,), (first, second))]
     assert found.tokens.tolist() == [token for part in expected for row in part["input_ids"] for token in row]

@@ -20,9 +20,9 @@ STARTING = """
 import sys
 import torch
 from model.encoder import build_encoder
-from model.weights import read_public
-from trainers.optim import adamw
-encoder = build_encoder(read_public(sys.argv[1]), 0.1, 0.1)
+from model.pretrained import read_pretrained
+from trainers.training.optimizer import adamw
+encoder = build_encoder(read_pretrained(sys.argv[1]), 0.1, 0.1)
 optimizer = adamw([(encoder.parameters(), 1.0)], betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
 optimizer.zero_grad()
 encoder.pooler.weight.sum().backward()

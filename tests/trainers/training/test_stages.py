@@ -10,7 +10,7 @@ from tests.conftest import ROWS, small_config, small_stage
 from tests.trainers.passes import WILD
 from tests.trainers.small_training import TASKS, Trainer, comparable, same, weights_of
 from trainers.config.train_config import Stage
-from trainers.data.batches import stream
+from trainers.data.batches import next_rows
 from trainers.evaluation.evaluate import evaluate
 from trainers.folder import Folder
 from trainers.methods.averaging import AveragingConfig
@@ -60,7 +60,7 @@ def test_further_pretraining_moves_the_encoder_alone_and_takes_no_rows_from_the_
     first = training.plan[training.step]
     rows = training._next_rows(joint, first)
     assert {task: rows[task].tolist() for task in first.rows} == {
-        task: stream(ROWS, 0, task, 0, count).tolist() for task, count in first.rows.items()
+        task: next_rows(ROWS, 0, task, 0, count).tolist() for task, count in first.rows.items()
     }
 
 

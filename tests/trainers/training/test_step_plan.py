@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from model.errors import InputError
 from tests.conftest import small_config, small_stage
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.data.batches import stream
+from trainers.data.batches import next_rows
 from trainers.methods.batch_schedules import BATCH_SCHEDULES
 from trainers.training.optimizer import warmup_then_decay
 from trainers.training.step_plan import Step, plan, plan_rounds, plan_steps, stream_name
@@ -89,7 +89,7 @@ def test_streams_go_on_across_stages_and_repeat_no_row_before_a_pass_ends(config
         for source, count in step.rows.items():
             name = stream_name(stage, source)
             seen = rows.setdefault((source, name), [])
-            batch = stream(SIZES[source], config.seed, name, len(seen), count)
+            batch = next_rows(SIZES[source], config.seed, name, len(seen), count)
             assert len(batch) == count, "a planned batch crosses the end of a pass"
             seen += batch.tolist()
     for (source, _), seen in rows.items():

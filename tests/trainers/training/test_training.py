@@ -190,7 +190,7 @@ def test_a_model_that_blows_up_with_the_last_step_of_a_round_has_finite_weights_
 def test_a_weight_that_no_dev_row_uses_must_be_finite_too(trainer):
     training = trainer(small_config())
     with torch.no_grad():
-        training.model.encoder.word.weight[training.corpus.specials.mask] = float("nan")
+        training.model.encoder.word.weight[training.corpus.special_tokens.mask] = float("nan")
     result = next(iter(training))
     assert all(value is not None for value in result.losses.values())
     assert (result.finite, result.score) == (False, None)
