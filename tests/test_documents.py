@@ -1,0 +1,196 @@
+"""The code blocks of README and docs/ run, or a comment above them says why they cannot."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from search.suggest.space import load_space, tried_configs
+from tests.conftest import small_config, small_stage
+from trainers.data.declared_tasks import declared_tasks
+from trainers.data.generated_sample import sample_corpus
+from trainers.methods import batch_schedules, regularisers, surgery
+from trainers.tasks import TASKS
+from trainers.training.training import Training
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+LANGUAGES = {"sh", "python", "json", "text"}
+REDUCED = {
+    "search.launch": "--rows 48 --trials 2 --dev-rows 24 --concurrency 2",
+    "search.reproduce": "--rows 48 --scale 0.05 --dev-rows 24",
+    "trainers.fit": "--rows 48 --dev-rows 24",
+}
+"""Command -> options appended to what a document prints, so that it takes seconds. The last value of an option counts."""
+SMALL_MODEL = "search.launch", "search.reproduce", "trainers.fit"
+MARK = re.compile(r"<!-- not run: (\S.*) -->|<!-- ci: test -->")
+REGISTRIES = {
+    "trainers/methods/batch_schedules.py": (batch_schedules, batch_schedules.BATCH_SCHEDULES),
+    "trainers/methods/surgery.py": (surgery, surgery.SURGERIES),
+    "trainers/methods/regularisers.py": (regularisers, regularisers.REGULARISERS),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    document: str
+    language: str
+    text: str
+    runs: bool
+
+    @property
+    def file(self) -> str:
+        """The file that the first line of a Python block names; "" if it names none."""
+        found = re.match(r"# ([\w/]+\.py)\b", self.text)
+        return found[1] if found else ""
+
+
+def blocks_of(document: str) -> Iterator[Block]:
+    text = (ROOT / document).read_text()
+    for match in re.finditer(r"^( *)```(\w*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE):
+        above = text[: match.start()].rstrip("\n").rsplit("\n", 1)[-1]
+        yield Block(document, match[2], match[3], not MARK.fullmatch(above.strip()))
+
+
+BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the project's spaces and examples, and `DIR`: the sample in the course's file format."""
+    place = tmp_path_factory.mktemp("workspace")
+    for name in ("spaces", "examples"):
+        (place / name).symlink_to(ROOT / name)
+    write_course_files(place / "DIR")
+    for block in BLOCKS:
+        if block.language == "python" and "/" not in block.file and block.file:
+            (place / block.file).write_text(block.text)
+    return place
+
+
+def write_course_files(directory: Path) -> None:
+    directory.mkdir()
+    for name, splits in sample_corpus().splits.items():
+        task = TASKS[name]
+        for split, rows in splits.items():
+            lines = ["\t".join(["id", *task.text_columns, task.label_column])]
+            for identifier, *texts, label in zip(rows.ids, *rows.texts, rows.labels.tolist(), strict=True):
+                # A corpus counts classes from 0, a file from the lowest label.
+                shown = f"{label:.2f}" if task.kind == "regression" else f"{label + task.low:.0f}"
+                lines.append("\t".join([identifier, *texts, shown]))
+            (directory / task.files[split]).write_text("\n".join(lines) + "\n")
+
+
+def run(workspace: Path, command: str, encoder: Path) -> None:
+    """Run the lines of a block; each must end with exit code 0."""
+    for line in command.replace("\\\n", " ").splitlines():
+        module = next((name for name in REDUCED if f"python -m {name} " in line), None)
+        if module and "--list" not in line:
+            of_trial = "config.json" in line  # it names its encoder
+            line += f" {REDUCED[module]}" + ("" if of_trial else f" --encoder {encoder}")
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(line, shell=True, cwd=workspace, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def first_run(workspace: Path, tiny_encoder: Path) -> None:
+    """Train the run `first` with README's command."""
+    (command,) = (line for block in BLOCKS for line in block.text.splitlines() if is_first(block, line))
+    run(workspace, command, tiny_encoder)
+
+
+def is_first(block: Block, line: str) -> bool:
+    return block.document == "README.md" and "--name first" in line and "--resume" not in line
+
+
+def test_every_block_names_its_language():
+    assert [block for block in BLOCKS if block.language not in LANGUAGES] == []
+
+
+@pytest.mark.parametrize("document", sorted({block.document for block in BLOCKS if block.language == "sh"}))
+def test_the_commands_of_a_document_run(document, workspace, first_run, tiny_encoder):
+    for block in BLOCKS:
+        if block.document == document and block.language == "sh" and block.runs:
+            lines = [line for line in block.text.splitlines(keepends=True) if not is_first(block, line)]
+            run(workspace, "".join(lines), tiny_encoder)
+
+
+@pytest.mark.parametrize("name", sorted({block.file for block in BLOCKS if block.file.endswith("_space.py")}))
+def test_a_space_of_the_documents_gives_configs(name, workspace):
+    same = {block.text for block in BLOCKS if block.file == name and "START" not in block.text}
+    assert len(same) <= 1, "two documents print one space differently"
+    assert tried_configs(load_space(workspace / name))
+
+
+def test_the_scripts_of_the_documents_run(workspace, first_run, monkeypatch):
+    monkeypatch.chdir(workspace)
+    scripts = [block for block in BLOCKS if block.language == "python" and block.runs and not block.file]
+    assert scripts
+    for number, block in enumerate(scripts):
+        script = workspace / f"script{number}.py"
+        script.write_text(block.text)
+        runpy.run_path(str(script))
+
+
+def test_the_tasks_that_the_documents_declare_can_be_read(tmp_path):
+    (declared,) = (block.text for block in BLOCKS if block.language == "json")
+    (tmp_path / "tasks.json").write_text(declared)
+    for name in re.findall(r'"(\S+\.tsv)"', declared):
+        (tmp_path / name).touch()
+    assert list(declared_tasks(tmp_path)) == ["nli"]
+
+
+@pytest.fixture(scope="module")
+def extended():
+    """Run the blocks on extending, each in the file that it names; remove the new entries afterwards."""
+    before = {name: dict(registry) for name, (_, registry) in REGISTRIES.items()}
+    added = []
+    for block in BLOCKS:
+        if block.file in REGISTRIES:
+            module, registry = REGISTRIES[block.file]
+            exec(block.text, {**vars(module)})
+            added += registry.keys() - before[block.file].keys()
+    yield added
+    for name, (_, registry) in REGISTRIES.items():
+        for entry in registry.keys() - before[name].keys():
+            del registry[entry]
+
+
+def test_what_the_blocks_on_extending_add_can_be_named_in_a_config_and_changes_training(extended, corpus, pretrained):
+    batch_schedule, treatment, regulariser = extended
+    configs = {
+        "plain": small_config(small_stage(batch_schedule="cycle", rounds=1)),
+        "batch schedule": small_config(small_stage(batch_schedule=batch_schedule, rounds=1)),
+        "surgery": small_config(small_stage(batch_schedule="cycle", surgery=treatment, rounds=1)),
+        "regulariser": small_config(small_stage(batch_schedule="cycle", rounds=1), regularisers={regulariser: 0.1}),
+    }
+    results = {name: next(iter(Training(config, corpus, pretrained, dev_limit=12))) for name, config in configs.items()}
+    assert all(result.finite for result in results.values())
+    assert len({result.predictions["sst"].tobytes() for result in results.values()}) == len(configs)
+    assert f"sst.{regulariser}" in results["regulariser"].ratios
+
+
+def test_files_that_the_documents_name_exist():
+    """In README, docs/ and CONTRIBUTING.md: links, and paths of the project in backticks."""
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text()
+        links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
+        missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
+        paths = re.findall(r"`((?:model|trainers|search|spaces|tests|benchmarks|examples|docs|\.ci)/[\w./-]*)`", text)
+        missing += [path for path in paths if not (ROOT / path).exists()]
+        assert missing == [], document
+
+
+def test_the_readme_is_short():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    # A link, a table and a code line cannot be broken.
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []
