@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from search.suggest.space import load_space, tried_configs
 from tests.conftest import small_config, small_stage
@@ -23,12 +25,11 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 LANGUAGES = {"sh", "python", "json", "text"}
 REDUCED = {
-    "search.launch": "--rows 48 --trials 2 --dev-rows 24 --concurrency 2",
-    "search.reproduce": "--rows 48 --scale 0.05 --dev-rows 24",
-    "trainers.fit": "--rows 48 --dev-rows 24",
+    "search.launch": "--rows 96 --trials 2 --dev-rows 24 --concurrency 2",
+    "search.reproduce": "--rows 96 --scale 0.05 --dev-rows 24",
+    "trainers.fit": "--rows 96 --dev-rows 24",
 }
-"""Command -> options appended to what a document prints, so that it takes seconds. The last value of an option counts."""
-SMALL_MODEL = "search.launch", "search.reproduce", "trainers.fit"
+"""Command -> options appended to a document's command, so that it takes seconds. The last value of an option counts."""
 MARK = re.compile(r"<!-- not run: (\S.*) -->|<!-- ci: test -->")
 REGISTRIES = {
     "trainers/methods/batch_schedules.py": (batch_schedules, batch_schedules.BATCH_SCHEDULES),
@@ -116,9 +117,11 @@ def test_every_block_names_its_language():
 
 
 @pytest.mark.parametrize("document", sorted({block.document for block in BLOCKS if block.language == "sh"}))
-def test_the_commands_of_a_document_run(document, workspace, first_run, tiny_encoder):
+def test_the_commands_of_a_document_run(document, workspace, tiny_encoder, request):
     for block in BLOCKS:
         if block.document == document and block.language == "sh" and block.runs:
+            if re.search(r"\bfirst\b", block.text):
+                request.getfixturevalue("first_run")
             lines = [line for line in block.text.splitlines(keepends=True) if not is_first(block, line)]
             run(workspace, "".join(lines), tiny_encoder)
 
@@ -138,6 +141,18 @@ def test_the_scripts_of_the_documents_run(workspace, first_run, monkeypatch):
         script = workspace / f"script{number}.py"
         script.write_text(block.text)
         runpy.run_path(str(script))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_an_example_script_runs(name, workspace, tiny_encoder):
+    run(workspace, f"python examples/{name} --encoder {tiny_encoder} --rows 48", tiny_encoder)
+
+
+def test_the_example_notebook_runs(workspace, first_run, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "examples" / "explore_a_search.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(workspace)}}).execute()
+    assert all(cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code")
 
 
 def test_the_tasks_that_the_documents_declare_can_be_read(tmp_path):

@@ -1,0 +1,111 @@
+"""Make the pictures of the README from a real run: the terminal during a search, and the report.
+
+    pip install pyte pillow
+    python docs/pictures/make.py [--chromium PATH]
+
+It searches the sample in a pseudo-terminal (some minutes), keeps the last screen that shows the live table, and takes a
+picture of the report with Chromium.
+"""
+
+import codecs
+import io
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import pyte
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+HERE = Path(__file__).parent
+COLUMNS, LINES = 100, 34
+WIDTH, HEIGHT = 1160, 1500
+"""Pixels of the report's picture."""
+RUNNING = "running"
+"""A word that a screen shows as long as trials run."""
+
+
+def main(
+    chromium: Annotated[str, typer.Option(help="The browser that takes the picture of the report.")] = "chromium",
+    trials: Annotated[int, typer.Option(min=2, help="Trials of the search.")] = 8,
+) -> None:
+    """Search the sample, and write terminal.svg and report.png beside this file."""
+    with tempfile.TemporaryDirectory() as storage:
+        options = ["--name", "first", "--storage", storage, "--trials", str(trials)]
+        screen = live_screen([sys.executable, "-m", "search.launch", "spaces/smart.py", *options])
+        save_terminal(screen, HERE / "terminal.svg")
+        save_report(chromium, Path(storage) / "first" / "report.html", HERE / "report.png")
+
+
+def live_screen(command: list[str]) -> list[Text]:
+    """Run a command in a pseudo-terminal; return the lines of its last screen with the live table."""
+    screen = pyte.Screen(COLUMNS, LINES)
+    stream = pyte.Stream(screen)
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+        os.execvp(command[0], command)
+    found: list[Text] = []
+    while content := _read(terminal):
+        stream.feed(decode(content))
+        if any(RUNNING in line for line in screen.display):
+            found = [_line(screen, row) for row in range(LINES)]
+    _, status = os.waitpid(process, 0)
+    assert status == 0, "\n".join(screen.display)
+    return found
+
+
+def save_terminal(lines: list[Text], target: Path) -> None:
+    """Write a terminal's lines as a picture."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    while lines and not lines[-1].plain.strip():
+        lines = lines[:-1]
+    for line in lines:
+        console.print(line, no_wrap=True, crop=True)
+    console.save_svg(str(target), title="python -m search.launch spaces/smart.py --name first")
+
+
+def save_report(chromium: str, page: Path, target: Path) -> None:
+    """Write a picture of the top of a report, in few colours."""
+    with tempfile.TemporaryDirectory() as profile:
+        picture = Path(profile) / "page.png"
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=20000"]
+        size = [f"--user-data-dir={profile}/profile", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+        subprocess.run([chromium, *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
+        Image.open(picture).convert("RGB").quantize(64).save(target, optimize=True)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the command has ended
+        return b""
+
+
+def _line(screen: pyte.Screen, row: int) -> Text:
+    """Return a line of a screen with its colours."""
+    text = Text()
+    for column in range(COLUMNS):
+        cell = screen.buffer[row][column]
+        color = None if cell.fg == "default" else _color(cell.fg)
+        text.append(cell.data, Style(color=color, bold=cell.bold, italic=cell.italics))
+    return text
+
+
+def _color(name: str) -> str:
+    """Translate a color of pyte: "brown" is the terminal's yellow, six digits are hexadecimal."""
+    if len(name) == 6 and all(digit in "0123456789abcdef" for digit in name):
+        return f"#{name}"
+    return {"brown": "yellow"}.get(name, name.replace("bright", "bright_"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
