@@ -24,6 +24,7 @@ from search.runs.run import Run
 from search.runs.study import opened_study
 from search.suggest.space import Space, check_space, tried_configs
 from search.tune import driver, ray_cluster
+from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots
 from tests.search.example_run import example_corpus, tiny_pretrained, write_search
 from tests.search.untrained import ROUND_COUNT, Untrained, suggest
@@ -76,6 +77,7 @@ def search(place: Path, count: int, sampler: str) -> Cost:
 def search_with_ray(place: Path, count: int, sampler: str) -> Cost:
     """Search in a fresh directory as `launch` does, with trials that train, as little as can be."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    set_ray_environment(None)
     run = fresh_run(place, sampler)
     save_encoder(place / "run" / "encoder", tiny_pretrained())
     space = Space(Path(__file__), "", suggest, [])

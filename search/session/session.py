@@ -1,6 +1,5 @@
 """What the commands that train share: a run is prepared, locked and trained, on machines that were found for it."""
 
-import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from search.runs.run import SEARCH, Run, write_table
 from search.runs.study import enqueue, opened_study, url_of
 from search.session.prepare import Prepared
 from search.tune.budgets import Limits
+from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
 from trainers.command_line import command
 from trainers.folder import Folder
@@ -101,8 +101,7 @@ def _prepared(
     machines: Machines, prepare: Callable[[Slots], Prepared], limits: Limits, dashboard: bool
 ) -> Iterator[tuple[Prepared, Slots, str | None]]:
     """Start Ray; yield a prepared run, the slots for its trials, and where Ray's own page is, None if unwanted."""
-    if not machines.address:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
+    set_ray_environment(machines.address)
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
     def chosen(nodes: list[dict[str, float]]) -> Slots:
@@ -112,10 +111,10 @@ def _prepared(
 
     if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
         with ray_cluster.started_ray(machines.address, dashboard) as page:
-            slots = chosen(ray_cluster.nodes())
+            slots = chosen(ray_cluster.cluster_nodes())
             yield prepare(slots), slots, page if dashboard else None
     else:
-        slots = chosen(ray_cluster.machine())
+        slots = chosen(ray_cluster.local_node())
         prepared = prepare(slots)
         with ray_cluster.started_ray(None, dashboard) as page:
             yield prepared, slots, page if dashboard else None

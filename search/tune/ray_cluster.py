@@ -1,4 +1,4 @@
-"""Ray on this machine or on a cluster."""
+"""Start Ray on this machine, or join a cluster; list its nodes and run functions on them."""
 
 import logging
 import os
@@ -10,19 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Tune's tables, loggers and snapshots serve nobody here: our files are the record. Ray reads these when it is imported.
-os.environ |= {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # By default workers are niced by 15, and beside any other work a trial would get a thirtieth of a core.
-    "RAY_worker_niceness": "0",
-}
-
 import ray
 import torch
 import yaml
@@ -32,43 +19,29 @@ from search.tune.slots import Slots
 from trainers.command_line import catch_signals
 from trainers.devices import limit_gpu_memory
 
-KNOCK_SECONDS = 5
+CONNECT_SECONDS = 5
+SHIPPED = {"excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
+"""Options for the copy of the working directory that a cluster's workers import."""
 
 
 @contextmanager
 def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
-    """Start Ray on this machine, or join a cluster and ship it the code; leave it at the end.
+    """Start Ray on this machine, or join a cluster and ship the code to it; shut Ray down or leave at the end.
+
+    `set_ray_environment` must have been called before this module is imported.
 
     Yields:
-        Where Ray's own page is, "host:port", or "" if there is none.
+        "host:port" of Ray's own dashboard, or "" if there is none.
 
     Raises:
-        InputError: no cluster answers at the address, or Ray does not start here.
+        InputError: no cluster answers at the address, or Ray does not start on this machine.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # A short path: those of the sockets below it may not be longer than 107 bytes.
+    # A short path: the paths of the sockets in it may have at most 107 bytes.
     scratch = None if address else tempfile.mkdtemp(prefix="ray-")
     try:
-        if scratch:
-            page = {"include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
-            try:
-                context = _init(address="local", _temp_dir=scratch, **page)
-            except Exception as error:  # Ray's own: a start that takes over half a minute is a bare Exception
-                raise InputError(
-                    f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
-                    "or pass --address of a cluster that runs."
-                ) from error
-        else:
-            package = {"working_dir": str(Path.cwd()), "excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
-            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s; Ray makes twenty
-            try:
-                _knock(str(address))
-                context = _init(address=address, runtime_env=package)
-            except Exception as error:  # whatever Ray meets there: a port of something else, another version
-                raise InputError(
-                    f"--address {address}: {first_line(error)}. Give auto, or HOST:PORT of a running head."
-                ) from error
-        catch_signals()  # Ray has put handlers of its own in place
+        context = _join(address) if address else _start(str(scratch), dashboard)
+        catch_signals()  # Ray has installed its own handlers
         yield context.dashboard_url or ""
     finally:
         ray.shutdown()
@@ -77,7 +50,7 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
 
 
 def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]:
-    """Return an `itertools.starmap` whose calls run as Ray tasks, all begun at once, each with a trial's resources."""
+    """Return an `itertools.starmap` whose calls run as Ray tasks at the same time, each with a slot's resources."""
 
     def call(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         def limited(*given: Any) -> Any:
@@ -91,13 +64,13 @@ def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, .
     return call
 
 
-def machine() -> list[dict[str, float]]:
+def local_node() -> list[dict[str, float]]:
     """List the resources of this machine as Ray would count them: one node."""
     return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
 
 
-def nodes() -> list[dict[str, float]]:
-    """List the resources of the cluster's live nodes, or of all that its autoscaler may start."""
+def cluster_nodes() -> list[dict[str, float]]:
+    """List the resources of the cluster's live nodes, or of all nodes that its autoscaler may start."""
     bootstrap = Path.home() / "ray_bootstrap_config.yaml"  # `ray up` leaves the cluster's configuration on the head
     if not bootstrap.exists():
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -109,15 +82,37 @@ def nodes() -> list[dict[str, float]]:
     return found
 
 
-def _knock(address: str) -> None:
-    """Connect to HOST:PORT once: where nobody listens, Ray would wait for minutes."""
+def _start(scratch: str, dashboard: bool) -> Any:
+    """Start Ray on this machine, with its files in `scratch`."""
+    try:
+        return _init(address="local", _temp_dir=scratch, include_dashboard=dashboard, dashboard_host="127.0.0.1")
+    except Exception as error:  # Ray's own: a start that takes over half a minute is a bare Exception
+        raise InputError(
+            f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
+            "or pass --address of a cluster that runs."
+        ) from error
+
+
+def _join(address: str) -> Any:
+    """Join a cluster, and ship the working directory to it."""
+    try:
+        _check_listening(address)
+        return _init(address=address, runtime_env={"working_dir": str(Path.cwd()), **SHIPPED})
+    except Exception as error:  # any error of Ray's: the port of another program, another version of Ray
+        raise InputError(
+            f"--address {address}: {first_line(error)}. Give auto, or HOST:PORT of a running head."
+        ) from error
+
+
+def _check_listening(address: str) -> None:
+    """Connect to HOST:PORT once and raise an error if it fails: Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "://" not in address:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _init(**settings: Any) -> Any:
     try:
         return ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
-    except SystemExit:  # Ray's own answer to a SIGTERM while it starts
+    except SystemExit:  # Ray exits on a SIGTERM during its start
         raise KeyboardInterrupt from None

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from model.errors import InputError
-from search.tune.ray_cluster import machine, started_ray
+from search.tune.ray_cluster import local_node, started_ray
 from tests.search.searching import SPACE, command, environment, rows
 from trainers.devices import limit_gpu_memory
 
@@ -46,7 +46,7 @@ def test_a_ray_that_cannot_start_is_told_in_one_sentence(tmp_path: Path, monkeyp
 
 
 def test_this_machine_is_one_node():
-    (node,) = machine()
+    (node,) = local_node()
     assert node["CPU"] >= 1 and node["GPU"] >= 0
 
 

@@ -1,0 +1,29 @@
+"""Set the environment variables with which Ray is started."""
+
+import os
+
+SETTINGS = {
+    # The run directory is the record of a search: Tune's tables, loggers and snapshots are switched off.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # By default Ray gives workers a niceness of 15: beside other work a trial would get a thirtieth of a core.
+    "RAY_worker_niceness": "0",
+}
+
+
+def set_ray_environment(address: str | None) -> None:
+    """Set the variables. Call it before anything imports Ray, which reads some of them during its import.
+
+    Args:
+        address: of a cluster to join; None to start Ray on this machine.
+    """
+    os.environ |= SETTINGS
+    if address:
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s; Ray makes twenty
+    else:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
