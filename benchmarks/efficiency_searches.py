@@ -65,7 +65,7 @@ class Ours:
         if round == ROUNDS:
             known = trial.storage.get_trial(trial._trial_id)
             self.study.tell(trial, max(known.intermediate_values.values()))
-        elif not self.halving.goes_on(number, round):
+        elif not self.halving.continues(number, round):
             self.study.tell(trial, state=TrialState.PRUNED)
         return trial.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
 
@@ -97,7 +97,7 @@ class Asha:
         """Announce a trial."""
         self.scheduler.on_trial_add(CONTROLLER, _named(number))
 
-    def goes_on(self, number: int, round: int, score: float) -> bool:
+    def continues(self, number: int, round: int, score: float) -> bool:
         """Tell it of a round."""
         result = {"score": score, "training_iteration": round}
         if round == ROUNDS:
@@ -121,7 +121,7 @@ class RandomAsha(Random):
 
     def told(self, number: int, round: int, score: float) -> bool:
         """Ask the scheduler."""
-        return self.asha.goes_on(number, round, score)
+        return self.asha.continues(number, round, score)
 
 
 class RayOptuna:
@@ -142,7 +142,7 @@ class RayOptuna:
     def told(self, number: int, round: int, score: float) -> bool:
         """Ask the scheduler; a trial that it stops has completed for the searcher."""
         result = {"score": score, "training_iteration": round}
-        if self.asha.goes_on(number, round, score):
+        if self.asha.continues(number, round, score):
             self.searcher.on_trial_result(str(number), result)
             return True
         self.searcher.on_trial_complete(str(number), result)

@@ -23,7 +23,7 @@ from search.suggest.samplers import SAMPLERS, check_sampler
 from search.suggest.space import Checked, check_space, load_space, tried_configs
 from search.suggest.warm_start import fitted
 from search.tune.budgets import Limits
-from search.tune.exploit_explore import POPULATION, check_size
+from search.tune.exploit_explore import POPULATION, check_population_size
 from search.tune.halving import BRACKETS
 from search.tune.slots import Slots
 from trainers.data.corpus import Corpus
@@ -124,7 +124,7 @@ def prepare_search(
 
     living = slots.count
     if settings["trial_scheduler"] == POPULATION:
-        check_size(trials)
+        check_population_size(trials)
         living = max(trials, living)  # all of it
     prepared = prepare_run(location, settings, configs, check, living, learn=learn)
     return replace(prepared, notes=[*prepared.notes, *notes])

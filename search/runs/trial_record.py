@@ -72,7 +72,7 @@ class Trial:
         return max((row for row in self.rows if row["score"] is not None), key=lambda row: row["score"])
 
 
-def clone_of(trial: optuna.trial.FrozenTrial) -> Clone | None:
+def clone_of(trial: optuna.trial.BaseTrial) -> Clone | None:
     """Return whose clone the study says a trial is."""
     return Clone(**trial.user_attrs[CLONE]) if CLONE in trial.user_attrs else None
 

@@ -1,4 +1,4 @@
-"""When a search has had enough: what it may use, what it has used, and the rules that compare the two."""
+"""Budgets of a search: the limits, what the search has used, and the rules that compare the two."""
 
 import math
 import time
@@ -10,33 +10,33 @@ from typing import Any
 from model.errors import InputError
 from search.runs.trial_record import RUNNING, Trial
 
-CUT = "ended with the search"
-"""Why a trial ended that a budget has cut."""
+ENDED_BY_BUDGET = "ended with the search"
+"""The reason in `trial.json` of a trial that a budget stopped."""
 HOUR = 3600.0
 """Seconds."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a search may use, beside a number of trials; None for as much as it takes."""
+    """The limits of a search, besides its number of trials; None for no limit."""
 
     seconds: float | None = None
-    """Of this session, from its first trial on."""
+    """Wall-clock time of this session, from the start of Tune."""
     score: float | None = None
-    """Good enough for a round."""
+    """The search ends when a round reaches this score."""
     plateau: int | None = None
-    """Trials in a row that may end without a better score than the best before them."""
+    """The search ends when this many trials in a row end without a better score than all trials before them."""
     gpu_hours: float | None = None
-    """Of all sessions."""
+    """GPU-hours of all sessions together."""
 
     def check(self, gpus: float) -> None:
-        """Refuse what could never be reached.
+        """Refuse a limit that can never be reached.
 
         Args:
-            gpus: of a trial.
+            gpus: GPUs of one trial.
 
         Raises:
-            InputError: GPU-hours are limited, and none will be used.
+            InputError: GPU-hours are limited, but trials use no GPU.
         """
         if self.gpu_hours is not None and not gpus:
             raise InputError(
@@ -47,32 +47,32 @@ class Limits:
 
 @dataclass
 class Used:
-    """What a search has used, and what it has to show for it."""
+    """What a search has used and reached."""
 
     seconds: float = 0.0
     gpu_hours: float = 0.0
     best: float = -math.inf
-    """Score of all judged rounds."""
+    """The best score of all judged rounds."""
     ended: list[float] = field(default_factory=list)
-    """The best score of each ended trial, in the order in which they ended; -inf without a judged round."""
+    """The best score of each ended trial, in the order of their ends; -inf without a judged round."""
 
 
 def time_is_up(limits: Limits, used: Used) -> str | None:
-    """Say that the session's time is over, if it is."""
+    """Return the reason to end the search if the session's time is over."""
     if limits.seconds is None or used.seconds < limits.seconds:
         return None
-    return f"its {timedelta(seconds=round(limits.seconds))} of --time-budget are over"
+    return f"the {timedelta(seconds=round(limits.seconds))} of --time-budget are over"
 
 
 def score_is_reached(limits: Limits, used: Used) -> str | None:
-    """Say that a round was good enough, if one was."""
+    """Return the reason to end the search if a round has reached the score."""
     if limits.score is None or used.best < limits.score:
         return None
-    return f"a round has scored {used.best:.4f}, which --stop-at {limits.score:g} asks for"
+    return f"a round has scored {used.best:.4f}, which reaches --stop-at {limits.score:g}"
 
 
-def nothing_gets_better(limits: Limits, used: Used) -> str | None:
-    """Say that the last trials were no better than the best before them, if there was one."""
+def is_on_plateau(limits: Limits, used: Used) -> str | None:
+    """Return the reason to end the search if the last trials were no better than all trials before them."""
     if limits.plateau is None:
         return None
     before, last = used.ended[: -limits.plateau], used.ended[-limits.plateau :]
@@ -83,7 +83,7 @@ def nothing_gets_better(limits: Limits, used: Used) -> str | None:
 
 
 def gpu_hours_are_used(limits: Limits, used: Used) -> str | None:
-    """Say that the GPUs have worked for long enough, if they have."""
+    """Return the reason to end the search if the rounds have used the GPU-hours."""
     if limits.gpu_hours is None or used.gpu_hours < limits.gpu_hours:
         return None
     return f"its rounds have taken {used.gpu_hours:.2f} of --gpu-hours {limits.gpu_hours:g}"
@@ -92,25 +92,26 @@ def gpu_hours_are_used(limits: Limits, used: Used) -> str | None:
 RULES: tuple[Callable[[Limits, Used], str | None], ...] = (
     time_is_up,
     score_is_reached,
-    nothing_gets_better,
+    is_on_plateau,
     gpu_hours_are_used,
 )
+"""Functions (limits, used) -> the reason to end the search, or None."""
 
 
 class Budget:
-    """Follow a search's rounds and endings, and know when it is enough; once it is, it stays so."""
+    """Count the rounds and the ended trials of a search; a budget that is used up once stays used up."""
 
     def __init__(self, limits: Limits, trials: Iterable[Trial], gpus: float):
-        """Take over what earlier sessions have used; the clock stands until `start`.
+        """Count what earlier sessions have used; the clock does not run before `start`.
 
         Args:
             trials: those of the run.
-            gpus: of a trial; earlier sessions are counted as if theirs had had as many.
+            gpus: GPUs of one trial; earlier sessions are counted with the same number.
         """
         self.limits, self.gpus, self.started = limits, gpus, math.inf
         self.used = Used()
-        self.over: str | None = None
-        """Why it is enough; None while it is not."""
+        self.reason: str | None = None
+        """Why the budget ends the search; None while it does not."""
         self.rounds: dict[int, int] = {}
         """Trial -> its newest round."""
         self.scores: dict[int, float] = {}
@@ -119,21 +120,21 @@ class Budget:
         replaced = {trial.clone.replaced for trial in trials if trial.clone}
         for trial in trials:
             for row in trial.rows:
-                self.note(trial.number, row)
-            # A trial that was cut has not had its chance, and a replaced one goes on as a clone: no sign of a plateau.
-            if trial.state != RUNNING and trial.reason != CUT and trial.number not in replaced:
-                self.end(trial.number)
+                self.add_round(trial.number, row)
+            # A trial that a budget stopped, or that its clone continues, is no evidence of a plateau.
+            if trial.state != RUNNING and trial.reason != ENDED_BY_BUDGET and trial.number not in replaced:
+                self.add_ended(trial.number)
 
     def start(self) -> None:
-        """Start the clock: Ray's own start does not count."""
+        """Start the clock; the time to start Ray does not count."""
         self.started = time.monotonic()
 
     def remaining(self) -> float | None:
         """Return the seconds left, or None without a time budget."""
         return None if self.limits.seconds is None else self.started + self.limits.seconds - time.monotonic()
 
-    def note(self, number: int, row: Mapping[str, Any]) -> None:
-        """Count a finished round of a trial; one that is told again was counted the first time."""
+    def add_round(self, number: int, row: Mapping[str, Any]) -> None:
+        """Count a finished round of a trial; a round that is reported again counts once."""
         if row["round"] <= self.rounds.get(number, 0):
             return
         self.rounds[number] = row["round"]
@@ -142,24 +143,24 @@ class Budget:
             self.scores[number] = max(row["score"], self.scores.get(number, -math.inf))
             self.used.best = max(row["score"], self.used.best)
 
-    def end(self, number: int) -> None:
-        """Count the end of a trial; one that has finished no round says nothing of where the search stands."""
+    def add_ended(self, number: int) -> None:
+        """Count an ended trial, unless it has finished no round: then it says nothing about a plateau."""
         if number in self.rounds:
             self.used.ended.append(self.scores.get(number, -math.inf))
 
     def spent(self) -> bool:
-        """Whether no trial may start and no round follow."""
+        """Return whether a budget is used up, so that no trial and no round may begin."""
         self.used.seconds = time.monotonic() - self.started
         for rule in RULES:
-            self.over = self.over or rule(self.limits, self.used)
-        return self.over is not None
+            self.reason = self.reason or rule(self.limits, self.used)
+        return self.reason is not None
 
-    def cuts(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Note a round that Tune tells of; return whether its trial ends with it, though it has not finished."""
-        self.note(result["config"]["number"], result)
+    def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Count a round that Tune reports; return whether the budget stops its trial before the last round."""
+        self.add_round(result["config"]["number"], result)
         return self.spent() and not result["last"]
 
 
 def _seconds(row: Mapping[str, Any]) -> float:
-    """Return what a round has taken of its trial's resources."""
+    """Return the seconds for which a round has occupied its slot."""
     return row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]

@@ -1,4 +1,4 @@
-"""A prepared run -> a finished search: Tune with our searcher, early stopping and budget."""
+"""Run a search on Ray Tune: the study's searcher, early stopping and budgets."""
 
 import tempfile
 from collections.abc import Mapping
@@ -16,11 +16,13 @@ from search.tune.exploit_explore import POPULATION
 from search.tune.halving import BRACKETS, Halving
 from search.tune.population import Population
 from search.tune.progress import Progress
-from search.tune.searcher import FAILURES, StudySearcher
+from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
 from search.tune.trainable import SearchTrial
-from search.tune.tune_callbacks import Endings, Forgive, Interruption
-from search.tune.tune_schedulers import RoundHalving, Turns
+from search.tune.trials.endings import FAILURES
+from search.tune.trials.order import TrialOrder, TrialQueue
+from search.tune.tune_callbacks import CountEndedTrials, LeaveOnSignal, ResetFailures
+from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
 
 
 def search(
@@ -33,77 +35,89 @@ def search(
     limits: Limits = Limits(),
     names: Mapping[int, str] | None = None,
 ) -> str | None:
-    """Train until the trials are used up or another budget is; Ray must have been started.
+    """Train until all trials have ended or a budget is used up; Ray must have been started.
 
     Args:
-        checked: what is trained; trials without a common shape run to their ends.
-        names: number -> what a trial is called while it runs, where its number says too little.
+        checked: the space; if its configs have no common shape, no trial is stopped early.
+        trials: the number of trials, earlier sessions included.
+        names: number -> a name for the trial in the progress lines.
 
     Returns:
-        Which budget has ended it; None if all trials were trained.
+        The reason why a budget ended the search; None if all trials have ended.
 
     Raises:
-        KeyboardInterrupt: on the first signal, at once. The open rounds are trained again on resume.
+        KeyboardInterrupt: on the first signal, at once. A resume trains the unfinished rounds again.
     """
-    before, shape, interruption = run.trials(), checked.shape, Interruption()
-    budget, population = Budget(limits, before, slots.gpus), _population(run, study, checked)
-    turns = population is not None
+    before, shape = run.trials(), checked.shape
+    population = is_population(run, shape)
+    budget, signals = Budget(limits, before, slots.gpus), LeaveOnSignal()
     progress = Progress(
-        trials, shape and shape.rounds, before, budget, names or {}, objectives=run.objectives, turns=turns
+        trials, shape.rounds if shape else None, before, budget, names or {}, run.objectives, population=population
     )
-    searcher = StudySearcher(study, run, checked.space, shape, trials=trials, spent=budget.spent, population=population)
+    order = trial_order(run, study, checked)
+    searcher = StudySearcher(study, run, order, shape, trials=trials, spent=budget.spent)
+    callbacks = [signals, ResetFailures(), CountEndedTrials(budget, population), progress]
     budget.start()
     try:
-        with tempfile.TemporaryDirectory(prefix="tune-") as scratch, interruption.listening():
+        with tempfile.TemporaryDirectory(prefix="tune-") as scratch, signals.listening():
+            config = _tune_config(searcher, _trial_scheduler(run, shape, before), slots)
             tune.Tuner(
-                _trainable(run, slots),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=_trial_scheduler(run, shape, before),
-                    num_samples=-1,  # the searcher says when it is enough
-                    max_concurrent_trials=slots.count,
-                    reuse_actors=True,
-                ),
-                run_config=_run_config(scratch, budget, [interruption, Forgive(), Endings(budget, turns), progress]),
+                _trainable(run, slots), tune_config=config, run_config=_run_config(scratch, budget, callbacks)
             ).fit()
-        interruption.leave()
+        signals.leave()
         searcher.close()
     finally:
         progress.close()
-    return budget.over
+    return budget.reason
 
 
-def _population(run: Run, study: optuna.Study, checked: Checked) -> Population | None:
-    """Return who replaces whom, if the trials are a population."""
-    if checked.shape is None or run.search["trial_scheduler"] != POPULATION:
-        return None
-    return Population(run, study, checked.space, checked.shape)
+def is_population(run: Run, shape: Shape | None) -> bool:
+    """Return whether the trials of a run are a population: they must have a common shape."""
+    return shape is not None and run.search["trial_scheduler"] == POPULATION
+
+
+def trial_order(run: Run, study: optuna.Study, checked: Checked) -> TrialOrder:
+    """Return the order in which the trials of a run are trained."""
+    if checked.shape is not None and is_population(run, checked.shape):
+        return Population(run, study, checked.space, checked.shape)
+    return TrialQueue(checked.space)
 
 
 def _trial_scheduler(run: Run, shape: Shape | None, trials: list[Trial]) -> TrialScheduler:
-    """Return who stops trials early; `trials` are those of the run."""
+    """Return the trial scheduler; `trials` are those of the run."""
     name = run.search["trial_scheduler"]
     if shape is None or name == "none":
         return FIFOScheduler()
     if name == POPULATION:
-        return Turns(trials)
-    return RoundHalving(trials, Halving(shape.rounds, BRACKETS[name]), run.objectives)
+        return PopulationScheduler(trials)
+    return HalvingScheduler(trials, Halving(shape.rounds, BRACKETS[name]), run.objectives)
 
 
 def _trainable(run: Run, slots: Slots) -> Any:
-    """Return what trains a trial in a worker."""
+    """Return the trainable that trains one trial in a worker, with the resources of a slot."""
     shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device, "memory": slots.memory}
     trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search["dev_rows"])
     return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
 
 
+def _tune_config(searcher: StudySearcher, scheduler: TrialScheduler, slots: Slots) -> tune.TuneConfig:
+    """Return Tune's settings of the search itself."""
+    return tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=scheduler,
+        num_samples=-1,  # the searcher ends the search
+        max_concurrent_trials=slots.count,
+        reuse_actors=True,
+    )
+
+
 def _run_config(scratch: str, budget: Budget, callbacks: list[tune.Callback]) -> tune.RunConfig:
-    """Return how Tune runs: its own files are scratch, nothing is read from them, and they go when it ends."""
+    """Return Tune's settings of a run. Tune's own files go to `scratch`; the project never reads them."""
     return tune.RunConfig(
         name="tune",
         storage_path=scratch,
         verbose=0,
-        stop=budget.cuts,  # at a round's end: a Stopper that stops all would skip every trial's ending
+        stop=budget.stops,  # at the end of a round: a Stopper that stops all trials would skip their endings
         callbacks=callbacks,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         failure_config=tune.FailureConfig(max_failures=FAILURES - 1),

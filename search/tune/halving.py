@@ -1,4 +1,4 @@
-"""Early stopping: who goes on at a rung. Pure; its only state is the trials' rows."""
+"""Successive halving: decide whether a trial continues at a rung. Pure; the state is in the trials' rows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 ETA = 4
-"""Of the trials at a rung one in so many goes on."""
+"""Of every `ETA` trials at a rung, one continues."""
 
 Values = tuple[float, ...]
-"""What a round is worth, a value per objective; of each, more is better."""
+"""The values of a round, one per objective; higher is better in each."""
 
 
 class Halving:
-    """What each rung holds, in the order of arrival, and who of it goes on.
+    """The rungs of a search, each with its trials in the order of their arrival.
 
     Source: Li et al. 2020 (A System for Massively Parallel Hyperparameter Tuning), ASHA with stopping.
     """
@@ -22,31 +22,32 @@ class Halving:
         """Start with empty rungs.
 
         Args:
-            rounds: of a trial that is never stopped.
+            rounds: judged rounds of a trial that is never stopped.
             bracket: a value of `BRACKETS`.
         """
         self.rounds, self.bracket = rounds, bracket
         self.rungs: dict[tuple[int, int], dict[int, Values]] = {}
+        """(bracket, judged round) -> trial -> values."""
 
     def enter(self, number: int, judged: int, values: Values) -> None:
-        """Note a round of a trial; one that is told again counts as it did the first time."""
+        """Record a trial's values after a judged round; of repeated reports the first counts."""
         bracket = self.bracket(number, self.rounds)
         if judged in rungs(self.rounds, bracket):
             self.rungs.setdefault((bracket, judged), {}).setdefault(number, values)
 
-    def goes_on(self, number: int, judged: int) -> bool:
-        """Tell whether a trial goes on after a round, by what its rung held when it arrived there."""
+    def continues(self, number: int, judged: int) -> bool:
+        """Return whether a trial continues after a judged round, given the trials that reached the rung before it."""
         rung = self.rungs.get((self.bracket(number, self.rounds), judged), {})
         if number not in rung:
             return True
-        return goes_on(list(rung.values())[: list(rung).index(number) + 1])
+        return last_continues(list(rung.values())[: list(rung).index(number) + 1])
 
 
 def rungs(rounds: int, bracket: int = 0) -> tuple[int, ...]:
-    """Return the judged rounds after which a trial may be stopped: powers of ETA below the last.
+    """Return the judged rounds after which a trial may be stopped: powers of ETA below the last round.
 
     Args:
-        bracket: the lowest power; each bracket stops later than the one before.
+        bracket: the exponent of the first rung; so each bracket stops trials later than the one before.
     """
     found, rung = [], ETA**bracket
     while rung < rounds:
@@ -55,14 +56,14 @@ def rungs(rounds: int, bracket: int = 0) -> tuple[int, ...]:
     return tuple(found)
 
 
-def goes_on(seen: Sequence[Values]) -> bool:
-    """Tell whether the trial that arrived last goes on past a rung.
+def last_continues(seen: Sequence[Values]) -> bool:
+    """Return whether the trial that reached a rung last continues.
 
-    Those go on who have fewer than len / ETA, rounded up, ahead of them: the first one, and always the best. Ahead is
-    who is dominated by fewer: with one objective, who has a higher value.
+    A trial continues if fewer than ceil(len / ETA) trials rank above it; so the first arrival and the best always
+    continue. With one objective a higher value ranks above; with several, being dominated by fewer trials.
 
     Args:
-        seen: what the rung holds, the trial's own values last.
+        seen: the values of all trials at the rung; those of the trial itself are last.
 
     Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
@@ -72,7 +73,7 @@ def goes_on(seen: Sequence[Values]) -> bool:
 
 def dominated(values: np.ndarray) -> np.ndarray:
     """Count for each row of `values` [trials, objectives] the rows that are nowhere worse and somewhere better."""
-    if values.shape[1] == 1:  # sorted, not compared in pairs: a rung of thousands is asked thousands of times
+    if values.shape[1] == 1:  # sorted, not compared in pairs: a rung may hold thousands of trials
         return len(values) - np.searchsorted(np.sort(values[:, 0]), values[:, 0], side="right")
     better = np.zeros((len(values), len(values)), bool)
     worse = better.copy()
@@ -83,26 +84,26 @@ def dominated(values: np.ndarray) -> np.ndarray:
 
 
 def asha(number: int, rounds: int) -> int:
-    """Put every trial into the bracket that stops earliest."""
+    """Assign every trial to the bracket with the earliest rung."""
     return 0
 
 
 def hyperband(number: int, rounds: int) -> int:
-    """Deal trials to all brackets, so that each trains about equally long.
+    """Assign trials to all brackets, such that all brackets get about the same training time.
 
     Source: Li et al. 2018 (Hyperband), algorithm 1: bracket s starts ceil(count / (s + 1) * eta ** s) trials, which
     may be stopped s times.
     """
     stops = len(rungs(rounds))
     shares = [math.ceil((stops + 1) / (s + 1) * ETA**s) for s in range(stops, -1, -1)]
-    # In turn: the k-th trial of a bracket comes at the (k + 1/2) / share-th part of a deal.
-    deal = sorted((part, bracket) for bracket, share in enumerate(shares) for part in _middles(share))
-    return deal[number % len(deal)][1]
+    # Spread evenly: the k-th of a bracket's trials lies at (k + 1/2) / share of one cycle.
+    cycle = sorted((place, bracket) for bracket, share in enumerate(shares) for place in _even_places(share))
+    return cycle[number % len(cycle)][1]
 
 
-def _middles(count: int) -> list[float]:
-    return [(place + 0.5) / count for place in range(count)]
+def _even_places(count: int) -> list[float]:
+    return [(index + 0.5) / count for index in range(count)]
 
 
 BRACKETS: dict[str, Callable[[int, int], int]] = {"asha": asha, "hyperband": hyperband}
-"""By name of the trial scheduler: (number of a trial, judged rounds of a trial) -> its bracket."""
+"""Name of the trial scheduler -> function (number of a trial, judged rounds of a trial) -> bracket."""

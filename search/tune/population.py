@@ -1,7 +1,7 @@
-"""A population's trials: whose turn it is, who is replaced, and what the clone trains that takes its place."""
+"""Population-based training on a study: choose the next trial, replace the worst trials by clones of the best."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,8 @@ from search.runs.objectives import SCORE, rung_values
 from search.runs.run import Run
 from search.runs.trial_record import CLONE, Clone, Trial, clone_of
 from search.suggest.space import Shape, Space, call, shape_of
-from search.tune.exploit_explore import donors, drawn, explored
+from search.tune.exploit_explore import donors, draw_donor, explore
+from search.tune.trials.order import Next
 from trainers.config.changes import Change
 from trainers.config.dotted_paths import difference
 from trainers.config.train_config import TrainConfig
@@ -23,42 +24,59 @@ from trainers.trial import CHECKPOINTS, CONFIG, round_name
 
 
 class Population:
-    """Trials that take turns, a round each. It remembers nothing: all is read from the run's files and the study."""
+    """Trials that take turns: each trains one judged round, then waits. The files and the study hold its state."""
+
+    stopped = TrialState.RUNNING
 
     def __init__(self, run: Run, study: optuna.Study, space: Space, shape: Shape):
-        """Take what is searched; `shape` is what every config's rounds must look like."""
-        self.run, self.study, self.space, self.shape = run, study, space, shape
-        self.corpus = run.corpus()
-
-    def turn(self, waiting: Sequence[FrozenTrial], new: bool) -> int | None:
-        """Return the place of the least advanced of trials that wait; None where that is one yet to be begun.
-
-        Donors are never more than a round ahead of it, if all rounds take equally long: two full states are enough.
+        """Start without waiting trials.
 
         Args:
-            new: whether one may be begun.
+            space: suggests the config of each trial that is not a clone.
+            shape: the shape that every config must have.
+        """
+        self.run, self.study, self.space, self.shape = run, study, space, shape
+        self.corpus = run.corpus()
+        self.waiting: list[FrozenTrial] = []
+
+    def add(self, frozen: FrozenTrial) -> None:
+        """Add a trial that waits for its next round."""
+        self.waiting.append(frozen)
+
+    def finished(self, *, may_begin: bool, training: bool) -> bool:
+        """Return whether no trial waits or is trained, and no new one may begin."""
+        return not self.waiting and not may_begin and not training
+
+    def next(self, *, may_begin: bool) -> Next | None:
+        """Choose the waiting trial with the fewest rounds, or the clone that replaces it; a new trial before both.
+
+        A donor is then at most one round ahead, if all rounds take equally long, so two full states per trial suffice.
         """
         rounds = {trial.number: trial.rows[-1]["round"] for trial in self.run.trials() if trial.rows}
 
-        def advance(place: int) -> tuple[int, int]:
-            trial = waiting[place]
+        def progress(place: int) -> tuple[int, int]:
+            trial = self.waiting[place]
             clone = clone_of(trial)
             if clone and trial.number not in rounds:
-                return clone.round, clone.replaced  # whose turn it was
+                return clone.round, clone.replaced  # the clone takes the turn of the trial that it replaces
             return rounds.get(trial.number, 0), trial.number
 
-        first = min(range(len(waiting)), key=advance, default=None)
-        return None if first is None or (new and advance(first)[0]) else first
+        first = min(range(len(self.waiting)), key=progress, default=None)
+        if first is None or (may_begin and progress(first)[0]):
+            return Next() if may_begin else None
+        frozen = self.waiting.pop(first)
+        clone = self.replacement(frozen.number)
+        return Next(clone, replaced=frozen) if clone else Next(frozen)
 
-    def begun(self, number: int) -> FrozenTrial | None:
-        """Return the clone that has taken a trial's place, if one has."""
+    def clone_in_place_of(self, number: int) -> FrozenTrial | None:
+        """Return the clone that has been begun in the place of a trial, if there is one."""
         clones = ((trial, clone_of(trial)) for trial in self.study.get_trials(deepcopy=False))
         return next((trial for trial, clone in clones if clone and clone.replaced == number), None)
 
-    def successor(self, number: int) -> FrozenTrial | None:
-        """Begin the clone that takes a trial's place, if its newest round is among the worst; else None.
+    def replacement(self, number: int) -> FrozenTrial | None:
+        """Begin the clone that replaces a trial, if the trial's newest round is among the worst; else return None.
 
-        A donor's full state of the round must still be there: clones do not train again what others have trained.
+        The donor's full state of the round must still exist: a clone does not repeat the donor's training.
         """
         trials = {trial.number: trial for trial in self.run.trials()}
         rows = trials[number].rows if number in trials else []
@@ -66,54 +84,61 @@ class Population:
             return None
         judged, seed = rows[-1]["judged"], self.run.search["seed"]
         scores = self._scores(trials.values(), judged)
-        able = [donor for donor in donors(scores, number) if _resumable(trials[donor], judged)]
+        able = [donor for donor in donors(scores, number) if _has_state(trials[donor], judged)]
         if not able:
             return None
-        donor = trials[drawn(able, seed, number, judged)]
+        donor = trials[draw_donor(able, seed, number, judged)]
         row = _row(donor, judged)
         return self._begin(Clone(donor.number, row["round"], row["examples"], number))
 
-    def config(self, trial: FrozenTrial) -> TrainConfig:
-        """Return the config of a clone: its donor's, and from the next round on what its parameters change.
+    def config(self, trial: optuna.Trial) -> TrainConfig:
+        """Return the config of a trial: for a clone, its donor's with the clone's values from the next round on.
 
         Raises:
-            InputError: the space does not give it.
+            InputError: the space gives no config.
         """
         clone = clone_of(trial)
-        assert clone
-        return self._config(self._told(clone.trial), clone.round, trial.params)
+        return self._clone_config(clone, trial.params) if clone else call(self.space, trial)
+
+    def may_be_donor(self, trial: Trial) -> bool:
+        """Return whether an ended trial has finished: trials that are a round behind may still become its clones."""
+        return trial.state == TrialState.COMPLETE.name
 
     def _scores(self, trials: Iterable[Trial], judged: int) -> dict[int, float]:
-        """Return what trials had reached by a judged round: in the objective, or in the score if there are several."""
+        """Return trial -> value after a judged round: of the objective; with several objectives, the score."""
         names = self.run.objectives if len(self.run.objectives) == 1 else [SCORE]
         found = {trial.number: rung_values(_row(trial, judged), names) for trial in trials if judged in trial.judged}
         return {number: values[0] for number, values in found.items() if values}
 
     def _begin(self, clone: Clone) -> FrozenTrial:
-        """Add a clone to the study: at once with all that it is, so that no crash leaves half of it."""
-        told = self._told(clone.trial)
-        params = self._explored(told, clone)
+        """Add a clone to the study with all its values in one operation, so that no crash leaves a part of it."""
+        donor = self._frozen(clone.trial)
+        params = self._explored(donor, clone)
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.RUNNING,
                 params=params,
-                distributions=told.distributions,
+                distributions=donor.distributions,
                 user_attrs={CLONE: asdict(clone)},
             )
         )
         return self.study.get_trials(deepcopy=False)[-1]
 
     def _explored(self, donor: FrozenTrial, clone: Clone) -> dict[str, Any]:
-        """Return a donor's parameters with other values for those that may change in the middle of a run."""
+        """Return the donor's parameters, with new values for parameters that may change during training."""
         params, seed = donor.params, self.run.search["seed"]
-        for name, value in explored(donor.params, donor.distributions, seed, clone.replaced, clone.round).items():
+        for name, value in explore(donor.params, donor.distributions, seed, clone.replaced, clone.round).items():
             with contextlib.suppress(InputError, pydantic.ValidationError, optuna.TrialPruned):
-                moved = params | {name: value}
-                if shape_of(self._config(donor, clone.round, moved), self.corpus).matches(self.shape):
-                    params = moved
+                changed = params | {name: value}
+                if shape_of(self._changed_config(donor, clone.round, changed), self.corpus).matches(self.shape):
+                    params = changed
         return params
 
-    def _config(self, donor: FrozenTrial, round: int, params: Mapping[str, Any]) -> TrainConfig:
+    def _clone_config(self, clone: Clone, params: Mapping[str, Any]) -> TrainConfig:
+        return self._changed_config(self._frozen(clone.trial), clone.round, params)
+
+    def _changed_config(self, donor: FrozenTrial, round: int, params: Mapping[str, Any]) -> TrainConfig:
+        """Return the donor's config, with the values of other parameters from the round after `round` on."""
         before, after = (
             call(self.space, optuna.trial.FixedTrial(dict(values), donor.number)).model_dump(mode="json")
             for values in (donor.params, params)
@@ -122,7 +147,7 @@ class Population:
         values = difference(before, after)
         return config.replace(changes=(*config.changes, *([Change(round=round + 1, values=values)] if values else [])))
 
-    def _told(self, number: int) -> FrozenTrial:
+    def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
 
 
@@ -130,5 +155,5 @@ def _row(trial: Trial, judged: int) -> dict[str, Any]:
     return next(row for row in trial.rows if row["judged"] == judged)
 
 
-def _resumable(trial: Trial, judged: int) -> bool:
+def _has_state(trial: Trial, judged: int) -> bool:
     return (trial.folder / CHECKPOINTS / round_name(_row(trial, judged)["round"])).exists(STATE)

@@ -1,4 +1,4 @@
-"""One trial for Ray Tune: Ray calls, Training answers, files remember. Tune's own checkpoints are off."""
+"""Train trials in a Ray worker. Each trial is resumed from its own files; Tune's checkpoints are off."""
 
 import traceback
 from collections.abc import Mapping
@@ -18,23 +18,25 @@ METRICS = "metrics/"
 
 
 def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a round from what Tune tells searchers and schedulers: it joins nested names by a slash."""
+    """Return the row of a round from Tune's result, in which Tune has joined nested names by a slash."""
     metrics = {name.removeprefix(METRICS): value for name, value in result.items() if name.startswith(METRICS)}
     return {"metrics": metrics, **result}
 
 
 class SearchTrial(tune.Trainable):
-    """Drive trials one after another in one process, which has mapped the corpus and loaded the encoder once."""
+    """Train trials one after another in one process, which opens the corpus and loads the encoder once."""
 
-    def setup(  # pyright: ignore[reportIncompatibleMethodOverride]  `tune.with_parameters` hands over the rest
+    def setup(  # pyright: ignore[reportIncompatibleMethodOverride]  `tune.with_parameters` passes the rest
         self, config: dict[str, Any], *, run: str, threads: int, device: str, memory: float | None, dev_rows: int
     ) -> None:
-        """Open what all trials of this process share.
+        """Open the corpus and the encoder.
 
         Args:
             run: the run directory's URI.
-            threads: the CPUs that a trial was given; a worker sees all of the machine's.
-            memory: the share of its GPU's memory; None for all, or without a GPU.
+            threads: threads of a trial; by default torch would use all CPUs of the machine.
+            device: the device of the model, as torch names it.
+            memory: the share of its GPU's memory that a trial may use; None for all of it, or without a GPU.
+            dev_rows: the most dev rows per task on which a round is scored.
         """
         limit_gpu_memory(memory)
         self.threads, self.device, self.dev_rows = threads, device, dev_rows
@@ -43,7 +45,7 @@ class SearchTrial(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another trial; the model of the one before goes with its generator."""
+        """Start another trial; dropping the generator of the last trial frees its model."""
         torch.set_num_threads(self.threads)
         self.folder, origin = Folder.at(new_config["folder"]), new_config["origin"]
         # Lazy: Tune retries what fails in a step, but not what fails in a reset.
@@ -62,7 +64,7 @@ class SearchTrial(tune.Trainable):
         """Train one round."""
         try:
             row = next(self.rows)
-        except Exception:  # for the driver, which may hear of a lost worker only
+        except Exception:  # for the driver: Ray may report only that the worker was lost
             self.folder.write(ERROR, traceback.format_exc())
             raise
         self.folder.delete(ERROR)

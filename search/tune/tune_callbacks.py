@@ -1,18 +1,17 @@
-"""Tune's callbacks: forgive failures after a new round, count ended trials, leave on a signal."""
+"""Tune's callbacks: reset a trial's failures after a new round, count ended trials, leave Tune on a signal."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
 from search.tune.budgets import Budget
-from search.tune.progress import comes_back
 
 
-class Forgive(tune.Callback):
-    """Count a trial's failures from its last new round on: lost nodes do not use a trial up."""
+class ResetFailures(tune.Callback):
+    """Reset a trial's count of failures after each new round, so that lost nodes do not make a long trial fail."""
 
     def __init__(self) -> None:
         """Start without rounds."""
@@ -21,58 +20,67 @@ class Forgive(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Forget earlier failures when a round is new; one that is told again after a failure is not."""
+        """Reset the count if the round is new; a round that is reported again after a failure is not."""
         number = trial.config["number"]
         if result["round"] > self.rounds.get(number, 0):
             self.rounds[number] = result["round"]
             trial.run_metadata.num_failures = 0
 
 
-class Endings(tune.Callback):
-    """Tell the budget of trials that have ended."""
+class CountEndedTrials(tune.Callback):
+    """Report ended trials to the budget."""
 
-    def __init__(self, budget: Budget, turns: bool):
-        """Take what counts them, and whether trials take turns, so that one that is stopped comes back."""
-        self.budget, self.turns = budget, turns
+    def __init__(self, budget: Budget, population: bool):
+        """Start counting.
+
+        Args:
+            population: whether the trials are a population, whose stopped trials are only paused.
+        """
+        self.budget, self.population = budget, population
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that finished or was stopped."""
-        if not (self.turns and comes_back(trial.last_result)):
-            self.budget.end(trial.config["number"])
+        if not (self.population and is_paused(trial.last_result)):
+            self.budget.add_ended(trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count a trial that was given up."""
-        self.budget.end(trial.config["number"])
+        """Count a trial that failed."""
+        self.budget.add_ended(trial.config["number"])
 
 
-class Interruption(tune.Callback):
-    """Leave Tune between two of its steps, of which it makes about ten a second.
+class LeaveOnSignal(tune.Callback):
+    """Leave Tune between two of its steps, of which it makes about ten per second.
 
-    An exception that a signal throws into the middle of one may be swallowed, or be told as somebody's bug.
+    Tune may swallow an exception that a signal handler raises inside a step, or report it as an error of a trial.
     """
 
     def __init__(self) -> None:
         """Start without a signal."""
-        self.asked = False
+        self.received = False
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Leave, if a signal has come."""
+        """Leave Tune if a signal has been received."""
         self.leave()
 
     def leave(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
-        if self.asked:
+        """Raise KeyboardInterrupt if a signal has been received."""
+        if self.received:
             raise KeyboardInterrupt
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note SIGINT and SIGTERM, in place of what they would do."""
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Replace the handlers of SIGINT and SIGTERM by one that only notes the signal."""
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
+    def _note(self, number: int, frame: object) -> None:
+        self.received = True
+
+
+def is_paused(row: Mapping[str, Any]) -> bool:
+    """Return whether a population's trial that Tune stopped after this round will be resumed, or cloned over."""
+    return row["finite"] and not row["last"]

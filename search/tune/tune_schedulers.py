@@ -1,4 +1,4 @@
-"""Tune's trial schedulers: successive halving on judged rounds, and turns for a population."""
+"""Tune's trial schedulers: successive halving, and one round at a time for a population."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from search.tune.halving import Halving
 from search.tune.trainable import row_of
 
 
-class RoundHalving(FIFOScheduler):
+class HalvingScheduler(FIFOScheduler):
     """Successive halving on judged rounds. The rungs are read from the trials' rows, so they survive a restart."""
 
     def __init__(self, trials: Iterable[Trial], halving: Halving, objectives: Sequence[str]):
@@ -24,19 +24,19 @@ class RoundHalving(FIFOScheduler):
             self._enter(number, row)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Accept: the metric is fixed."""
+        """Accept any metric and mode: the scheduler has its own."""
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop a trial that is not ahead enough at a rung; a round told again is judged as it was the first time."""
+        """Stop a trial that ranks too low at a rung; a repeated report of a round gets the same decision."""
         number = trial.config["number"]
         self._enter(number, row_of(result))
-        if result["last"] or result["score"] is None or self.halving.goes_on(number, result["judged"]):
+        if result["last"] or result["score"] is None or self.halving.continues(number, result["judged"]):
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP
 
     def debug_string(self) -> str:
-        """Say how full the rungs are."""
+        """Return the number of trials in each rung."""
         return f"rungs: { {rung: len(seen) for rung, seen in self.halving.rungs.items()} }"
 
     def _enter(self, number: int, row: dict[str, Any]) -> None:
@@ -47,17 +47,17 @@ class RoundHalving(FIFOScheduler):
         return {}
 
 
-class Turns(FIFOScheduler):
-    """Take turns: a trial of a population leaves its slot after every judged round, and the searcher brings it back."""
+class PopulationScheduler(FIFOScheduler):
+    """Stop a population's trial after every judged round, so that the searcher can choose the next trial."""
 
     def __init__(self, trials: Iterable[Trial]):
-        """Take a run's trials: who is brought back tells its last round again."""
+        """Read the newest round of each trial: a resumed trial reports its last round again."""
         super().__init__()
         self.rounds = {trial.number: trial.rows[-1]["round"] for trial in trials if trial.rows}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop a trial after a new round that was judged."""
+        """Stop a trial after a new judged round, unless that round is its last."""
         number, known = trial.config["number"], self.rounds.get(trial.config["number"], 0)
         self.rounds[number] = result["round"]
-        goes_on = result["score"] is None or result["last"] or result["round"] <= known
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+        continues = result["score"] is None or result["last"] or result["round"] <= known
+        return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP

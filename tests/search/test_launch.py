@@ -163,7 +163,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "unknown trial scheduler": (with_options(trial_scheduler="median"), "Unknown trial scheduler 'median'"),
     "a population in which nobody is replaced": (
         with_options(trial_scheduler="population", trials=3),
-        "--trials 3: a population of fewer than 4 replaces nobody. Pass 4 or more",
+        "--trials 3: in a population of fewer than 4 trials no trial is ever replaced. Pass 4 or more",
     ),
     "unknown precision": (with_options(precision="bfloat"), "Unknown precision 'bfloat'; did you mean 'bfloat16'?"),
     "unknown objective": (with_options(objective="scores"), "Unknown objective 'scores'; did you mean 'score'?"),

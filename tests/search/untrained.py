@@ -15,7 +15,8 @@ from search.runs.run import Run
 from search.suggest.space import Space, call, shape_of
 from search.tune.halving import BRACKETS, Halving
 from search.tune.searcher import StudySearcher
-from search.tune.tune_schedulers import RoundHalving
+from search.tune.trials.order import TrialQueue
+from search.tune.tune_schedulers import HalvingScheduler
 from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
@@ -79,8 +80,8 @@ class Untrained:
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = shape_of(call(space, example), run.corpus())
-        self.searcher = StudySearcher(study, run, space, shape, trials=count, spent=lambda: False)
-        self.scheduler = RoundHalving(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
+        self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
+        self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
         self.at_once, self.live = live, {}
         self.suggestions: list[float] = []
         """Seconds of each."""

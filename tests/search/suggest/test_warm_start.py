@@ -27,6 +27,7 @@ from search.suggest.warm_start import WARM_START, fitted, warm_trials
 from search.suggest.wrapped_samplers import Shown
 from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
+from search.tune.trials.order import TrialQueue
 from tests.conftest import ROWS
 from tests.search.example_run import ExampleTrial, example_run
 from trainers.folder import Folder
@@ -265,7 +266,7 @@ def drawn(prepared: Prepared, trials: int) -> tuple[list[dict[str, Any]], list[F
     with opened_study(prepared.run, None) as study:
         enqueue(study, prepared.checked.space.start)
         space, shape = prepared.checked.space, prepared.checked.shape
-        searcher = StudySearcher(study, prepared.run, space, shape, trials=trials, spent=lambda: False)
+        searcher = StudySearcher(study, prepared.run, TrialQueue(space), shape, trials=trials, spent=lambda: False)
         while (suggested := searcher.suggest("a")) != "FINISHED":
             if suggested:
                 searcher.on_trial_complete("a", error=True)

@@ -12,13 +12,13 @@ from model.errors import InputError
 from search.runs.run import Run
 from search.runs.trial_record import Trial as TrialFiles
 from search.tune.budgets import (
-    CUT,
+    ENDED_BY_BUDGET,
     RULES,
     Budget,
     Limits,
     Used,
     gpu_hours_are_used,
-    nothing_gets_better,
+    is_on_plateau,
     score_is_reached,
     time_is_up,
 )
@@ -60,14 +60,14 @@ CASES = {
     "no score": Case(score_is_reached, Used(), [Limits(score=0)]),
     "GPU-hours": Case(gpu_hours_are_used, Used(gpu_hours=2), [Limits(gpu_hours=2.1)], [Limits(gpu_hours=2)]),
     "a plateau": Case(
-        nothing_gets_better,
+        is_on_plateau,
         Used(ended=[0.3, 0.5, 0.5, 0.1, -math.inf]),
         [Limits(plateau=4), Limits(plateau=5), Limits(plateau=9)],
         [Limits(plateau=3), Limits(plateau=2), Limits(plateau=1)],
     ),
-    "a way up": Case(nothing_gets_better, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]),
-    "no trial that was scored": Case(nothing_gets_better, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
-    "nothing but a first trial": Case(nothing_gets_better, Used(ended=[0.5]), [Limits(plateau=1)]),
+    "a way up": Case(is_on_plateau, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]),
+    "no trial that was scored": Case(is_on_plateau, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
+    "nothing but a first trial": Case(is_on_plateau, Used(ended=[0.5]), [Limits(plateau=1)]),
 }
 
 
@@ -84,32 +84,32 @@ def test_the_time_of_a_session_ends_trials_at_their_next_round():
     assert not budget.spent(), "the clock stands"
     budget.start()
     assert not budget.spent() and 3590 < (budget.remaining() or 0) <= 3600
-    assert not budget.cuts("a", told(0, row(1, 0.5)))
+    assert not budget.stops("a", told(0, row(1, 0.5)))
     budget.started -= 3600
-    assert budget.cuts("a", told(0, row(2, 0.5)))
-    assert not budget.cuts("a", told(0, row(3, 0.5, last=True))), "a trial that has finished is not cut"
-    assert "1:00:00" in str(budget.over)
+    assert budget.stops("a", told(0, row(2, 0.5)))
+    assert not budget.stops("a", told(0, row(3, 0.5, last=True))), "a trial that has finished is not cut"
+    assert "1:00:00" in str(budget.reason)
 
 
 def test_without_limits_a_search_may_do_what_it_likes():
     budget = Budget(Limits(), [], 1)
     budget.start()
     for number in range(20):
-        assert not budget.cuts("a", told(number, row(1, 0.5)))
-        budget.end(number)
-    assert budget.remaining() is None and not budget.spent() and budget.over is None
+        assert not budget.stops("a", told(number, row(1, 0.5)))
+        budget.add_ended(number)
+    assert budget.remaining() is None and not budget.spent() and budget.reason is None
 
 
 def test_enough_stays_enough_when_a_trial_that_is_being_cut_still_gets_better():
     budget = Budget(Limits(plateau=1), [], 0)
     budget.start()
     for number, score in enumerate((0.5, 0.4, 0.3)):
-        assert not budget.cuts("a", told(number, row(1, score)))
-    budget.end(0)
+        assert not budget.stops("a", told(number, row(1, score)))
+    budget.add_ended(0)
     assert not budget.spent()
-    budget.end(1)
-    assert budget.cuts("a", told(2, row(2, 0.9)))
-    budget.end(2)
+    budget.add_ended(1)
+    assert budget.stops("a", told(2, row(2, 0.9)))
+    budget.add_ended(2)
     assert budget.spent()
 
 
@@ -122,7 +122,7 @@ BEFORE = [
     trial(1, TrialState.PRUNED, row(1, 0.5, ended=2)),
     trial(2, TrialState.FAIL, row(1, None, ended=4)),
     trial(3, TrialState.FAIL),
-    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=CUT),
+    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=ENDED_BY_BUDGET),
     trial(5, TrialState.RUNNING, row(1, 0.6, ended=11)),
 ]
 
@@ -136,11 +136,11 @@ def test_what_earlier_sessions_have_used_is_read_from_their_rows():
 
 def test_a_round_that_is_told_again_is_counted_once():
     budget = Budget(Limits(), BEFORE, 1)
-    budget.cuts("a", told(5, row(1, 0.6)))
+    budget.stops("a", told(5, row(1, 0.6)))
     assert budget.used.gpu_hours == pytest.approx(3)
-    budget.cuts("a", told(5, row(2, 0.7)))
+    budget.stops("a", told(5, row(2, 0.7)))
     assert budget.used.gpu_hours == pytest.approx(3.5)
-    budget.end(5)
+    budget.add_ended(5)
     assert budget.used.ended[-1] == 0.7
 
 
@@ -161,7 +161,7 @@ def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_ano
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     run = Run(Folder.at(tmp_path / "run"))
     (cut,) = run.trials()
-    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", CUT, 1, [cut.rows[0]["score"]])
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", ENDED_BY_BUDGET, 1, [cut.rows[0]["score"]])
 
     done = finish([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr

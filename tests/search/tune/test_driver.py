@@ -19,7 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 from search.runs.run import Run
 from search.runs.trial_record import start_trial
 from search.tune.halving import BRACKETS, Halving
-from search.tune.tune_schedulers import RoundHalving
+from search.tune.tune_schedulers import HalvingScheduler
 from tests.search.example_run import write_search
 from tests.search.searching import SPACE, command, rows, start, wait_for
 from trainers.folder import Folder
@@ -41,15 +41,15 @@ def row(judged: int | None, score: float | None, **changed: Any) -> dict[str, An
     return {"round": judged or 1, "judged": judged, "score": score, "last": False, "finite": True} | changed
 
 
-def tell(scheduler: RoundHalving, number: int, result: dict[str, Any]) -> str:
+def tell(scheduler: HalvingScheduler, number: int, result: dict[str, Any]) -> str:
     """Hand a trial's round to the scheduler, as Tune does."""
     trial = Trial("SearchTrial", config={"number": number}, stub=True)
     return scheduler.on_trial_result(None, trial, result)
 
 
-def halving(run: Run) -> RoundHalving:
+def halving(run: Run) -> HalvingScheduler:
     """Start early stopping, with rungs after rounds 1 and 4, on what a run's trials have done."""
-    return RoundHalving(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
+    return HalvingScheduler(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
 
 
 def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:

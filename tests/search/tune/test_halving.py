@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.study._multi_objective import _is_pareto_front
 
-from search.tune.halving import BRACKETS, ETA, Halving, dominated, goes_on, rungs
+from search.tune.halving import BRACKETS, ETA, Halving, dominated, last_continues, rungs
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30)
@@ -18,7 +18,7 @@ def passes(scores: list[float], score: float) -> bool:
     """Whether a trial goes on that arrives last at a rung with these scores, one of them its own."""
     others = list(scores)
     others.remove(score)
-    return goes_on([(other,) for other in others] + [(score,)])
+    return last_continues([(other,) for other in others] + [(score,)])
 
 
 def test_rungs_lie_below_the_last_round_and_grow_by_eta():
@@ -47,9 +47,9 @@ def test_a_rung_lets_one_in_eta_go_on_rounded_up(scores):
 
 
 def test_the_first_of_a_rung_goes_on_and_the_second_if_it_is_as_good():
-    assert goes_on([(0.1,)])
-    assert goes_on([(0.1,), (0.1,)])
-    assert not goes_on([(0.9,), (0.1,)])
+    assert last_continues([(0.1,)])
+    assert last_continues([(0.1,), (0.1,)])
+    assert not last_continues([(0.9,), (0.1,)])
 
 
 @given(PAIRS)
@@ -58,12 +58,12 @@ def test_with_several_objectives_whom_nobody_dominates_goes_on(pairs):
     front = _is_pareto_front(-values.astype(float), assume_unique_lexsorted=False)
     assert ((dominated(values) == 0) == front).all()
     for place in np.flatnonzero(front):
-        assert goes_on([*np.delete(values, place, axis=0).tolist(), values[place].tolist()])
+        assert last_continues([*np.delete(values, place, axis=0).tolist(), values[place].tolist()])
 
 
 def test_with_several_objectives_whom_most_dominate_is_stopped():
-    assert not goes_on([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.4, 0.4)])
-    assert goes_on([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.2, 0.95)])
+    assert not last_continues([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.4, 0.4)])
+    assert last_continues([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.2, 0.95)])
 
 
 @pytest.mark.parametrize("name", BRACKETS)
@@ -73,13 +73,13 @@ def test_a_round_that_is_told_again_is_judged_as_it_was_the_first_time(name: str
     for number in range(40):
         for judged in range(1, 5):
             halving.enter(number, judged, (scores[number, judged - 1],))
-            first[number, judged] = halving.goes_on(number, judged)
+            first[number, judged] = halving.continues(number, judged)
             if not first[number, judged]:
                 break
     assert set(first.values()) == {True, False}
     for (number, judged), went_on in first.items():
         halving.enter(number, judged, (2.0,))
-        assert halving.goes_on(number, judged) == went_on
+        assert halving.continues(number, judged) == went_on
 
 
 def test_asha_has_one_bracket_and_hyperband_trains_equally_long_in_each():

@@ -25,7 +25,7 @@ from search.suggest.space import Checked, call, check_space, load_space, tried_c
 from search.tune.exploit_explore import donors
 from search.tune.population import Population
 from search.tune.searcher import StudySearcher
-from search.tune.tune_schedulers import Turns
+from search.tune.tune_schedulers import PopulationScheduler
 from tests.conftest import WALL_CLOCK, outcome
 from tests.search.example_run import tiny_pretrained, write_search
 from trainers.config.train_config import TrainConfig
@@ -70,22 +70,14 @@ class World:
         with opened_study(self.run, None) as study:
             assert self.checked.shape
             population = Population(self.run, study, self.checked.space, self.checked.shape)
-            yield StudySearcher(
-                study,
-                self.run,
-                self.checked.space,
-                self.checked.shape,
-                trials=SIZE,
-                spent=lambda: False,
-                population=population,
-            )
+            yield StudySearcher(study, self.run, population, self.checked.shape, trials=SIZE, spent=lambda: False)
 
     def train(self, searcher: StudySearcher, given: dict[str, Any]) -> None:
         """Train what was handed out until its turn is over."""
         origin = given["origin"] and Origin(Folder.at(given["origin"]["folder"]), given["origin"]["round"])
         config, trial = TrainConfig.model_validate_json(given["train"]), SimpleNamespace(config=given)
         before = {one.number: len(one.rows) for one in self.run.trials()}
-        turns = Turns(self.run.trials())
+        turns = PopulationScheduler(self.run.trials())
         for row in run_trial(Folder.at(given["folder"]), config, self.corpus, self.pretrained, origin=origin):
             if len(self.trials[given["number"]].rows) > before[given["number"]]:
                 self.order.append((given["number"], row["round"]))
@@ -224,7 +216,7 @@ def killed_at(place: str, world: World, count: int) -> None:
         return real(*given, **named)
 
     owner: Any = {"add": Population, "end": StudySearcher, "config": Population}[place]
-    name = {"add": "_begin", "end": "_replace", "config": "config"}[place]
+    name = {"add": "_begin", "end": "_replace", "config": "_clone_config"}[place]
     real = getattr(owner, name)
     setattr(owner, name, dies)
     try:
@@ -268,14 +260,14 @@ def test_who_has_no_state_to_clone_is_no_donor(begin):
             world.train(searcher, searcher.suggest("a"))
         scores = {number: trial.judged[1] for number, trial in world.trials.items()}
         ((worst, (best,)),) = ((number, found) for number in scores if (found := donors(scores, number)))
-        assert searcher.population
+        assert isinstance(searcher.order, Population)
         state = world.run.trial_folder(best) / "checkpoints" / "00001"
         content = state.read("state.pt")
         state.delete("state.pt")
-        assert searcher.population.successor(worst) is None
+        assert searcher.order.replacement(worst) is None
         state.write("state.pt", content)
         examples = world.trials[best].examples
-        assert (begun := searcher.population.successor(worst))
+        assert (begun := searcher.order.replacement(worst))
         assert clone_of(begun) == Clone(best, 1, examples, worst)
 
 
@@ -283,8 +275,8 @@ def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_taken_on(begin):
     world = begin()
     with world.session() as searcher:
         world.train(searcher, searcher.suggest("a"))
-        told, population = searcher.study.trials[0], searcher.population
-        assert population
+        told, population = searcher.study.trials[0], searcher.order
+        assert isinstance(population, Population)
         params, wide = told.params | {"batch_size": 50}, told.distributions | {"batch_size": IntDistribution(2, 64)}
         donor = create_trial(value=0.0, params=params, distributions=wide)
         donor.number = 0
@@ -300,8 +292,8 @@ def test_the_worst_in_the_searchs_only_objective_is_replaced(begin):
             world.train(searcher, searcher.suggest("a"))
         seconds = {number: trial.rows[0]["train_seconds"] for number, trial in world.trials.items()}
         slowest, fastest = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
-        assert searcher.population
-        assert (begun := searcher.population.successor(slowest))
+        assert isinstance(searcher.order, Population)
+        assert (begun := searcher.order.replacement(slowest))
         assert (clone := clone_of(begun)) and clone.trial == fastest
 
 
@@ -359,10 +351,10 @@ def test_the_report_tells_how_the_best_trial_came_to_be(whole):
 
 
 def test_a_trial_leaves_its_slot_after_every_new_round_that_was_judged(whole):
-    turns, trial = Turns([]), SimpleNamespace(config={"number": 0})
+    turns, trial = PopulationScheduler([]), SimpleNamespace(config={"number": 0})
     told = [(1, None), (2, 0.5), (2, 0.5), (3, 0.5), (3, 0.5), (4, 0.5)]
     rows = [{"round": round, "score": score, "last": round == 4} for round, score in told]
     stops = [turns.on_trial_result(None, trial, row) == TrialScheduler.STOP for row in rows]
     assert stops == [False, True, False, True, False, False]
-    again = Turns(whole.run.trials())
+    again = PopulationScheduler(whole.run.trials())
     assert again.on_trial_result(None, trial, whole.trials[0].rows[-1] | {"last": False}) == TrialScheduler.CONTINUE

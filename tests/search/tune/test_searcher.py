@@ -16,6 +16,7 @@ from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import end_trial
 from search.suggest.space import Shape, Space, check_space, load_space, tried_configs
 from search.tune.searcher import StudySearcher
+from search.tune.trials.order import TrialQueue
 from tests.search.example_run import write_search
 from trainers.config.train_config import TrainConfig
 from trainers.training.checkpoint import BEST
@@ -49,7 +50,8 @@ class Search:
         """Open the run as a driver does; leaving is being killed: nothing is closed in order."""
         with opened_study(self.run, None) as study:
             enqueue(study, self.space.start)
-            yield StudySearcher(study, self.run, self.space, shape or self.shape, trials=trials, spent=lambda: spent)
+            order = TrialQueue(self.space)
+            yield StudySearcher(study, self.run, order, shape or self.shape, trials=trials, spent=lambda: spent)
 
     def train(self, number: int, rounds: int, **last: Any) -> list[dict[str, Any]]:
         """Write what a worker writes in so many rounds; return their rows."""

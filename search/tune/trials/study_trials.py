@@ -1,0 +1,68 @@
+"""Open the trials of a study, new ones and begun ones."""
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.runs.objectives import ENSEMBLE
+from search.runs.run import Run
+from search.runs.trial_record import clone_of
+from search.suggest.samplers import SAMPLERS
+from search.suggest.warm_start import warm_trials
+from search.suggest.wrapped_samplers import Shown
+from trainers.seeds import seed_of
+
+
+class StudyTrials:
+    """The trials of a study, each with an Optuna sampler of its own: an interrupted search draws the same values."""
+
+    def __init__(self, study: optuna.Study, run: Run, limit: int):
+        """Count the trials that the study has begun.
+
+        Args:
+            limit: the number of trials to begin, earlier sessions included; clones of a population come on top.
+        """
+        self.study, self.run, self.limit = study, run, limit
+        self.warm_start = warm_trials(run)
+        self.begun = sum(_is_begun(frozen) for frozen in study.get_trials(deepcopy=False))
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the number of trials allows another one."""
+        return self.begun < self.limit
+
+    def running(self) -> list[FrozenTrial]:
+        """List the trials that the study calls RUNNING."""
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def ask(self) -> optuna.Trial:
+        """Begin a trial."""
+        self.begun += 1
+        trial = self.study.ask()
+        self.study.sampler = self._sampler(trial.number)  # used when the space asks for a parameter
+        return trial
+
+    def resume(self, frozen: FrozenTrial) -> optuna.Trial:
+        """Resume a trial; parameters that it has not drawn yet get the values that it would have drawn."""
+        self.study.sampler = self._sampler(frozen.number)
+        return self.open(frozen)
+
+    def open(self, frozen: FrozenTrial) -> optuna.Trial:
+        """Open a trial, to report to it or to end it."""
+        return optuna.Trial(self.study, frozen._trial_id)
+
+    def frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """Return the study's present record of a trial, without listing all trials."""
+        return trial.storage.get_trial(trial._trial_id)
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Return the Optuna sampler of one trial: one for all trials would repeat its first draws after a resume."""
+        search, before = self.run.search, self.warm_start
+        # The same seed would make a warm-started search begin with the points of the search that it learns from.
+        place = ("warm start", len(before)) if before else ()
+        seed = seed_of(search["seed"], number, "sampler", *place) % 2**32
+        sampler = SAMPLERS[search["sampler"]](seed, scored=self.run.objectives != [ENSEMBLE])
+        return Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
+
+
+def _is_begun(frozen: FrozenTrial) -> bool:
+    return frozen.state != TrialState.WAITING and not clone_of(frozen)
