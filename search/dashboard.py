@@ -1,4 +1,4 @@
-"""A run's study -> optuna-dashboard on this machine, read-only: as shipped it deletes studies on request."""
+"""Serve optuna-dashboard for a run's study, read-only: by itself it lets any visitor delete a study."""
 
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
@@ -20,79 +20,82 @@ from search.runs.run import HIDDEN, STUDY, Run
 from trainers.command_line import command
 
 HOST = "127.0.0.1"
-READING = ("GET", "HEAD")
+READ_METHODS = ("GET", "HEAD")
+"""HTTP methods that change nothing."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command(epilog="Example: python -m search.dashboard first")
 def main(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A name under --storage, a path or a URI.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name under --storage, its path or its URI.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 (default) uses a free port.")] = 0,
     storage: options.Storage = "runs",
 ) -> None:
-    """Serve a view of RUN until Ctrl-C, live while it is searched.
+    """Serve a read-only dashboard of RUN until Ctrl-C. It is updated while the search runs.
 
-    A run on an object store, or whose study's URL has a password, is shown as it was when the command was started.
+    If RUN is on an object store, or the URL of its study has a password, the dashboard shows the state at its start.
     """
     with command("search.dashboard"):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with serve(Run.open(run, storage), port) as server:
-            print(f"http://{HOST}:{server.server_port}/ shows {run}; Ctrl-C ends it.", flush=True)
+            print(f"http://{HOST}:{server.server_port}/ shows {run}. Press Ctrl-C to stop.", flush=True)
             try:
                 server.serve_forever()
-            except KeyboardInterrupt:  # the usual way to end this command: nothing to report
+            except KeyboardInterrupt:  # Ctrl-C is the usual end of this command, not an error
                 raise SystemExit(130) from None
 
 
 def serve(run: Run, port: int) -> WSGIServer:
-    """Return a server, already listening on `port`, of the run's study.
+    """Return a server that shows the run's study and already listens on `port`.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port cannot be used.
     """
     try:
         return make_server(HOST, port, read_only(optuna_dashboard.wsgi(study_storage(run))), _Server, _Quiet)
     except OSError as error:
-        raise InputError(f"--port {port}: {error.strerror}. Pass another, or leave it out for a free one.") from error
+        raise InputError(
+            f"--port {port} cannot be used: {error.strerror}. Pass another port, or leave --port out for a free one."
+        ) from error
 
 
 def study_storage(run: Run) -> BaseStorage:
-    """Open the study for reading beside the search that writes it; without one it is rebuilt from the trials' files."""
+    """Open the storage of a run's study, or rebuild it from the trials' files; a search may be writing to it."""
     url = run.search["study"]
     if url and HIDDEN not in url:
         return optuna.storages.get_storage(url)
     if run.folder.local and run.folder.exists(STUDY):
         return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
     storage = InMemoryStorage()
-    directed = directions(run.objectives)
-    rebuild_study(run, optuna.create_study(storage=storage, study_name=run.folder.name, directions=directed))
+    study = optuna.create_study(storage=storage, study_name=run.folder.name, directions=directions(run.objectives))
+    rebuild_study(run, study)
     return storage
 
 
 def read_only(application: WSGIApplication) -> WSGIApplication:
-    """Wrap an application so that whatever may change something is refused with 405."""
+    """Wrap a WSGI application so that every request that may change something is answered with status 405."""
 
-    def refuse_writing(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environment["REQUEST_METHOD"] in READING:
+    def answer_reads(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environment["REQUEST_METHOD"] in READ_METHODS:
             return application(environment, start_response)
-        start_response("405 Method Not Allowed", [("Allow", ", ".join(READING)), ("Content-Type", "text/plain")])
-        return [b"This view is read-only.\n"]
+        start_response("405 Method Not Allowed", [("Allow", ", ".join(READ_METHODS)), ("Content-Type", "text/plain")])
+        return [b"This dashboard is read-only.\n"]
 
-    return refuse_writing
+    return answer_reads
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers each connection in a thread: browsers open some that they do not use, and others would wait for them."""
+    """Answers each connection in its own thread: browsers open idle connections, which would block all others."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Logs no requests."""
+    """Does not log requests."""
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Drop the line."""
+        """Discard the line."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line of a reproduction: recipes -> one run of all their trainings -> figures beside printed ones."""
+"""Run `python -m search.reproduce`: train recipes of the reports and compare their metrics with the printed ones."""
 
 import sys
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from search.tune.slots import Slots
 from trainers.command_line import command
 from trainers.folder import Folder
 
-ALL: dict[str, Any] = {**DEFAULTS, "recipes": list(PRINTED), "seeds": 1, "set": [], "scale": 1.0}
-"""What a reproduction is made of. A resumed one takes it from its `search.json`."""
+SETTINGS: dict[str, Any] = {**DEFAULTS, "recipes": list(PRINTED), "seeds": 1, "set": [], "scale": 1.0}
+"""The settings of a reproduction with their defaults. A resumed run takes them from its `search.json`."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -32,11 +32,18 @@ EXAMPLE = "Example: python -m search.reproduce 'r002-concat*' --name first --row
 def main(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RECIPE", help="Names, NAME/TASK of a group, or globs; default all with figures."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Recipes to train: names, globs, or NAME/TASK for a group's member. Default: all with metrics.",
+        ),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Show the printed rows and all names; train nothing.")] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each training, from --seed on; default 1.")] = None,
-    name: Annotated[str | None, typer.Option(help="The run's name; by default reproduce and the UTC time.")] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the printed rows and all recipe names; train nothing.")
+    ] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of seeds for each training, counted from --seed; default 1.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; default: reproduce and the UTC time.")] = None,
     data: options.Data = None,
     rows: options.Rows = None,
     encoder: options.Encoder = None,
@@ -45,15 +52,18 @@ def main(
     gpus_per_trial: options.Gpus = None,
     address: options.Address = None,
     storage: options.Storage = "runs",
-    seed: Annotated[int | None, typer.Option(min=0, help="The first seed; default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First seed; default 0.")] = None,
     dev_rows: options.DevRows = None,
     values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of every recipe.")
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a config field of every recipe; may be repeated."),
     ] = None,
-    scale: Annotated[float | None, typer.Option(min=1e-6, help="Multiply all durations; default 1.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(min=1e-6, help="Factor on the duration of every training; default 1.")
+    ] = None,
     resume: options.Resume = False,
 ) -> None:
-    """Train recipes of the reports, and set their figures beside the printed ones."""
+    """Train recipes of the reports and compare their metrics with the printed ones."""
     if listed:
         with command("search.reproduce"):
             _list(chosen(recipes or []))
@@ -68,12 +78,12 @@ def main(
 
 
 def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: bool, slots: Slots) -> Prepared:
-    """Check all that was asked, then write the run directory of a reproduction, or find it; see `prepare_run`."""
-    settings = settle(location, asked, ALL, resume=resume)
+    """Check the settings, then create or reopen the run directory of a reproduction; see `prepare_run`."""
+    settings = settle(location, asked, SETTINGS, resume=resume)
     trainings = trainings_of(settings["recipes"], settings["set"])
     same = trained_as(trainings)
     once = {name: config for name, config in trainings.items() if same[name] == name}
-    if not resume:  # else the run has its own copy of them
+    if not resume:  # a resumed run has its own copy of the texts
         check_texts(once, settings["data"])
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
     check = partial(check_trainings, once, encoder=settings["encoder"], seeds=seeds, scale=settings["scale"])
@@ -81,35 +91,35 @@ def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: boo
 
 
 def _list(names: list[str]) -> None:
-    """Print the rows of the reports, then the names of which no row is printed."""
+    """Print the rows of the reports, then the recipes without a printed row."""
     head, lines = listing(names)
     if lines:
         show(head, lines)
-    for title, others in (("Tried by the reports, no row printed:", UNSCORED), ("Our own:", OWN)):
+    for title, others in (("In the reports, without metrics:", UNSCORED), ("In no report:", OWN)):
         if asked := [name for name in others if not names or name in names]:
             print("", title, *asked, sep="\n")
 
 
 def _train(session: Session) -> None:
-    """Train all that a reproduction needs."""
+    """Train every point of a reproduction's space."""
     search, points = session.run.search, session.prepared.checked.space.start
     print(
         f"Run {search['name']} at {session.run.folder}: {len(points)} trainings for {len(search['recipes'])} recipes, "
-        f"each under {search['seeds']} seed{'s' * (search['seeds'] > 1)} from {search['seed']}."
+        f"with {search['seeds']} seed{'s' * (search['seeds'] > 1)} each, counted from {search['seed']}."
     )
     names = [f"{point['recipe']}, seed {point['seed']}" for point in points]
     session.train(len(points), names=dict(enumerate(names)))
 
 
 def _conclude(run: Run) -> None:
-    """Write the report and the table of a reproduction."""
+    """Write the report and the comparison of a reproduction; print the comparison."""
     page.write(run)
     table = comparison.compare(run)
-    show(*comparison.displayed(table))
+    show(*comparison.as_text(table))
     print(*comparison.notes(run), sep="\n")
     print(comparison.write(run, table))
     if not any(map(finished, run.trials())):
-        print("No training finished; the notes say why.", file=sys.stderr)
+        print("No training finished. The notes above give the reasons.", file=sys.stderr)
         raise SystemExit(1)
 
 

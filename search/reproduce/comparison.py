@@ -1,4 +1,4 @@
-"""A run of recipes -> what they reached beside what the reports print: a table, and what to know of it."""
+"""Compare the metrics of a run of recipes with the metrics that the reports print."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import pandas
 
 from search.options import typed
 from search.report import header
-from search.reproduce.printed_tables import figures, printed, title
+from search.reproduce.printed_tables import metric_text, printed_metrics, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
 from trainers.evaluation.scores import plain_mean, score
@@ -16,22 +16,28 @@ from trainers.recipes.reports.printed_rows import Row
 from trainers.tasks import TASKS
 
 FILE = "reproduction"
+"""Name of the files, without their extension."""
 OURS, DIFFERENCE = "ours", "difference"
 MEANS = ("overall", "plain")
 ENCODER = "bert-base-uncased"
+"""The encoder of all reports."""
 NOTES = (
-    "overall is the mean of accuracies and (r + 1) / 2, plain the mean with r itself. Both are computed from the "
-    "figures of their line; what the report prints as its average stands apart, with the formula that it follows.",
-    "Ours are dev figures of each training's best round by score, as in the reports: the choice flatters them. An "
-    "ensemble takes each member's best round for the task. With several seeds: mean ± standard deviation.",
-    "Printed test figures have no counterpart, because the labels of the test splits are not public.",
-    "The sampling of dev rows alone gives one evaluation of the whole of dev a standard error of .5 points overall "
-    "(SST 1.5, QQP .15, STS r .8), and seeds add to it: less than a point between single runs is noise.",
+    "overall is the mean over the tasks of the accuracy, or of (r + 1) / 2 for STS; plain is the mean with r itself. "
+    "Both are computed from the metrics in the same line. The average that a report prints is in a column of its own, "
+    "with the formula that it follows.",
+    "Our metrics are dev metrics of each training's best round by score, as in the reports. They are optimistic, "
+    "because the round is chosen on the same dev rows. An ensemble uses each member's best round for the task. With "
+    "several seeds the table shows mean ± standard deviation.",
+    "Printed test metrics have no counterpart of ours, because the labels of the test splits are not public.",
+    "Chance: evaluating one model on all dev rows has a standard error of 0.5 points overall (SST 1.5, QQP 0.15, STS "
+    "r 0.8; a point is 0.01), because the dev rows are a sample. Different seeds add to it. A difference of less than "
+    "one point between single runs may be chance.",
 )
+"""Notes below the table, for a reader who has not seen the reports."""
 
 
 def compare(run: Run) -> pandas.DataFrame:
-    """Return a line for each recipe of a run, one for each row printed of it, and one for how far the two are apart."""
+    """Return a table: for each recipe a line of our metrics, a line for each printed row, and a line of differences."""
     lines: list[dict[str, Any]] = []
     for recipe, found in results(run).items():
         ours = _ours(found)
@@ -46,49 +52,65 @@ def compare(run: Run) -> pandas.DataFrame:
     return pandas.DataFrame(lines, columns=_columns(run)).astype({"seeds": "Int64"})
 
 
-def displayed(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Return head and lines of the table as text."""
+def as_text(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the column names and the lines of the table as text."""
     names = [name for name in table.columns if f"{name}_sd" in table.columns]
     lines = [
         [
             *(_text(line[name]) for name in ("recipe", "line", "row", "split", "seeds")),
-            *(_figure(line, name) for name in names),
+            *(_metric_text(line, name) for name in names),
             *(_text(line[name]) for name in ("average", "formula")),
             "-" if pandas.isna(line["seconds"]) else f"{line['seconds']:.2f}",
         ]
         for line in table.to_dict("records")
     ]
-    return ["recipe", "figures", "row", "split", "seeds", *names, "average", "formula", "s / 1,000 examples"], lines
+    return ["recipe", "source", "row", "split", "seeds", *names, "average", "formula", "s / 1,000 examples"], lines
 
 
 def notes(run: Run) -> list[str]:
-    """Return what a reader must know of the table."""
+    """Return the notes below the table: changes to the recipes, failures, and how to read the metrics."""
     search = run.search
     usual = {"rows": None, "scale": 1, "set": []}
     changed = [typed(f"--{name}", search[name]) for name, value in usual.items() if search[name] != value]
-    found = [f"These are not the recipes as they stand, but with {', '.join(changed)}."] if changed else []
+    found = (
+        [f"The recipes were changed by {', '.join(changed)}, so their metrics do not reproduce the reports."]
+        if changed
+        else []
+    )
     if search["encoder"] != ENCODER:
-        found.append(f"All reports start from {ENCODER}, this run from {search['encoder']}.")
-    found += [f"Without figures: {fault}" for fault in failures(run)]
-    found += [f"{name} is {first}: trained once." for name, first in search["trained_as"].items() if name != first]
-    found += [*NOTES, f"Rounds are scored on at most {search['dev_rows']:,} dev rows a task.", *header.notes(search)]
+        found.append(f"The encoder differs: all reports use {ENCODER}, this run uses {search['encoder']}.")
+    found += [f"No metrics: {fault}" for fault in failures(run)]
+    found += [
+        f"{name} has the same config as {first}, so they were trained once."
+        for name, first in search["trained_as"].items()
+        if name != first
+    ]
+    found += [
+        *NOTES,
+        f"Rounds are evaluated on at most {search['dev_rows']:,} dev rows per task.",
+        *header.notes(search),
+    ]
     shown = [row for row in ROWS if row.note and set(row.recipes) & set(search["recipes"])]
     return found + [f"Report {row.report}, {title(row)}: {row.note}." for row in shown]
 
 
 def write(run: Run, table: pandas.DataFrame) -> str:
-    """Write the table as Markdown, with its notes, and as CSV; return the path or URI of the first."""
-    head, lines = displayed(table)
+    """Write the table as Markdown with notes, and as CSV; return the path or URI of the Markdown file."""
+    head, lines = as_text(table)
     search = run.search
     text = [
-        f"# {search['name']}: recipes beside their reports",
-        f"Data {search['data']}, encoder {search['encoder']}, seeds from {search['seed']}: {search['seeds']}.",
+        f"# {search['name']}: recipes compared with the reports",
+        f"Data: {search['data']}. Encoder: {search['encoder']}. Seeds: {_seeds_text(search['seed'], search['seeds'])}.",
         "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]),
         "\n".join(f"- {note}" for note in notes(run)),
     ]
     run.folder.write(f"{FILE}.csv", table.to_csv(index=False))
     run.folder.write(f"{FILE}.md", "\n\n".join(text) + "\n")
     return f"{run.folder}/{FILE}.md"
+
+
+def _seeds_text(first: int, count: int) -> str:
+    return f"{first}" if count == 1 else f"{first} to {first + count - 1}"
 
 
 def _columns(run: Run) -> list[str]:
@@ -98,7 +120,7 @@ def _columns(run: Run) -> list[str]:
 
 
 def _ours(found: Sequence[Result]) -> dict[str, Any]:
-    """Return means and standard deviations of a recipe's figures over its seeds."""
+    """Return the line of a recipe's metrics: means and standard deviations over the seeds."""
     over_seeds = pandas.DataFrame([result.metrics | result.means for result in found])
     seconds = pandas.Series([result.seconds for result in found], dtype=float)
     line: dict[str, Any] = {"seeds": sum(bool(result.means) for result in found), "seconds": seconds.mean()}
@@ -108,8 +130,8 @@ def _ours(found: Sequence[Result]) -> dict[str, Any]:
 
 
 def _printed(row: Row, tasks: Sequence[str]) -> dict[str, Any]:
-    """Return the line of a printed row: of its figures those of the recipe's own tasks."""
-    own = {task: figure for task, figure in figures(row).items() if task in tasks}
+    """Return the line of a printed row, with the metrics of the recipe's own tasks."""
+    own = {task: metric for task, metric in printed_metrics(row).items() if task in tasks}
     means = {"overall": float(score(own, TASKS)), "plain": float(plain_mean(own))} if set(own) == set(tasks) else {}
     about = {"line": f"report {row.report}", "row": title(row), "split": row.split, "note": row.note}
     return {**about, **own, **means, "average": row.average, "formula": row.formula}
@@ -118,10 +140,10 @@ def _printed(row: Row, tasks: Sequence[str]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if pandas.isna(value) or value == "":
         return "-"
-    return printed(value) if isinstance(value, float) else str(value)
+    return metric_text(value) if isinstance(value, float) else str(value)
 
 
-def _figure(line: dict[str, Any], name: str) -> str:
+def _metric_text(line: dict[str, Any], name: str) -> str:
     value, spread = line[name], line[f"{name}_sd"]
     if pandas.isna(value):
         return "-"

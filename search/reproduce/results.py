@@ -1,4 +1,4 @@
-"""A run of recipes -> what every recipe reached on dev under each seed: one training, a group's, or an ensemble's."""
+"""Compute each recipe's dev metrics under each seed, from the trials of a reproduction."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,32 +17,32 @@ from trainers.tasks import TASKS
 
 @dataclass(frozen=True)
 class Result:
-    """What a recipe reached under one seed."""
+    """The dev metrics of a recipe under one seed."""
 
     metrics: dict[str, float]
-    """Task -> accuracy or r on the dev rows; without those of trainings that failed."""
+    """Task -> accuracy or Pearson's r on the dev rows; without tasks whose training failed."""
     tasks: tuple[str, ...]
-    """All that the recipe is scored on."""
+    """All tasks that the recipe is scored on."""
     trials: tuple[Trial, ...]
-    """What was trained for it."""
+    """The trials that the recipe needs."""
 
     @property
     def means(self) -> dict[str, float]:
-        """The overall score and the plain mean; none where a task is missing."""
+        """The overall score and the plain mean; empty if a task has no metric."""
         if set(self.metrics) < set(self.tasks):
             return {}
         return {"overall": float(score(self.metrics, TASKS)), "plain": float(plain_mean(self.metrics))}
 
     @property
     def seconds(self) -> float | None:
-        """Seconds of training for 1,000 examples."""
+        """Training time in seconds per 1,000 examples; None without a finished round."""
         rows = [row for trial in self.trials for row in trial.rows]
         examples = sum(trial.rows[-1]["examples"] for trial in self.trials if trial.rows)
         return 1000 * sum(row["train_seconds"] for row in rows) / examples if examples else None
 
 
 def results(run: Run) -> dict[str, list[Result]]:
-    """Return the results of every recipe that a run was made for, seed by seed."""
+    """Return the results of each recipe of a run, in the order of the seeds."""
     search, trained_as = run.search, run.search["trained_as"]
     trials = {(trial.params["recipe"], trial.params["seed"]): trial for trial in run.trials()}
     seeds = range(search["seed"], search["seed"] + search["seeds"])
@@ -55,28 +55,28 @@ def results(run: Run) -> dict[str, list[Result]]:
 
 
 def finished(trial: Trial) -> bool:
-    """Whether a training has figures: those of one that failed on the way are not taken."""
+    """Return whether a training counts: it has ended without failing and has a score."""
     return trial.state == "COMPLETE" and bool(trial.judged)
 
 
 def failures(run: Run) -> list[str]:
-    """Say which trainings have no figures, and why."""
+    """Return a sentence for each training that has no metrics, with the reason."""
     return [
         f"{trial.params['recipe']}, seed {trial.params['seed']}: "
-        + (f"{trial.reason}." if trial.state != "COMPLETE" else "it was too short to train all its tasks.")
+        + (f"{trial.reason}." if trial.state != "COMPLETE" else "it was too short to train all of its tasks.")
         for trial in run.trials()
         if not finished(trial)
     ]
 
 
 def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Result:
-    """Return what a recipe reached.
+    """Return the result of a recipe under one seed.
 
     Args:
         trials: name of a training -> its trial under this seed.
     """
-    of = {part: trials[part] for part in configs(name) if part in trials}
-    done = {part: trial for part, trial in of.items() if finished(trial)}
+    needed = {part: trials[part] for part in configs(name) if part in trials}
+    done = {part: trial for part, trial in needed.items() if finished(trial)}
     match recipe(name):
         case TrainConfig() as config:
             tasks, metrics = config.tasks, done[name].best_row["metrics"] if done else {}
@@ -86,14 +86,14 @@ def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Resu
             metrics = {task: trial.best_row["metrics"][task] for task, trial in found.items()}
         case EnsembleOf(_, strategy):
             tasks = tuple(dict.fromkeys(task for config in configs(name).values() for task in config.tasks))
-            members = {trial.number: trial for trial in done.values()}.values()  # one may have two names
-            found = {task: _joined(run, members, task, strategy, seed) for task in tasks}
-            metrics = {task: figure for task, figure in found.items() if figure is not None}
-    return Result(metrics, tasks, tuple({trial.number: trial for trial in of.values()}.values()))
+            members = {trial.number: trial for trial in done.values()}.values()  # two members may be the same trial
+            found = {task: _ensemble_metric(run, members, task, strategy, seed) for task in tasks}
+            metrics = {task: metric for task, metric in found.items() if metric is not None}
+    return Result(metrics, tasks, tuple({trial.number: trial for trial in needed.values()}.values()))
 
 
-def _joined(run: Run, trials: Iterable[Trial], task: str, strategy: str, seed: int) -> float | None:
-    """Return what an ensemble of trials reaches, each with its best round for the task; None without any."""
+def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str, seed: int) -> float | None:
+    """Return an ensemble's metric of a task, each trial with its best round for the task; None without trials."""
     rounds = {
         Candidate(run.folder.uri, trial.number, _best_round(trial, task)): trial.folder
         for trial in trials

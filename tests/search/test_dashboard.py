@@ -1,4 +1,4 @@
-"""The view of a study, and that nothing can be changed through it."""
+"""Test the dashboard of a study, and that nothing can be changed through it."""
 
 import json
 import os
@@ -24,8 +24,9 @@ from search.runs.run import STUDY
 from tests.search.example_run import example_run
 
 LIMIT = 30
-"""Seconds that anything may take: the dashboard caches what it read for up to 10."""
+"""Longest time in seconds that a test waits: the dashboard caches studies for up to 10 seconds."""
 POLL = 0.01
+"""Seconds between a server's checks for its shutdown."""
 APPEND = """
 import sys, optuna
 from optuna.storages import JournalStorage
@@ -81,20 +82,20 @@ def test_the_study_is_shown(page):
     assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == ["example"]
 
 
-def test_head_is_answered_as_get_without_a_body(page):
+def test_head_gets_the_status_of_get_without_a_body(page):
     assert answer(f"{page}/api/studies", "HEAD") == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST", "PUT", "PATCH", "OPTIONS", "delete", "NONSENSE"])
 @pytest.mark.parametrize("path", ["api/studies/0", "api/studies"])
-def test_what_may_change_something_is_refused(run, page, path, method):
+def test_requests_that_may_change_something_are_refused(run, page, path, method):
     before = run.folder.read(STUDY)
     assert answer(f"{page}/{path}", method)[0] == 405
     assert run.folder.read(STUDY) == before
     assert [study.study_name for study in optuna.get_all_study_summaries(journal(run))] == ["example"]
 
 
-def test_without_the_refusal_the_study_would_be_gone(run):
+def test_without_the_refusal_a_request_deletes_the_study(run):
     with make_server(HOST, 0, optuna_dashboard.wsgi(journal(run))) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -103,14 +104,14 @@ def test_without_the_refusal_the_study_would_be_gone(run):
     assert not optuna.get_all_study_summaries(journal(run))
 
 
-def test_looking_writes_nothing(run, page):
+def test_reading_pages_writes_nothing(run, page):
     before = run.folder.read(STUDY)
     for path in ("dashboard", "api/studies", "api/studies/0", "api/studies/0/param_importances"):
         answer(f"{page}/{path}")
     assert run.folder.read(STUDY) == before
 
 
-def test_trials_that_another_process_appends_are_seen(run, page):
+def test_trials_that_another_process_adds_are_shown(run, page):
     def count():
         return len(json.loads(answer(f"{page}/api/studies/0")[1])["trials"])
 
@@ -119,12 +120,12 @@ def test_trials_that_another_process_appends_are_seen(run, page):
     wait_for(lambda: count() == 1)
 
 
-def test_an_idle_connection_blocks_nobody(page):
+def test_an_idle_connection_does_not_block_others(page):
     with socket.create_connection(page.removeprefix("http://").split(":"), timeout=LIMIT):
         assert answer(f"{page}/api/studies")[0] == 200
 
 
-def test_a_study_that_is_not_there_is_rebuilt_from_the_trials(run):
+def test_a_missing_study_is_rebuilt_from_the_trials(run):
     run.folder.delete(STUDY)
     with serve(run, 0) as server:
         threading.Thread(target=server.serve_forever, args=(POLL,)).start()
@@ -134,14 +135,14 @@ def test_a_study_that_is_not_there_is_rebuilt_from_the_trials(run):
     assert not run.folder.exists(STUDY)
 
 
-def test_a_taken_port_is_one_sentence(run, page):
+def test_a_port_in_use_is_an_error(run, page):
     port = int(page.rsplit(":", 1)[1])
-    with pytest.raises(InputError, match=f"--port {port}.*Pass another"):
+    with pytest.raises(InputError, match=f"--port {port} cannot be used.*Pass another"):
         serve(run, port)
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_ends_quietly(run, kill):
+def test_the_command_ends_without_output_on_stderr(run, kill):
     command = [sys.executable, "-m", "search.dashboard", str(run.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout

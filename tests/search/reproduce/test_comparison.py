@@ -1,10 +1,10 @@
-"""Our figures beside printed ones: every cell worked out by hand, and the files that hold them."""
+"""Test the comparison with the reports: every cell of a table calculated by hand, the files, the notes."""
 
 import pandas
 import pytest
 
 from search.reproduce import comparison
-from search.reproduce.comparison import FILE, compare, displayed, notes, write
+from search.reproduce.comparison import FILE, as_text, compare, notes, write
 from tests.search.recipe_runs import GROUP, Training, recipe_run, set_round
 from trainers.recipes.reports.printed_rows import Row
 
@@ -16,7 +16,7 @@ ROWS = [DEV, TEST, TWO, Row("009", "elsewhere", "Table 1", "Other", "dev", 0.1, 
 
 @pytest.fixture
 def run(tmp_path, sample_corpus_directory, systems, monkeypatch):
-    """Two seeds of one recipe, and one of a group's members, which failed under the other seed."""
+    """Return a run of one recipe under two seeds and of a group's member that failed under the second seed."""
     monkeypatch.setattr(comparison, "ROWS", ROWS)
     trainings = [
         *(Training("joint", 0), Training("joint", 1)),
@@ -33,9 +33,9 @@ def run(tmp_path, sample_corpus_directory, systems, monkeypatch):
     return run
 
 
-def test_the_table_worked_out_by_hand(run):
-    head, lines = displayed(compare(run))
-    assert head[:10] == ["recipe", "figures", "row", "split", "seeds", "sst", "qqp", "sts", "overall", "plain"]
+def test_the_table_equals_the_one_calculated_by_hand(run):
+    head, lines = as_text(compare(run))
+    assert head[:10] == ["recipe", "source", "row", "split", "seeds", "sst", "qqp", "sts", "overall", "plain"]
     assert [" | ".join(line[:12]) for line in lines] == [
         # Overall under seed 0: (.4 + .9 + .8) / 3 = .7; under seed 1: (.6 + .9 + .9) / 3 = .8.
         "joint | ours | - | dev | 2 | 0.500 ±0.141 | 0.900 ±0.000 | 0.700 ±0.141 | 0.750 ±0.071 | 0.700 ±0.094 | - | -",
@@ -49,14 +49,14 @@ def test_the_table_worked_out_by_hand(run):
     ]
 
 
-def test_the_files_hold_the_table_and_all_digits(run):
+def test_the_csv_file_holds_all_digits_and_the_markdown_file_table_and_notes(run):
     table = compare(run)
     path = write(run, table)
     assert path == str(run.folder.local / f"{FILE}.md")
     pandas.testing.assert_frame_equal(
         pandas.read_csv(run.folder.local / f"{FILE}.csv", dtype={"seeds": "Int64"}), table.replace("", None), atol=1e-12
     )
-    head, lines = displayed(table)
+    head, lines = as_text(table)
     text = (run.folder.local / f"{FILE}.md").read_text()
     assert [line for line in text.splitlines() if line.startswith("|")] == [
         "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]
@@ -64,27 +64,29 @@ def test_the_files_hold_the_table_and_all_digits(run):
     assert [line[2:] for line in text.splitlines() if line.startswith("- ")] == notes(run)
 
 
-def test_what_a_reader_must_know_is_said(run):
-    said = notes(run)
-    assert said[0] == "These are not the recipes as they stand, but with --rows 64, --scale 0.5."
-    assert "Without figures: group/sst, seed 1: loss was not finite." in said
-    assert "alias is joint: trained once." in said
-    assert "Report 009, Table 2: Joint: it is odd." in said
-    assert not [note for note in said if "not asked for" in note]
-    assert [note for note in said if "qqp metrics are contaminated" in note]
+def test_notes_name_changes_failures_equal_configs_and_remarks_on_rows(run):
+    found = notes(run)
+    assert found[0] == (
+        "The recipes were changed by --rows 64, --scale 0.5, so their metrics do not reproduce the reports."
+    )
+    assert "No metrics: group/sst, seed 1: loss was not finite." in found
+    assert "alias has the same config as joint, so they were trained once." in found
+    assert "Report 009, Table 2: Joint: it is odd." in found
+    assert not [note for note in found if "not asked for" in note]
+    assert [note for note in found if "qqp metrics are contaminated" in note]
 
 
-def test_a_run_of_the_recipes_as_they_stand_says_nothing_of_changes(tmp_path, sample_corpus_directory, systems):
+def test_a_run_of_unchanged_recipes_has_no_note_on_changes(tmp_path, sample_corpus_directory, systems):
     run = recipe_run(
         tmp_path / "run", sample_corpus_directory, ["joint"], [Training("joint")], encoder="bert-base-uncased"
     )
-    assert not [note for note in notes(run) if "as they stand" in note or "start from" in note or "contam" in note]
+    assert not [note for note in notes(run) if "were changed" in note or "encoder differs" in note or "contam" in note]
 
 
-def test_a_recipe_without_any_figure_has_its_line(tmp_path, sample_corpus_directory, systems, monkeypatch):
+def test_a_recipe_without_metrics_has_a_line(tmp_path, sample_corpus_directory, systems, monkeypatch):
     monkeypatch.setattr(comparison, "ROWS", ROWS)
     failed = [Training("joint", reason="no", rounds=0)]
     table = compare(recipe_run(tmp_path / "run", sample_corpus_directory, ["joint"], failed))
-    head, lines = displayed(table)
+    head, lines = as_text(table)
     assert lines[0] == ["joint", "ours", "-", "dev", "0", *["-"] * (len(head) - 5)]
-    assert [line[1] for line in lines] == ["ours", "report 009", "report 009"], "without figures, no difference"
+    assert [line[1] for line in lines] == ["ours", "report 009", "report 009"], "no difference without metrics"

@@ -1,4 +1,4 @@
-"""The command line of a reproduction, for real: a run of recipes interrupted, resumed, and read; what it refuses."""
+"""Test the command: a real run of recipes is interrupted, resumed and read; bad input is refused."""
 
 import os
 import re
@@ -29,7 +29,11 @@ def command(storage: Path, encoder: Path, *options: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory, tiny_encoder) -> tuple[Run, list[str], list[tuple]]:
-    """Two recipes under two seeds, ended in the middle and gone on with; the run, what was printed, and rows before."""
+    """Interrupt and resume a run of two recipes under two seeds.
+
+    Returns:
+        The run, the lines that the resumed command printed, and the rows before the interruption.
+    """
     place = tmp_path_factory.mktemp("runs")
     arguments = command(place, tiny_encoder, *RECIPES, "--seeds", "2", "--seed", "3", "--concurrency", "1")
     process = start(arguments, place / "log")
@@ -45,7 +49,7 @@ def resumed(tmp_path_factory, tiny_encoder) -> tuple[Run, list[str], list[tuple]
     return Run(Folder.at(place / "run")), done.stdout.splitlines(), before
 
 
-def test_each_recipe_is_trained_under_each_seed_and_no_round_twice(resumed):
+def test_each_recipe_is_trained_under_each_seed_and_no_round_is_trained_twice(resumed):
     run, _, before = resumed
     trials = run.trials()
     points = [(trial.params["seed"], trial.params["recipe"]) for trial in trials]
@@ -56,7 +60,7 @@ def test_each_recipe_is_trained_under_each_seed_and_no_round_twice(resumed):
     assert set(Counter((number, row["round"]) for number, row in after).values()) == {1}
 
 
-def test_a_trial_is_its_recipe_with_its_own_seed_the_runs_encoder_and_what_was_set(resumed, tiny_encoder):
+def test_a_trial_trains_its_recipe_with_its_seed_the_runs_encoder_and_the_set_fields(resumed, tiny_encoder):
     run, _, _ = resumed
     for trial in run.trials():
         config = trial.folder.read_json("config.json")
@@ -64,16 +68,16 @@ def test_a_trial_is_its_recipe_with_its_own_seed_the_runs_encoder_and_what_was_s
         assert config["dropout"] == 0.1
         assert len(config["stages"]) == {"pcgrad": 1, "r002-concat": 3}[trial.params["recipe"]]
     scores = [repr(trial.values) for trial in run.trials()]
-    assert len(set(scores)) == 4, "another seed is another training"
+    assert len(set(scores)) == 4, "another seed gives another score"
 
 
-def test_nobody_is_stopped_early_though_rounds_and_tasks_differ(resumed):
+def test_no_trial_is_stopped_early_although_rounds_and_tasks_differ(resumed):
     run, _, _ = resumed
     assert all(trial.rows[-1]["last"] for trial in run.trials())
     assert len({len(trial.rows) for trial in run.trials()}) == 2
 
 
-def test_the_table_comes_last_with_its_path_and_its_figures_are_those_of_the_trials(resumed):
+def test_the_table_and_its_path_are_printed_last_and_its_metrics_are_those_of_the_trials(resumed):
     run, printed, _ = resumed
     assert printed[-1] == str(run.folder.local / "reproduction.md")
     table = pandas.read_csv(run.folder.local / "reproduction.csv").to_dict("records")
@@ -91,7 +95,7 @@ def test_the_table_comes_last_with_its_path_and_its_figures_are_those_of_the_tri
     assert not (run.folder.local / "ensemble").exists()
 
 
-def test_a_run_that_has_ended_is_shown_again_by_resuming_it_and_keeps_what_it_was_made_of(resumed, tiny_encoder):
+def test_resuming_an_ended_run_prints_its_table_again_and_its_settings_cannot_change(resumed, tiny_encoder):
     run, printed, _ = resumed
     arguments = ["--name", "run", "--storage", str(run.folder.local.parent)]
     refused = CliRunner().invoke(app, [*arguments, "--resume", "plain"])
@@ -104,7 +108,7 @@ def test_a_run_that_has_ended_is_shown_again_by_resuming_it_and_keeps_what_it_wa
     assert again.stdout.splitlines()[-len(table) :] == table
 
 
-def test_when_nothing_finishes_the_table_says_why_and_the_exit_code_is_1(tmp_path, tiny_encoder):
+def test_if_no_training_finishes_the_notes_give_the_reason_and_the_exit_code_is_1(tmp_path, tiny_encoder):
     arguments = command(tmp_path, tiny_encoder, "r000-trilogy/sst", "--set", "stages.0.learning_rate=1e30")
     done = finish(arguments)
     assert done.returncode == 1, done.stderr
@@ -115,16 +119,16 @@ def test_when_nothing_finishes_the_table_says_why_and_the_exit_code_is_1(tmp_pat
 
 FAULTS = {
     "unknown recipe": (["r002-conact"], "did you mean 'r002-concat'?"),
-    "glob of nothing": (["r005-*"], "No recipe is like 'r005-*'"),
+    "glob without a match": (["r005-*"], "No recipe matches 'r005-*'"),
     "unknown field": (["plain", "--set", "dropot=0"], "Recipe plain: Unknown config field in --set dropot=0"),
-    "field with an option": (["plain", "--set", "seed=1"], "Pass that."),
+    "field with an option": (["plain", "--set", "seed=1"], "Pass --seed instead."),
     "missing task": (
         ["plain", "r001-frozen-*", "--data", "DATA"],
-        "The data lack task cfimdb, for r001-frozen-cfimdb. Pass --data",
+        "The data lack task cfimdb, needed by r001-frozen-cfimdb. Pass other --data",
     ),
     "missing text set": (
         ["plain", "r000-trilogy-mlm/sst", "--data", "DATA"],
-        "The data lack text set imdb, for r000-trilogy-mlm/sst. Pass --data",
+        "The data lack text set imdb, needed by r000-trilogy-mlm/sst. Pass other --data",
     ),
     "nothing to resume": (["plain", "--resume"], "There is no run 'run'"),
 }
@@ -132,7 +136,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def course_files(tmp_path_factory) -> Path:
-    """A directory with all tasks but CFIMDB, and no text sets."""
+    """Write a data directory with all tasks except CFIMDB, and without text sets."""
     place = tmp_path_factory.mktemp("data")
     head = {"ids-sst": "sentence\tsentiment", "quora": "sentence1\tsentence2\tis_duplicate"}
     head |= {"sts": "sentence1\tsentence2\tsimilarity"}
@@ -145,11 +149,11 @@ def course_files(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(("arguments", "said"), FAULTS.values(), ids=FAULTS)
-def test_bad_input_is_one_sentence_and_leaves_no_run_behind(
+def test_bad_input_gives_one_line_of_error_and_creates_no_run(
     tmp_path, tiny_encoder, user_cache, monkeypatch, course_files, arguments, said
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; this takes it back
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; monkeypatch restores it
     arguments = [str(course_files) if argument == "DATA" else argument for argument in arguments]
     ended = CliRunner().invoke(app, [*command(tmp_path / "runs", tiny_encoder)[3:], *arguments])
     assert ended.exit_code == 2, ended.output

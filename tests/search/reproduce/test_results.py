@@ -1,4 +1,4 @@
-"""What a recipe is said to have reached, against its trials' files."""
+"""Test the results of recipes against the files of their trials."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,7 @@ pytestmark = pytest.mark.usefixtures("systems")
 JOINT = Training("joint")
 
 
-def test_a_recipe_is_told_by_the_round_that_is_best_by_score_and_not_by_every_tasks_own(
-    tmp_path, sample_corpus_directory
-):
+def test_a_recipes_metrics_are_all_from_the_round_with_the_best_score(tmp_path, sample_corpus_directory):
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["joint"], [JOINT])
     set_round(run, 0, 2, 2.0, sst=0.5, qqp=0.75, sts=0.25)
     set_round(run, 0, 3, 1.0, sst=0.9, qqp=0.1, sts=0.1)
@@ -24,7 +22,7 @@ def test_a_recipe_is_told_by_the_round_that_is_best_by_score_and_not_by_every_ta
     assert result.means == {"overall": pytest.approx((0.5 + 0.75 + 0.625) / 3), "plain": 0.5}
 
 
-def test_seconds_are_those_of_training_a_thousand_examples(tmp_path, sample_corpus_directory):
+def test_seconds_are_the_training_time_of_a_thousand_examples(tmp_path, sample_corpus_directory):
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["joint", "group"], [JOINT, *GROUP])
     (joint,), (group,) = results(run).values()
     assert joint.seconds == group.seconds == pytest.approx(1000 * 3 * 2.0 / 768)  # 3 rounds of 2 s and 256 examples
@@ -32,16 +30,14 @@ def test_seconds_are_those_of_training_a_thousand_examples(tmp_path, sample_corp
 
 def test_a_group_is_scored_by_each_member_on_its_own_task_at_its_best_round(tmp_path, sample_corpus_directory):
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["group"], GROUP)
-    for number, figures in enumerate([{"sst": 0.5}, {"qqp": 0.75}, {"sts": 0.25}]):
-        set_round(run, number, 1 + number, 2.0, **figures)
+    for number, metrics in enumerate([{"sst": 0.5}, {"qqp": 0.75}, {"sts": 0.25}]):
+        set_round(run, number, 1 + number, 2.0, **metrics)
     (result,) = results(run)["group"]
     assert result.metrics == {"sst": 0.5, "qqp": 0.75, "sts": 0.25}
     assert result.means["plain"] == 0.5
 
 
-def test_a_training_that_failed_leaves_its_figures_out_and_no_mean_is_made_without_it(
-    tmp_path, sample_corpus_directory
-):
+def test_a_recipe_with_a_failed_training_lacks_its_metrics_and_has_no_mean(tmp_path, sample_corpus_directory):
     trainings = [GROUP[0], Training("group/qqp", tasks=("qqp",), reason="loss was not finite", rounds=2), GROUP[2]]
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["group", "joint"], trainings)
     (group,), (joint,) = results(run).values()
@@ -50,7 +46,7 @@ def test_a_training_that_failed_leaves_its_figures_out_and_no_mean_is_made_witho
     assert failures(run) == ["group/qqp, seed 0: loss was not finite."]
 
 
-def test_every_seed_has_a_result_of_its_own_and_an_alias_has_its_originals(tmp_path, sample_corpus_directory):
+def test_each_seed_has_a_result_and_an_alias_has_the_results_of_its_original(tmp_path, sample_corpus_directory):
     trainings = [Training("joint", seed) for seed in (3, 4)]
     same = {"joint": "joint", "alias": "joint"}
     run = recipe_run(
@@ -64,7 +60,7 @@ def test_every_seed_has_a_result_of_its_own_and_an_alias_has_its_originals(tmp_p
 
 
 def best_outputs(run, task: str, numbers: list[int]) -> np.ndarray:
-    """Outputs [trials, rows, width] of each trial's best round for a task."""
+    """Return the outputs [trials, rows, width] of each trial's best round for a task."""
     outputs = []
     for number in numbers:
         trial = run.trials()[number]
@@ -75,7 +71,7 @@ def best_outputs(run, task: str, numbers: list[int]) -> np.ndarray:
     return np.stack(outputs)
 
 
-def test_the_best_single_models_are_the_best_rounds_of_all_members(tmp_path, sample_corpus_directory):
+def test_the_best_single_model_of_a_task_is_the_best_round_of_all_members(tmp_path, sample_corpus_directory):
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["best"], [JOINT, *GROUP])
     (result,) = results(run)["best"]
     for place, task in enumerate(result.tasks, start=1):
@@ -83,14 +79,14 @@ def test_the_best_single_models_are_the_best_rounds_of_all_members(tmp_path, sam
         assert result.metrics[task] == pytest.approx(max(row["metrics"][task] for row in rows))
 
 
-def test_an_ensemble_of_three_is_their_mode_and_their_median(tmp_path, sample_corpus_directory):
+def test_an_ensemble_of_three_predicts_their_mode_or_their_median(tmp_path, sample_corpus_directory):
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["voted"], [JOINT, *GROUP, Training("other")])
     (result,) = results(run)["voted"]
     labels = {task: run.corpus().splits[task]["dev"].labels for task in TASKS}
     likeliest = best_outputs(run, "sst", [0, 1, 4]).argmax(axis=-1)
     alike = (likeliest == stats.mode(likeliest).mode).sum(axis=0) > 1
     right = (stats.mode(likeliest).mode == labels["sst"])[alike].sum()
-    assert right <= result.metrics["sst"] * len(alike) <= right + (~alike).sum(), "three of three classes is a tie"
+    assert right <= result.metrics["sst"] * len(alike) <= right + (~alike).sum(), "three different classes are a tie"
     votes = (best_outputs(run, "qqp", [0, 2, 4])[..., 0] > 0).sum(axis=0) >= 2
     assert result.metrics["qqp"] == pytest.approx((votes == (labels["qqp"] == 1)).mean())
     median = np.median(best_outputs(run, "sts", [0, 3, 4])[..., 0], axis=0)
@@ -98,7 +94,7 @@ def test_an_ensemble_of_three_is_their_mode_and_their_median(tmp_path, sample_co
     assert {trial.number for trial in result.trials} == {0, 1, 2, 3, 4}
 
 
-def test_an_ensemble_is_of_the_members_that_finished(tmp_path, sample_corpus_directory):
+def test_an_ensemble_uses_only_members_that_finished(tmp_path, sample_corpus_directory):
     trainings = [JOINT, *GROUP[:2], Training("group/sts", tasks=("sts",), reason="no"), Training("other", reason="no")]
     run = recipe_run(tmp_path / "run", sample_corpus_directory, ["voted"], trainings)
     (result,) = results(run)["voted"]
@@ -107,7 +103,7 @@ def test_an_ensemble_is_of_the_members_that_finished(tmp_path, sample_corpus_dir
     assert result.metrics["sts"] == pytest.approx(stats.pearsonr(values, labels)[0], abs=1e-6)
 
 
-def test_means_are_over_all_tasks_or_there_are_none():
+def test_there_are_means_only_if_all_tasks_have_metrics():
     whole = Result({"sst": 0.5, "sts": 0.6}, ("sst", "sts"), ())
     assert whole.means == {"overall": pytest.approx(0.65), "plain": pytest.approx(0.55)}
     assert Result({"sst": 0.5}, ("sst", "sts"), ()).means == {}

@@ -1,4 +1,4 @@
-"""Shorter stages for a quick look, counted in steps."""
+"""Test the scaling of durations, counted in optimiser steps."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from trainers.training.step_plan import plan
 
 
 def step_counts(config: TrainConfig, corpus) -> list[int]:
-    """How many optimiser steps each stage has."""
+    """Return the number of optimiser steps of each stage."""
     steps, _ = plan(config, corpus)
     return [sum(step.stage == place for step in steps) for place in range(len(config.stages))]
 
@@ -24,18 +24,18 @@ def test_every_kind_of_duration_is_multiplied(corpus, duration):
     assert scaled(config, 1, corpus) == config
 
 
-def test_of_an_unscaled_config_only_rounds_are_cut(corpus):
+def test_scale_1_only_reduces_rounds(corpus):
     stages = [small_stage(tasks=("sst",), epochs=0.5, rounds=10), small_stage(steps=8, rounds=2)]
     config = scaled(small_config(*stages), 1, corpus)
     assert config == small_config(stages[0].replace(rounds=3), stages[1])
 
 
-def test_a_shorter_stage_has_as_many_rounds_as_its_steps_allow(corpus):
+def test_a_scaled_stage_has_at_most_as_many_rounds_as_steps(corpus):
     stages = scaled(small_config(small_stage(steps=20, rounds=4), small_stage(steps=200, rounds=4)), 0.1, corpus).stages
     assert [(stage.steps, stage.rounds) for stage in stages] == [(2, 2), (20, 4)]
 
 
-def test_every_task_has_its_turn_however_short_the_look(corpus):
+def test_every_task_is_trained_at_any_scale(corpus):
     in_turn = small_stage(batch_schedule="sequential", epochs=4)  # 48 rows of each task, 6 steps
     (stage,) = scaled(small_config(in_turn), 0.001, corpus).stages
     assert [getattr(stage, name) for name in DURATIONS] == [None, None, 13, None]
@@ -43,6 +43,6 @@ def test_every_task_has_its_turn_however_short_the_look(corpus):
     assert scaled(small_config(together), 0.001, corpus).stages[0].steps == 1
 
 
-def test_texts_alone_have_no_turns_to_wait_for(corpus):
+def test_a_stage_on_texts_may_be_scaled_to_one_step(corpus):
     texts = small_stage(objective="mlm", batch_schedule="sequential", epochs=4)
     assert scaled(small_config(texts, small_stage()), 0.001, corpus).stages[0].steps == 1

@@ -1,4 +1,4 @@
-"""From names to what is trained: globs, changes of every config, durations, aliases, and what the data must have."""
+"""Test the path from names of recipes to trainings: globs, set fields, equal configs, and checks of the data."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("systems")
 
 
 def checked(trainings: Trainings, corpus: Corpus, **changed: Any) -> Checked:
-    """Check trainings under one seed at their full length, unless told."""
+    """Check trainings, by default under one seed and with unchanged durations."""
     return check_trainings(trainings, corpus, **({"encoder": "minilm", "seeds": [0], "scale": 1} | changed))
 
 
-def test_globs_mean_recipes_in_their_order_and_members_only_where_asked_for():
+def test_globs_match_recipes_in_order_and_members_of_groups_only_with_a_slash():
     assert chosen([]) == []
     assert chosen(["voted", "jo*", "other", "joint"]) == ["voted", "joint", "other"]
     assert chosen(["gr*"]) == ["group"]
@@ -30,20 +30,20 @@ def test_globs_mean_recipes_in_their_order_and_members_only_where_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("r002-conact", "did you mean 'r002-concat'?"),
-        ("x-*", "No recipe is like 'x-*'"),
+        ("x-*", "No recipe matches 'x-*'"),
         ("group/sst2", "did you mean 'sst'?"),
     ],
 )
-def test_a_name_of_nothing_is_refused(name, said):
-    with pytest.raises(InputError) as told:
+def test_a_name_that_matches_nothing_is_an_error(name, message):
+    with pytest.raises(InputError) as raised:
         chosen(["joint", name])
-    assert said in str(told.value)
+    assert message in str(raised.value)
 
 
-def test_a_group_is_its_members_and_an_ensemble_all_trainings_of_its_own():
+def test_a_group_needs_its_members_and_an_ensemble_the_trainings_of_its_members():
     assert list(trainings_of(["best", "group"], [])) == ["joint", "group/sst", "group/qqp", "group/sts"]
     assert len(trainings_of(PRINTED, [])) == 88
 
@@ -54,21 +54,21 @@ def test_a_field_is_set_in_every_config():
 
 
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    ("assignment", "message"),
     [
         ("stages.1.steps=3", "Recipe joint: Unknown config field in --set stages.1.steps=3"),
         ("dropout=2", "Recipe joint: Config field dropout"),
-        ("seed=3", "--set seed=3: every training gets its seed from --seed. Pass that."),
-        ("encoder=minilm", "gets its encoder from --encoder"),
+        ("seed=3", "--set seed=3: seed has an option of its own. Pass --seed instead."),
+        ("encoder=minilm", "encoder has an option of its own. Pass --encoder instead."),
     ],
 )
-def test_a_field_that_cannot_be_set_is_told_with_the_recipe(assignment, said):
-    with pytest.raises(InputError) as told:
+def test_the_error_for_a_field_that_cannot_be_set_names_the_recipe(assignment, message):
+    with pytest.raises(InputError) as raised:
         trainings_of(["joint", "group"], [assignment])
-    assert said in str(told.value)
+    assert message in str(raised.value)
 
 
-def test_of_equal_configs_the_first_stands_for_all():
+def test_equal_configs_are_trained_as_the_first_of_them():
     same = trained_as(trainings_of(["joint", "other", "alias"], []))
     assert same == {"joint": "joint", "other": "other", "alias": "joint"}
     printed = trained_as(trainings_of(PRINTED, []))
@@ -76,40 +76,42 @@ def test_of_equal_configs_the_first_stands_for_all():
     assert printed["r002-concat-smart-pretrain-l1-d30"] == "r002-concat-smart-pretrain"
 
 
-def test_all_trainings_are_points_under_every_seed_and_a_point_is_its_config(corpus):
+def test_the_space_has_a_point_for_each_training_and_seed_that_gives_its_config(corpus):
     trainings = trainings_of(["joint", "other"], [])
     found = checked(trainings, corpus, encoder="somewhere", seeds=range(3, 5))
     points = [(point["seed"], point["recipe"]) for point in found.space.start]
     assert points == [(3, "joint"), (3, "other"), (4, "joint"), (4, "other")], (
-        "a whole table under one seed comes first"
+        "all trainings under the first seed come first"
     )
     configs = [call(found.space, optuna.trial.FixedTrial(point)) for point in found.space.start]
     assert configs == [trainings[name].replace(seed=seed, encoder="somewhere") for seed, name in points]
     assert (found.tasks, found.shape) == (("sst", "qqp", "sts"), None)
 
 
-def test_data_that_lack_a_task_are_told_with_every_recipe_that_needs_it(corpus):
+def test_the_error_for_a_missing_task_names_every_recipe_that_needs_it(corpus):
     lacking = replace(corpus, splits={task: corpus.splits[task] for task in ("sst", "qqp", "sts")})
     trainings = trainings_of(chosen(["joint", "r001-f*"]), [])
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         checked(trainings, lacking)
-    assert "The data lack task cfimdb, for r001-frozen-cfimdb, r001-finetune-cfimdb. Pass --data" in str(told.value)
+    assert "The data lack task cfimdb, needed by r001-frozen-cfimdb, r001-finetune-cfimdb. Pass other --data" in str(
+        raised.value
+    )
     config = small_config(small_stage(objective="mlm", tasks=("cfimdb",)), small_stage())
-    with pytest.raises(InputError, match="The data lack task cfimdb, for on_texts"):
+    with pytest.raises(InputError, match="The data lack task cfimdb, needed by on_texts"):
         checked({"joint": small_config(), "on_texts": config}, lacking)
 
 
-def test_data_that_lack_a_text_set_are_told_before_they_are_read(tmp_path):
+def test_a_missing_text_set_is_an_error_before_the_data_are_read(tmp_path):
     trainings = trainings_of(["r000-trilogy-mlm", "joint"], [])
     check_texts(trainings, "sample")
     (tmp_path / "imdb.txt").write_text("A film .")
-    for data, said in (
-        ("hub", "text set imdb, for r000-trilogy-mlm/sst; text set snli"),
+    for data, message in (
+        ("hub", "text set imdb, needed by r000-trilogy-mlm/sst; text set snli"),
         (str(tmp_path), "text set snli"),
     ):
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as raised:
             check_texts(trainings, data)
-        assert f"The data lack {said}, for r000-trilogy-mlm/qqp, r000-trilogy-mlm/sts." in str(told.value)
+        assert f"The data lack {message}, needed by r000-trilogy-mlm/qqp, r000-trilogy-mlm/sts." in str(raised.value)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1])
