@@ -1,16 +1,15 @@
 """One run or several -> an ensemble: chosen, its members' predictions made, and all of it written."""
 
 from itertools import starmap
-from typing import Any
 
 import rich
 from rich.table import Table
 
 from search.ensemble.choose import DEFAULT, Chosen, choose
-from search.ensemble.members import FILE, FOLDER, METRICS, write_ensemble
+from search.ensemble.estimates import ESTIMATES_FILE, EnsembleEstimates, Estimate, write_estimates
+from search.ensemble.members import FOLDER, MEMBERS_FILE, write_ensemble
 from search.ensemble.predict import Each, predict_members
 from search.ensemble.soup import write_soup
-from search.runs.objectives import SCORE
 from search.runs.run import Run
 
 NO_SOUP = "none"
@@ -19,24 +18,24 @@ NO_SOUP = "none"
 
 def write(run: Run, chosen: Chosen) -> None:
     """Write `ensemble/metrics.json` and then `ensemble/members.json`."""
-    (run.folder / FOLDER).write_json(METRICS, chosen.metrics)
+    write_estimates(run, chosen.estimates)
     write_ensemble(run, chosen.ensemble)
 
 
 def _forget(run: Run) -> None:
     """Delete what was chosen before: its soup and its predictions are about to be written over."""
-    for name in (FILE, METRICS):
+    for name in (MEMBERS_FILE, ESTIMATES_FILE):
         (run.folder / FOLDER).delete(name)
 
 
-def table(metrics: dict[str, Any]) -> Table:
+def table(estimates: EnsembleEstimates) -> Table:
     """Set the ensemble's figures beside those of the best rounds: each task's own, and for the score one for all."""
     shown = Table("dev", "best single", "ensemble", "best single, cross-fitted", "ensemble, cross-fitted")
     shown.caption = "Best single: each task's own best round; of the score, the round that is best over all tasks."
-    for name in (*metrics["rows"], SCORE):
-        entry, single = metrics[name], metrics[name]["best_single"]
-        cells = [_cell(side, figure) for figure in ("dev", "cross_fitted") for side in (single, entry)]
-        shown.add_row(name, *cells)
+    for name, found in estimates.tasks_and_score.items():
+        single = found.best_single
+        dev = [_cell(single.dev if single else None), _cell(found.dev)]
+        shown.add_row(name, *dev, _cell(single.cross_fitted if single else None), _cell(found.cross_fitted))
     return shown
 
 
@@ -52,7 +51,7 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     chosen = choose(runs, strategy, runs[0].search["seed"], soup=soup, each=each)
     for note in chosen.notes:
         print(note)
-    rich.print(table(chosen.metrics))
+    rich.print(table(chosen.estimates))
     _forget(runs[0])
     write_soup(runs[0], chosen.soup)
     metrics = predict_members(runs[0], chosen.ensemble, each)
@@ -61,8 +60,5 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
 
 
-def _cell(entry: dict[str, Any] | None, figure: str) -> str:
-    if entry is None:
-        return "none"
-    low, high = entry[f"{figure}_interval"]
-    return f"{entry[figure]:.4f} [{low:.4f}, {high:.4f}]"
+def _cell(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]" if estimate else "none"

@@ -3,11 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import starmap
-from typing import Any
 
 import numpy as np
 
 from model.errors import unknown
+from search.ensemble.estimates import (
+    EnsembleEstimates,
+    Estimate,
+    SingleEstimates,
+    StrategyEstimates,
+    TaskEstimates,
+)
 from search.ensemble.members import Ensemble, Member
 from search.ensemble.predict import Each
 from search.ensemble.soup import SOUPS, Averages, Soup, cook
@@ -16,6 +22,7 @@ from search.runs.run import Run
 from search.selection.candidates import Candidate, Candidates, Standings, collect, compare, kept_rounds, searched_tasks
 from search.selection.cross_fitting import (
     VIEWS,
+    Figure,
     Figures,
     Held,
     cross_fit,
@@ -40,11 +47,10 @@ and by .020 when cross-fitted among the 160; with about twice as many models to 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An ensemble and its figures, not yet written."""
+    """An ensemble and its estimates, not yet written."""
 
     ensemble: Ensemble
-    metrics: dict[str, Any]
-    """What `ensemble/metrics.json` holds."""
+    estimates: EnsembleEstimates
     notes: list[str]
     """What was left out, in words."""
     soup: Soup | None
@@ -85,9 +91,7 @@ def choose(
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
     """
-    for kind, name, known in (("strategy", strategy, STRATEGIES), ("soup", soup, SOUPS)):
-        if name not in known:
-            raise unknown(kind, name, known)
+    _check_names(strategy, soup)
     tasks = searched_tasks(runs)
     seeds = {task: seed_of(seed, "ensemble", task) for task in tasks}
     rounds = kept_rounds(runs)
@@ -102,16 +106,24 @@ def choose(
         {task: _members(choice, picked[strategy][task].selection) for task, choice in choices.items()},
     )
     libraries = {task: found.library for task, found in candidates.items()}
-    metrics = _entries(candidates, picked[strategy], seeds)
-    metrics |= {
-        "strategy": strategy,
-        "seed": seed,
-        "soup": [asdict(name) for name in sorted(soups[0].ingredients)] if soups[0] else [],
-        "rows": {task: len(library.labels) for task, library in libraries.items()},
-        "candidates": {task: len(found.names) for task, found in standings.items()},
-        "strategies": [_strategy_row(name, found, libraries) for name, found in picked.items()],
-    }
-    return Chosen(ensemble, metrics, [note for found in standings.values() for note in found.notes], soups[0])
+    figures = {task: _figures(found, picked[strategy][task], seeds[task]) for task, found in candidates.items()}
+    estimates = EnsembleEstimates(
+        _task_estimates(candidates, figures, seeds),
+        _beside(mean_figures(figures, libraries), *_best_single(candidates, seeds)),
+        strategy,
+        seed,
+        sorted(soups[0].ingredients) if soups[0] else [],
+        {task: len(library.labels) for task, library in libraries.items()},
+        {task: len(found.names) for task, found in standings.items()},
+        [_strategy_estimates(name, found, libraries) for name, found in picked.items()],
+    )
+    return Chosen(ensemble, estimates, [note for found in standings.values() for note in found.notes], soups[0])
+
+
+def _check_names(strategy: str, soup: str) -> None:
+    for kind, name, known in (("strategy", strategy, STRATEGIES), ("soup", soup, SOUPS)):
+        if name not in known:
+            raise unknown(kind, name, known)
 
 
 def _soups(
@@ -157,22 +169,17 @@ def _members(choice: Choice, selection: Selection) -> list[Member]:
     return [Member(**asdict(choice.names[number]), weight=float(selection.weights[number])) for number in weighty]
 
 
-def _entries(
-    candidates: Mapping[str, Candidates], ensemble: Mapping[str, Picked], seeds: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return the figures of each task and of the score, beside those of the best round of a trial."""
-    figures: dict[str, Figures] = {}
-    entries: dict[str, Any] = {}
+def _task_estimates(
+    candidates: Mapping[str, Candidates], ensemble: Mapping[str, Figures], seeds: Mapping[str, int]
+) -> dict[str, TaskEstimates]:
+    """Estimate the metric of each task's ensemble, beside that of the task's own best round."""
+    estimates = {}
     for task, found in candidates.items():
-        figures[task] = figures_of(found.library, ensemble[task].dev, ensemble[task].cross_fitted, seeds[task])
         alone = _choice(task, found, [None] * VIEWS, seeds[task])  # a soup is no single run
         single = _pick("single", alone, seeds[task])
         name = alone.names[single.selection.weights.argmax()]
-        entries[task] = _entry(
-            figures[task], name, figures_of(found.library, single.dev, single.cross_fitted, seeds[task])
-        )
-    libraries = {task: found.library for task, found in candidates.items()}
-    return entries | {SCORE: _entry(mean_figures(figures, libraries), *_best_single(candidates, seeds))}
+        estimates[task] = _beside(ensemble[task], name, _figures(found, single, seeds[task]))
+    return estimates
 
 
 def _best_single(
@@ -197,25 +204,33 @@ def _best_single(
     return shared[best], mean_figures(figures, libraries)
 
 
-def _entry(ensemble: Figures, name: Candidate | None, single: Figures | None) -> dict[str, Any]:
+def _figures(found: Candidates, picked: Picked, seed: int) -> Figures:
+    return figures_of(found.library, picked.dev, picked.cross_fitted, seed)
+
+
+def _beside(ensemble: Figures, name: Candidate | None, single: Figures | None) -> TaskEstimates:
+    dev, cross_fitted = _estimate(ensemble.dev), _estimate(ensemble.cross_fitted)
     if name is None or single is None:
-        return ensemble.entry() | {"gain": None, "gain_interval": None, "best_single": None}
-    # The same rows are drawn for both, so what is hard in them cancels.
-    gain = ensemble.cross_fitted.resampled - single.cross_fitted.resampled
-    return ensemble.entry() | {
-        "gain": ensemble.cross_fitted.value - single.cross_fitted.value,
-        "gain_interval": interval(gain),
-        "best_single": {"run": name.run, "trial": name.trial, "round": name.round, **single.entry()},
-    }
+        return TaskEstimates(dev, cross_fitted, None, None)
+    # Both are resampled on the same rows, so the difficulty of the rows cancels in the difference.
+    gain = Figure(
+        ensemble.cross_fitted.value - single.cross_fitted.value,
+        ensemble.cross_fitted.resampled - single.cross_fitted.resampled,
+    )
+    best_single = SingleEstimates(name, _estimate(single.dev), _estimate(single.cross_fitted))
+    return TaskEstimates(dev, cross_fitted, best_single, _estimate(gain))
 
 
-def _strategy_row(name: str, picked: dict[str, Picked], libraries: Mapping[str, Library]) -> dict[str, Any]:
-    """Return what a strategy scores, without intervals."""
+def _estimate(figure: Figure) -> Estimate:
+    return Estimate(figure.value, *interval(figure.resampled))
+
+
+def _strategy_estimates(name: str, picked: dict[str, Picked], libraries: Mapping[str, Library]) -> StrategyEstimates:
     dev = {task: float(libraries[task].metric(found.dev)) for task, found in picked.items()}
     cross_fitted = {task: float(libraries[task].metric(found.cross_fitted)) for task, found in picked.items()}
-    return {
-        "strategy": name,
-        "members": {task: int(np.count_nonzero(found.selection.weights)) for task, found in picked.items()},
-        "dev": dev | {SCORE: float(score(dev, libraries))},
-        "cross_fitted": cross_fitted | {SCORE: float(score(cross_fitted, libraries))},
-    }
+    return StrategyEstimates(
+        name,
+        {task: int(np.count_nonzero(found.selection.weights)) for task, found in picked.items()},
+        dev | {SCORE: float(score(dev, libraries))},
+        cross_fitted | {SCORE: float(score(cross_fitted, libraries))},
+    )

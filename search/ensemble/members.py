@@ -7,8 +7,7 @@ from search.runs.run import Run
 from trainers.folder import Folder
 
 FOLDER = "ensemble"
-FILE = "members.json"
-METRICS = "metrics.json"
+MEMBERS_FILE = "members.json"
 SOUP = "soup"
 """The soup's folder in that of the ensemble."""
 
@@ -54,7 +53,7 @@ def write_ensemble(run: Run, ensemble: Ensemble) -> None:
         for task, members in ensemble.members.items()
     }
     record = {"strategy": ensemble.strategy, "combine": ensemble.rules, "members": members}
-    (run.folder / FOLDER).write_json(FILE, record)
+    (run.folder / FOLDER).write_json(MEMBERS_FILE, record)
 
 
 def read_ensemble(run: Run) -> Ensemble:
@@ -64,9 +63,9 @@ def read_ensemble(run: Run) -> Ensemble:
         InputError: the run has no ensemble yet.
     """
     folder = run.folder / FOLDER
-    if not folder.exists(FILE):
+    if not folder.exists(MEMBERS_FILE):
         raise InputError(f"Run {run.folder} has no ensemble yet. Choose one: python -m search.ensemble {run.folder}")
-    record = folder.read_json(FILE)
+    record = folder.read_json(MEMBERS_FILE)
     own = {".": run.folder.uri}
     members = {
         task: [Member(**member | {"run": own.get(member["run"], member["run"])}) for member in found]

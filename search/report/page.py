@@ -11,6 +11,7 @@ import plotly.io
 import plotly.offline
 from markupsafe import Markup
 
+from search.ensemble.estimates import Estimate
 from search.report.header import facts, notes
 from search.report.run_data import read_run_data
 from search.report.search_plots import metric_name
@@ -66,8 +67,8 @@ def _plot(plot: go.Figure, name: str) -> Markup:
     return Markup(plotly.io.to_html(plot, include_plotlyjs=False, full_html=False, div_id=name, config=config))
 
 
-def _interval(bounds: list[float]) -> str:
-    return f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
 def _value(value: Any) -> str:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from optuna.trial import TrialState, create_trial
 from plotly.subplots import make_subplots
 
+from search.ensemble.estimates import EnsembleEstimates
 from search.runs.objectives import objective, trial_values
 from search.runs.trial_record import Trial
 from trainers.tasks import Task
@@ -65,20 +66,18 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
     return with_layout(plot, HEIGHT * rows)
 
 
-def comparison(metrics: dict[str, Any], names: Sequence[str], tasks: Mapping[str, Task]) -> go.Figure:
-    """Plot the metrics of the ensemble and of the best single model, each with its confidence interval.
-
-    Args:
-        metrics: contents of `ensemble/metrics.json`.
-        names: the tasks, and "score".
-    """
-    plot = make_subplots(1, len(names), subplot_titles=[metric_name(name, tasks) for name in names])
-    for place, name in enumerate(names, start=1):
+def comparison(estimates: EnsembleEstimates, tasks: Mapping[str, Task]) -> go.Figure:
+    """Plot the metrics of the ensemble and of the best single model, each with its confidence interval."""
+    shown = estimates.tasks_and_score
+    plot = make_subplots(1, len(shown), subplot_titles=[metric_name(name, tasks) for name in shown])
+    for place, found in enumerate(shown.values(), start=1):
+        compared = {"ensemble, dev": found.dev, "ensemble, cross-fitted": found.cross_fitted}
+        if found.best_single:
+            compared["best single model, dev"] = found.best_single.dev
+            compared["best single model, cross-fitted"] = found.best_single.cross_fitted
         for side, (color, symbol) in COMPARED.items():
-            owner, kind = side.split(", ")
-            entry = metrics[name] if owner == "ensemble" else metrics[name]["best_single"]
-            key = kind.replace("-", "_")
-            for value, low, high in [(entry[key], *entry[f"{key}_interval"])] if entry else []:
+            if estimate := compared.get(side):
+                value, low, high = estimate.value, estimate.low, estimate.high
                 plot.add_scatter(
                     x=[side],
                     y=[value],

@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 
-from search.ensemble.members import FOLDER, METRICS, Member, read_ensemble
+from search.ensemble.estimates import EnsembleEstimates, read_estimates
+from search.ensemble.members import FOLDER, Member, read_ensemble
 from search.ensemble.predict import ALL_DEV
 from search.report import search_plots
 from search.report.costs import ChoiceCost, TrialCost, choice_costs, trial_cost
@@ -38,10 +39,8 @@ class Ensemble:
 
     home: str
     """The run's path or URI."""
-    metrics: dict[str, Any] | None = None
-    """`ensemble/metrics.json`; None if the run has no ensemble."""
-    names: list[str] = field(default_factory=list)
-    """The tasks, and "score"."""
+    estimates: EnsembleEstimates | None = None
+    """Contents of `ensemble/metrics.json`; None if the run has no ensemble."""
     members: Mapping[str, list[Member]] = field(default_factory=dict)
     """Task -> members."""
     rules: Mapping[str, str] = field(default_factory=dict)
@@ -54,13 +53,13 @@ class Ensemble:
 def ensemble(data: RunData) -> Ensemble:
     """Compare the ensemble with the best single model."""
     folder, home = data.run.folder / FOLDER, data.run.folder.uri
-    if not folder.exists(METRICS):
+    estimates = read_estimates(data.run)
+    if not estimates:
         return Ensemble(home)
-    metrics, found = folder.read_json(METRICS), read_ensemble(data.run)
-    names = [*metrics["rows"], SCORE]
+    found = read_ensemble(data.run)
     all_dev = folder.read_json(ALL_DEV) if folder.exists(ALL_DEV) else {}
-    plot = search_plots.comparison(metrics, names, data.run.tasks)
-    return Ensemble(home, metrics, names, found.members, found.rules, all_dev, plot)
+    plot = search_plots.comparison(estimates, data.run.tasks)
+    return Ensemble(home, estimates, found.members, found.rules, all_dev, plot)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,15 +34,6 @@ class Figures:
 
     dev: Figure
     cross_fitted: Figure
-
-    def entry(self) -> dict[str, Any]:
-        """Return the figures as data, each with its interval."""
-        return {
-            "dev": self.dev.value,
-            "dev_interval": interval(self.dev.resampled),
-            "cross_fitted": self.cross_fitted.value,
-            "cross_fitted_interval": interval(self.cross_fitted.resampled),
-        }
 
 
 @dataclass(frozen=True)

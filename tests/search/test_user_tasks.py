@@ -49,7 +49,7 @@ def test_candidates_are_scored_by_the_kind_that_the_data_declare(run):
 
 
 def test_an_ensemble_predicts_and_its_files_hold_the_labels_of_the_users_files(run, chosen):
-    assert list(chosen.metrics["rows"]) == list(NAMES)
+    assert list(chosen.estimates.rows) == list(NAMES)
 
     def from_files(function, jobs):
         """Return what the members said of dev in training, and of no test row."""
@@ -69,7 +69,8 @@ def test_an_ensemble_predicts_and_its_files_hold_the_labels_of_the_users_files(r
 
 
 def test_what_stands_beside_the_tasks_in_tables_and_records_can_name_no_task(run, chosen):
-    beside = {*run.table().columns, *chosen.metrics} - set(NAMES)
+    write(run, chosen)
+    beside = {*run.table().columns, *run.folder.read_json("ensemble/metrics.json")} - set(NAMES)
     assert {name for name in beside if "." not in name} <= RESERVED_NAMES
 
 

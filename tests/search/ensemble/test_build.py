@@ -10,12 +10,14 @@ from model.errors import InputError
 from search.ensemble.__main__ import app
 from search.ensemble.build import write
 from search.ensemble.choose import choose
+from search.ensemble.estimates import read_estimates
 from search.ensemble.members import read_ensemble
 from search.runs.lock import locked
 from search.runs.run import Run
 from search.selection.combiners import combine
 from search.selection.strategies import STRATEGIES
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run, trained_run
+from trainers.data.declared_tasks import RESERVED_NAMES
 from trainers.evaluation.predictions import read_predictions
 from trainers.evaluation.scores import METRICS, predictions, score
 from trainers.tasks import TASKS
@@ -49,39 +51,53 @@ def test_members_predict_what_the_metrics_say(run, chosen):
         ]
         assert sum(weight for _, weight in found) == pytest.approx(1)
         metrics[task] = METRICS[kind](combine(ensemble.rules[task], found), split.labels)
-        assert chosen.metrics[task]["dev"] == pytest.approx(metrics[task])
-    assert chosen.metrics["score"]["dev"] == pytest.approx(score(metrics, TASKS))
+        assert chosen.estimates.tasks[task].dev.value == pytest.approx(metrics[task])
+    assert chosen.estimates.score.dev.value == pytest.approx(score(metrics, TASKS))
+
+
+def test_estimates_are_read_back_as_they_were_written(run, chosen):
+    assert read_estimates(run) == chosen.estimates
+
+
+def test_the_file_of_estimates_holds_each_task_under_its_name_with_its_intervals(run, chosen):
+    record, found = run.folder.read_json("ensemble/metrics.json"), chosen.estimates.tasks["sst"]
+    assert record.keys() == {*TASK_NAMES, "score", "strategy", "seed", "soup", "rows", "candidates", "strategies"}
+    assert record["sst"]["cross_fitted"] == found.cross_fitted.value
+    assert record["sst"]["cross_fitted_interval"] == [found.cross_fitted.low, found.cross_fitted.high]
+    single = best_single(found)
+    assert record["sst"]["best_single"].items() >= {"trial": single.candidate.trial, "dev": single.dev.value}.items()
+    assert {name for name in record if name not in TASK_NAMES} <= RESERVED_NAMES
 
 
 def test_the_best_single_run_is_the_one_of_the_best_score(run, chosen):
     best = max((row["score"], trial.number, row["round"]) for trial in run.trials() for row in trial.rows)
-    single = chosen.metrics["score"]["best_single"]
-    assert (single["trial"], single["round"]) == best[1:]
-    assert single["dev"] == pytest.approx(best[0])
+    single = best_single(chosen.estimates.score)
+    assert (single.candidate.trial, single.candidate.round) == best[1:]
+    assert single.dev.value == pytest.approx(best[0])
     for task in TASK_NAMES:
         best_metric = max(row["metrics"][task] for trial in run.trials() for row in trial.rows)
-        assert chosen.metrics[task]["best_single"]["dev"] == pytest.approx(best_metric)
+        assert best_single(chosen.estimates.tasks[task]).dev.value == pytest.approx(best_metric)
 
 
 def test_the_table_of_strategies_has_them_all(chosen):
-    assert [row["strategy"] for row in chosen.metrics["strategies"]] == list(STRATEGIES)
-    json.dumps(chosen.metrics, allow_nan=False)
-    for row in chosen.metrics["strategies"]:
-        assert row["dev"].keys() == row["cross_fitted"].keys() == {*TASK_NAMES, "score"}
+    assert [row.strategy for row in chosen.estimates.strategies] == list(STRATEGIES)
+    for row in chosen.estimates.strategies:
+        assert row.dev.keys() == row.cross_fitted.keys() == {*TASK_NAMES, "score"}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_is_chosen_with_as_the_table_says(tmp_path, sample_corpus_directory, strategy):
     chosen = choose([example_run(tmp_path / "one-task", sample_corpus_directory, tasks=["qqp"])], strategy)
     assert chosen.ensemble.strategy == strategy
-    row = next(row for row in chosen.metrics["strategies"] if row["strategy"] == strategy)
-    assert row["members"]["qqp"] == len(chosen.ensemble.members["qqp"])
-    for name in ("qqp", "score"):
-        entry = chosen.metrics[name]
-        assert row["dev"][name] == entry["dev"]
-        assert row["cross_fitted"][name] == entry["cross_fitted"]
-        assert entry["dev_interval"][0] <= entry["dev"] <= entry["dev_interval"][1]
-        assert entry["gain_interval"][0] <= entry["gain"] <= entry["gain_interval"][1]
+    row = next(row for row in chosen.estimates.strategies if row.strategy == strategy)
+    assert row.members["qqp"] == len(chosen.ensemble.members["qqp"])
+    assert list(chosen.estimates.tasks_and_score) == ["qqp", "score"]
+    for name, found in chosen.estimates.tasks_and_score.items():
+        assert row.dev[name] == found.dev.value
+        assert row.cross_fitted[name] == found.cross_fitted.value
+        assert found.dev.low <= found.dev.value <= found.dev.high
+        assert found.gain is not None
+        assert found.gain.low <= found.gain.value <= found.gain.high
 
 
 def test_choosing_twice_is_choosing_once(run, chosen):
@@ -94,8 +110,8 @@ def test_single_task_models_join_multitask_ones(tmp_path, sample_corpus_director
         tmp_path / "expert", sample_corpus_directory, [ExampleTrial(0, skill=9.0, tasks=("sst",))], tasks=["sst"]
     )
     chosen = choose([joint, expert])
-    assert chosen.metrics["sst"]["best_single"]["run"] == expert.folder.uri
-    assert chosen.metrics["score"]["best_single"]["run"] == joint.folder.uri
+    assert best_single(chosen.estimates.tasks["sst"]).candidate.run == expert.folder.uri
+    assert best_single(chosen.estimates.score).candidate.run == joint.folder.uri
     write(joint, chosen)
     assert {member.run for member in read_ensemble(joint).members["sst"]} >= {expert.folder.uri}
     assert {member.run for member in read_ensemble(joint).members["qqp"]} == {joint.folder.uri}
@@ -107,16 +123,19 @@ def test_models_of_different_tasks_make_an_ensemble_without_a_best_single_run(tm
         for task in ("sst", "sts")
     ]
     chosen = choose(runs)
-    assert chosen.metrics["score"]["best_single"] is None
-    assert chosen.metrics["sst"]["best_single"]["trial"] == 0
+    assert chosen.estimates.score.best_single is None
+    assert best_single(chosen.estimates.tasks["sst"]).candidate.trial == 0
     write(runs[0], chosen)
+    assert read_estimates(runs[0]) == chosen.estimates
+    assert runs[0].folder.read_json("ensemble/metrics.json")["score"]["gain"] is None
 
 
 def test_one_candidate_is_an_ensemble_of_one(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "one", sample_corpus_directory, [ExampleTrial(4, rounds=1)])
-    metrics = choose([run]).metrics
-    assert metrics["score"]["dev"] == pytest.approx(metrics["score"]["best_single"]["dev"])
-    assert metrics["score"]["gain"] == pytest.approx(0)
+    estimates = choose([run]).estimates.score
+    assert estimates.dev.value == pytest.approx(best_single(estimates).dev.value)
+    assert estimates.gain is not None
+    assert estimates.gain.value == pytest.approx(0)
 
 
 def test_a_moved_run_still_finds_its_members(tmp_path, sample_corpus_directory):
@@ -165,6 +184,11 @@ def test_a_run_that_is_being_driven_is_left_alone(run):
     with locked(run.folder):
         done = typer.testing.CliRunner().invoke(app, [str(run.folder)])
     assert done.exit_code == 2 and "is being driven by process" in done.stderr
+
+
+def best_single(estimates):
+    assert estimates.best_single is not None
+    return estimates.best_single
 
 
 def lines_of(run, task, split):

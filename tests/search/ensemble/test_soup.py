@@ -169,13 +169,15 @@ def test_single_task_models_and_a_soup_join_more_trials_than_a_selection_sees(tm
     expert = ExampleTrial(0, skill=9.0, tasks=("sst",))
     single = example_run(tmp_path / "expert", sample_corpus_directory, [expert], tasks=["sst"])
     chosen = choose([joint, single], "uniform", soup="greedy", each=linear(joint))
-    assert chosen.metrics["candidates"] == {"sst": 111, "qqp": 108, "sts": 108}
+    assert chosen.estimates.candidates == {"sst": 111, "qqp": 108, "sts": 108}
     members = chosen.ensemble.members
     assert {task: len(found) for task, found in members.items()} == dict.fromkeys(TASK_NAMES, 100)
     assert {member.run for member in members["sst"]} == {joint.folder.uri, single.folder.uri}
     assert any(member.trial is None for member in members["qqp"])
     best = max((row["score"], trial.number, row["round"]) for trial in joint.trials() for row in trial.rows)
-    assert (chosen.metrics["score"]["best_single"]["trial"], chosen.metrics["score"]["best_single"]["round"]) == best[
-        1:
-    ]
-    assert chosen.metrics["sst"]["best_single"]["run"] == single.folder.uri
+    best_single = chosen.estimates.score.best_single
+    assert best_single is not None
+    assert (best_single.candidate.trial, best_single.candidate.round) == best[1:]
+    best_of_sst = chosen.estimates.tasks["sst"].best_single
+    assert best_of_sst is not None
+    assert best_of_sst.candidate.run == single.folder.uri

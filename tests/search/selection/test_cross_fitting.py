@@ -144,7 +144,7 @@ def test_the_score_of_figures_is_the_score_of_their_metrics():
     total = mean_figures(figures, TASKS)
     values = {task: found.dev.value for task, found in figures.items()}
     assert total.dev.value == pytest.approx(float(score(values, TASKS)))
-    low, high = total.entry()["dev_interval"]
+    low, high = interval(total.dev.resampled)
     assert low < total.dev.value < high
     # Errors of three independent tasks average out: the score is surer than the mean of its parts.
-    assert high - low < np.mean([np.diff(found.entry()["dev_interval"]) for found in figures.values()])
+    assert high - low < np.mean([np.diff(interval(found.dev.resampled)) for found in figures.values()])
