@@ -19,8 +19,8 @@ GENERATED = (
 )
 LEAKS = (
     "If the data are the course's files, a few dev and test rows are also in the train split: 15 pairs of STS dev, "
-    "18 pairs of STS test, 1 sentence of SST dev and 2 of SST test. They are not removed, so that the metrics compare "
-    "with other results on these files."
+    "18 pairs of STS test, 1 sentence of SST dev and 2 of SST test. They are not removed, so that the metrics can be "
+    "compared with other results on these files."
 )
 
 
@@ -56,7 +56,8 @@ def _round_count(rounds: int | None) -> str:
 
 def _trial_counts(trials: list[Trial]) -> str:
     states = Counter(trial.state.lower() for trial in trials)
-    return ", ".join([f"{len(trials)}", *(f"{count} {state}" for state, count in sorted(states.items()))])
+    by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{len(trials)}: {by_state}" if trials else "0"
 
 
 def _work(trials: list[Trial], started: str) -> dict[str, str]:

@@ -37,7 +37,7 @@ def render(run: Run) -> str:
         contents = section.contents(data)
         if contents is not None:
             html = environment.get_template(f"{section.anchor}.html").render(vars(contents))
-            sections.append({"anchor": section.anchor, "title": section.title, "html": Markup(html)})
+            sections.append((section, Markup(html)))
     return environment.get_template(FILE).render(
         name=run.folder.name,
         plotly=Markup(plotly.offline.get_plotlyjs()),

@@ -60,14 +60,14 @@ def regression(task: Task, models: Sequence[DevPredictions], labels: dict[str, n
     """
     titles = ["labels and predictions", "errors: prediction - label", *[model.model for model in models]]
     plot = make_subplots(1, len(titles), subplot_titles=titles)
-    ends = _ends([[task.low, task.high], labels["dev"], *[model.values for model in models]])
-    plot.add_trace(_histogram("labels, dev", labels["dev"], ends, LABEL_COLORS["dev"], fill="tozeroy"), row=1, col=1)
-    reach = _ends([signed_errors(model) for model in models])
+    limits = _limits([[task.low, task.high], labels["dev"], *[model.values for model in models]])
+    plot.add_trace(_histogram("labels, dev", labels["dev"], limits, LABEL_COLORS["dev"], fill="tozeroy"), row=1, col=1)
+    error_limits = _limits([signed_errors(model) for model in models])
     for index, (model, color) in enumerate(zip(models, MODEL_COLORS, strict=False)):
-        plot.add_trace(_histogram(f"predictions, {model.model}", model.values, ends, color), row=1, col=1)
-        errors = _histogram("errors", signed_errors(model), reach, color, showlegend=False)
+        plot.add_trace(_histogram(f"predictions, {model.model}", model.values, limits, color), row=1, col=1)
+        errors = _histogram("errors", signed_errors(model), error_limits, color, showlegend=False)
         plot.add_trace(errors, row=1, col=2)
-        plot.add_traces(_scatter(model, ends, color, legend=index == len(models) - 1), rows=1, cols=index + 3)
+        plot.add_traces(_scatter(model, limits, color, legend=index == len(models) - 1), rows=1, cols=index + 3)
         plot.update_xaxes(title_text="label", row=1, col=index + 3)
         plot.update_yaxes(title_text="prediction", row=1, col=index + 3)
     plot.update_xaxes(zerolinecolor="#5b6673", row=1, col=2)
@@ -95,10 +95,10 @@ def trade_offs(ranked: Sequence[BestRound], tasks: Sequence[str]) -> go.Figure |
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     plot = make_subplots(rows, columns, vertical_spacing=0.3 / rows)
-    for place, (across, up) in enumerate(pairs):
+    for place, (x_task, y_task) in enumerate(pairs):
         row, column = place // columns + 1, place % columns + 1
-        plot.add_trace(_points(ranked, across, up), row=row, col=column)
-        plot.update_xaxes(title_text=across, row=row, col=column).update_yaxes(title_text=up, row=row, col=column)
+        plot.add_trace(_points(ranked, x_task, y_task), row=row, col=column)
+        plot.update_xaxes(title_text=x_task, row=row, col=column).update_yaxes(title_text=y_task, row=row, col=column)
     return with_layout(plot.update_layout(showlegend=False), HEIGHT * rows, top=20)
 
 
@@ -123,15 +123,15 @@ def _matrix(counts: np.ndarray, classes: list[str]) -> go.Heatmap:
     )
 
 
-def _ends(values: Sequence[Any]) -> tuple[float, float]:
-    """Return the ends of a histogram of all values; they differ even if all values are equal."""
+def _limits(values: Sequence[Any]) -> tuple[float, float]:
+    """Return limits of an axis that contain all values; they differ even if all values are equal."""
     low, high = min(np.min(found) for found in values), max(np.max(found) for found in values)
     return (float(low), float(high)) if low < high else (float(low) - 0.5, float(high) + 0.5)
 
 
-def _histogram(name: str, values: np.ndarray, ends: tuple[float, float], color: str, **look: Any) -> go.Scatter:
+def _histogram(name: str, values: np.ndarray, limits: tuple[float, float], color: str, **look: Any) -> go.Scatter:
     """Draw a histogram of values [rows] as a stepped line: bars of several histograms would hide each other."""
-    counts, edges = np.histogram(values, BINS, ends)
+    counts, edges = np.histogram(values, BINS, limits)
     width = edges[1] - edges[0]
     return go.Scatter(
         x=edges[:-1] + width / 2,
@@ -144,21 +144,21 @@ def _histogram(name: str, values: np.ndarray, ends: tuple[float, float], color: 
     )
 
 
-def _scatter(model: DevPredictions, ends: tuple[float, float], color: str, *, legend: bool) -> list[go.Scatter]:
+def _scatter(model: DevPredictions, limits: tuple[float, float], color: str, *, legend: bool) -> list[go.Scatter]:
     """Draw predictions over labels, darker where there are more rows, and mark the row with the largest error."""
-    counts, across, up = np.histogram2d(model.labels, model.values, GRID, [ends, ends])
+    counts, x_edges, y_edges = np.histogram2d(model.labels, model.values, GRID, [limits, limits])
     columns, rows = np.nonzero(counts)
-    width = across[1] - across[0]
+    width = x_edges[1] - x_edges[0]
     worst = np.abs(signed_errors(model)).argmax()
     found = counts[columns, rows]
     look = {"size": 5, "color": np.log(found), "colorscale": [[0, "#93c5fd"], [1, color]], "cmin": 0}
     return [
         go.Scatter(
-            x=ends, y=ends, mode="lines", line={"color": "#d4dae1", "width": 1}, hoverinfo="skip", showlegend=False
+            x=limits, y=limits, mode="lines", line={"color": "#d4dae1", "width": 1}, hoverinfo="skip", showlegend=False
         ),
         go.Scatter(
-            x=across[columns] + width / 2,
-            y=up[rows] + width / 2,
+            x=x_edges[columns] + width / 2,
+            y=y_edges[rows] + width / 2,
             mode="markers",
             marker=look,
             customdata=found,
@@ -177,13 +177,13 @@ def _scatter(model: DevPredictions, ends: tuple[float, float], color: str, *, le
     ]
 
 
-def _points(ranked: Sequence[BestRound], across: str, up: str) -> go.Scatter:
+def _points(ranked: Sequence[BestRound], x_task: str, y_task: str) -> go.Scatter:
     """Draw the metrics of two tasks for every trial, with a large point for the best trial."""
-    shown = [found for found in ranked if {across, up} <= found.row["metrics"].keys()]
+    shown = [found for found in ranked if {x_task, y_task} <= found.row["metrics"].keys()]
     best = [found is ranked[0] for found in shown]
     return go.Scatter(
-        x=[found.row["metrics"][across] for found in shown],
-        y=[found.row["metrics"][up] for found in shown],
+        x=[found.row["metrics"][x_task] for found in shown],
+        y=[found.row["metrics"][y_task] for found in shown],
         mode="markers+text",
         text=[f"trial {found.trial.number}" if large else "" for large, found in zip(best, shown, strict=True)],
         textposition="bottom center",

@@ -76,7 +76,7 @@ def test_members_and_failures_are_listed(run, page):
     for member in members["sst"]:
         assert f"{member['trial']}.{member['round']} ({member['weight']:.2f})" in page.text
     assert "the loss is <not> finite" in page.text
-    assert "4, 2 complete, 1 fail, 1 pruned" in page.text
+    assert "4: 2 complete, 1 fail, 1 pruned" in page.text
 
 
 def test_confusion_and_class_metrics_of_the_best_round_equal_those_of_scikit_learn(run, page):
