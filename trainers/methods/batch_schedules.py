@@ -1,4 +1,4 @@
-"""Sizes of the tasks -> the plan of one epoch: which tasks' batches meet in each optimiser step."""
+"""Batch schedules: plan which tasks have a batch in each optimiser step of an epoch."""
 
 import math
 from collections.abc import Callable
@@ -6,22 +6,22 @@ from collections.abc import Callable
 import torch
 
 Plan = list[tuple[str, ...]]
-"""[steps]: the tasks of each step, one batch of each; tasks that meet stand in the order of the config."""
+"""[steps]: the tasks that have a batch in each step, in the order of the config."""
 
 BatchSchedule = Callable[[dict[str, int], dict[str, int], float, torch.Generator], Plan]
-"""(training rows by task, rows a batch by task, share of the stage that is done, generator of the epoch) -> plan."""
+"""(training rows by task, batch size by task, progress of the stage from 0 to 1, generator of the epoch) -> plan."""
 
 TEMPERATURE = 2.0
-"""In proportion to the square root of the rows: the other rule that Stickland and Murray 2019 compare."""
+"""Sampling proportional to the square root of the rows, the second rule that Stickland and Murray 2019 compare."""
 
 
 def batch_counts(sizes: dict[str, int], batch_sizes: dict[str, int]) -> dict[str, int]:
-    """Count the batches of a pass over each task's rows; the last batch of a pass may be a short one."""
+    """Count the batches that cover each task's rows once; the last batch may be smaller."""
     return {task: math.ceil(size / batch_sizes[task]) for task, size in sizes.items()}
 
 
 def proportional_sizes(sizes: dict[str, int], largest: int) -> dict[str, int]:
-    """Return rows a batch in proportion to the tasks' rows, `largest` for the largest task, at least one for each.
+    """Return batch sizes proportional to the tasks' rows: `largest` for the largest task, at least 1 for each task.
 
     Source: report 001, interleaved round-robin.
     """
@@ -30,13 +30,15 @@ def proportional_sizes(sizes: dict[str, int], largest: int) -> dict[str, int]:
 
 
 def shares(sizes: dict[str, int], exponent: float) -> dict[str, float]:
-    """Return each task's share of the draws, in proportion to its rows to the power of `exponent`; by name."""
+    """Return each task's sampling probability, proportional to rows ** exponent; tasks are sorted by name."""
     powers = {task: sizes[task] ** exponent for task in sorted(sizes)}
     return {task: power / sum(powers.values()) for task, power in powers.items()}
 
 
 def equal(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
-    """Let all tasks meet in every step of a pass over the one with fewest batches; the others go on across epochs.
+    """Give every step a batch of each task, for as many steps as the task with the fewest batches has.
+
+    The streams of the other tasks continue from epoch to epoch.
 
     Source: reports 001 and 004, round-robin.
     """
@@ -44,7 +46,9 @@ def equal(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, g
 
 
 def cycle(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
-    """Let all tasks meet in every step of a pass over the one with most batches; the others start again.
+    """Give every step a batch of each task, for as many steps as the task with the most batches has.
+
+    The other tasks start again from their first batch when they have no more.
 
     Source: report 000, cycle round-robin.
     """
@@ -52,7 +56,7 @@ def cycle(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, g
 
 
 def shuffle(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
-    """Take every batch of every task once, one a step, in random order.
+    """Take every batch of every task once, one batch per step, in random order.
 
     Source: report 000, shuffle round-robin.
     """
@@ -63,16 +67,16 @@ def shuffle(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float,
 def smart_round_robin(
     sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator
 ) -> Plan:
-    """Take every batch of every task once, spread over as many steps as the task with most batches has.
+    """Take every batch of every task once, in as many steps as the task with the most batches has.
 
-    That task is in every step; the steps of each other one are a random subset, independent of the rest. (As printed
-    in the report the rule overdraws the smaller tasks by a batch or more in every epoch.)
+    That task has a batch in every step. Each other task has its batches in a random subset of the steps, drawn
+    independently. The rule as printed in the report takes too many batches of the smaller tasks in each epoch.
 
-    Source: report 000, smart round-robin; the subset is that of Knuth, TAOCP 2, Algorithm 3.4.2S.
+    Source: report 000, smart round-robin; random subset: Knuth, TAOCP 2, Algorithm 3.4.2S.
     """
     counts = batch_counts(sizes, batch_sizes)
     steps = max(counts.values())
-    # Sorted: the order of the tasks in a config does not decide which steps a task is in.
+    # Sorted, so that the draws do not depend on the order of the tasks in the config.
     places = {task: set(_subset(steps, counts[task], generator)) for task in sorted(counts)}
     return [tuple(task for task in sizes if step in places[task]) for step in range(steps)]
 
@@ -80,29 +84,32 @@ def smart_round_robin(
 def interleaved(
     sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator
 ) -> Plan:
-    """Let all tasks meet in every step, for as many steps as the largest task has full batches, at least one.
+    """Give every step a batch of each task, for as many steps as the largest task has full batches, at least one.
 
-    Batch sizes in proportion to `sizes` pass through all tasks at about the same speed; streams go on across epochs.
+    With batch sizes proportional to `sizes`, all tasks pass through their rows at about the same speed. The streams
+    continue from epoch to epoch.
 
     Source: report 001, interleaved round-robin.
     """
-    largest = max(sorted(sizes), key=sizes.__getitem__)  # sorted: of two as large, the config's order decides nothing
+    largest = max(sorted(sizes), key=sizes.__getitem__)  # sorted: with equal sizes, the config's order has no effect
     return [tuple(sizes)] * max(1, sizes[largest] // batch_sizes[largest])
 
 
 def simultaneous(
     sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator
 ) -> Plan:
-    """Let all tasks meet in every step of a pass over the first one; the others' streams go on across epochs.
+    """Give every step a batch of each task, for as many steps as the first task has batches.
 
-    Source: report 002, simultaneous training, whose first task is SST.
+    The streams of the other tasks continue from epoch to epoch.
+
+    Source: report 002, simultaneous training; its first task is SST.
     """
     first = next(iter(sizes))
     return [tuple(sizes)] * batch_counts(sizes, batch_sizes)[first]
 
 
 def sequential(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
-    """Take every batch of the first task, then every batch of the next one.
+    """Take every batch of the first task, then every batch of the next task, one batch per step.
 
     Source: report 004, sequential multitask learning: SST, STS, QQP in every epoch.
     """
@@ -110,7 +117,7 @@ def sequential(sizes: dict[str, int], batch_sizes: dict[str, int], progress: flo
 
 
 def annealed(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
-    """Draw one task a step: by its rows at the start of a stage, almost evenly at its end.
+    """Draw one task per step: in proportion to rows at the start of a stage, almost uniformly at its end.
 
     Source: Stickland and Murray 2019 (BERT and PALs), annealed sampling.
     """
@@ -120,7 +127,7 @@ def annealed(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float
 def temperature(
     sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator
 ) -> Plan:
-    """Draw one task a step, by a root of its rows."""
+    """Draw one task per step, in proportion to rows ** (1 / TEMPERATURE)."""
     return _drawn(sizes, batch_sizes, 1 / TEMPERATURE, generator)
 
 
@@ -142,12 +149,12 @@ ONE_TASK_A_STEP = ["shuffle", "annealed", "temperature"]
 
 
 def _subset(count: int, size: int, generator: torch.Generator) -> list[int]:
-    """Draw `size` of the numbers below `count`, all subsets equally likely."""
+    """Draw `size` of the integers below `count`; all subsets are equally likely."""
     return torch.randperm(count, generator=generator)[:size].tolist()
 
 
 def _drawn(sizes: dict[str, int], batch_sizes: dict[str, int], exponent: float, generator: torch.Generator) -> Plan:
-    """Draw one task a step, with replacement, for as many steps as there are batches in all."""
+    """Draw one task per step, with replacement, for as many steps as all tasks together have batches."""
     odds, steps = shares(sizes, exponent), sum(batch_counts(sizes, batch_sizes).values())
     weights = torch.tensor(list(odds.values()), dtype=torch.float64)
     singles = [(task,) for task in odds]

@@ -1,36 +1,35 @@
-"""Bregman proximal point: a step stays near a slowly moving copy of the model, its teacher."""
+"""Bregman proximal point optimisation: keep each step's predictions near those of a slowly moving teacher."""
 
 from pydantic import Field
 
 from trainers.settings import Config, Weight
 
 EARLY = 0.1
-"""Share of a stage's steps in which the teacher follows faster."""
+"""Share of a stage's steps, at its start, in which the teacher moves with `early_beta`."""
 
 
 class BregmanConfig(Config):
-    """The proximal term, and how slowly the teacher follows."""
+    """Settings of the proximal term and of the momentum of its teacher."""
 
-    mu: Weight = Field(default=0.0, description="Weight of the proximal term; 0 leaves it out.")
-    beta: float = Field(default=0.999, ge=0, lt=1, description="Share of the teacher that a step leaves as it was.")
-    early_beta: float = Field(default=0.99, ge=0, lt=1, description="The same in the first tenth of a stage.")
+    mu: Weight = Field(default=0.0, description="Weight of the proximal term; 0 turns the term off.")
+    beta: float = Field(default=0.999, ge=0, lt=1, description="Momentum: the share of the teacher kept at each step.")
+    early_beta: float = Field(default=0.99, ge=0, lt=1, description="Momentum in the first tenth of a stage's steps.")
 
     @property
     def active(self) -> bool:
-        """Whether any task has a weight."""
+        """Whether any task has a weight above 0."""
         return any(self.mu.values()) if isinstance(self.mu, dict) else self.mu > 0
 
 
 def teacher_share(bregman: BregmanConfig, done: int, steps: int) -> float:
-    """Return the share of the way to the model that the teacher moves after a step.
+    """Return the share of the distance by which the teacher moves towards the model after a step.
 
-    A teacher that is the model of the step before would leave nothing: the term and its gradient are 0 where both are
-    equal, and a step begins there. So the momentum is the method, not a refinement (reports 003 and 004 print it
-    without).
+    Reports 003 and 004 print the method without momentum, so the teacher is the model before the step. Then the term
+    does nothing: a step starts where model and teacher are equal, and there the term and its gradient are 0.
 
     Args:
-        done: steps of the stage before this one.
-        steps: of the stage.
+        done: steps of the stage before this step.
+        steps: all steps of the stage.
 
     Source: Jiang et al. 2020 (SMART), section 3.2 and appendix.
     """

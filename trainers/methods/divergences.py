@@ -1,4 +1,4 @@
-"""Two outputs of a head -> how far apart the predictions are that they stand for, row by row."""
+"""Divergences between two outputs of a task's head, by the kind of the task."""
 
 from collections.abc import Callable
 
@@ -8,29 +8,32 @@ from torch import Tensor
 from trainers.tasks import Kind
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [rows, outputs], outputs [rows, outputs]) -> [rows]; 0 where they agree, and the order does not matter."""
+"""(outputs [rows, outputs], outputs [rows, outputs]) -> [rows]. Symmetric, and 0 for equal predictions."""
 
 
 def symmetric_kl(left: Tensor, right: Tensor) -> Tensor:
-    """Return KL(p||q) + KL(q||p) [rows] of the classes under logits [rows, classes].
+    """Return KL(p||q) + KL(q||p) [rows] of the class probabilities of two tensors of logits [rows, classes].
 
     Source: Jiang et al. 2020 (SMART), section 3.1.
     """
-    # The softmax of one logit is 1, whatever the logit: this divergence would be 0 and nothing would tell.
+    # The softmax of a single logit is always 1, so the divergence would always be 0, without any error.
     assert left.shape[-1] > 1
-    log_p, log_q = _wide(left).log_softmax(-1), _wide(right).log_softmax(-1)
+    log_p, log_q = _at_least_float32(left).log_softmax(-1), _at_least_float32(right).log_softmax(-1)
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)
 
 
 def symmetric_bernoulli_kl(left: Tensor, right: Tensor) -> Tensor:
-    """Return KL(p||q) + KL(q||p) [rows] of a yes or no under its logit [rows, 1]: two classes with logits 0 and z."""
-    left, right = _wide(left), _wide(right)
+    """Return KL(p||q) + KL(q||p) [rows] of binary predictions with logits [rows, 1].
+
+    This equals `symmetric_kl` of two classes with the logits 0 and z.
+    """
+    left, right = _at_least_float32(left), _at_least_float32(right)
     return ((left.sigmoid() - right.sigmoid()) * (left - right)).sum(-1)
 
 
 def squared_difference(left: Tensor, right: Tensor) -> Tensor:
     """Return the squared difference [rows] of values [rows, 1], in squared label units."""
-    return (_wide(left) - _wide(right)).square().sum(-1)
+    return (_at_least_float32(left) - _at_least_float32(right)).square().sum(-1)
 
 
 DIVERGENCES: dict[Kind, Divergence] = {
@@ -40,6 +43,6 @@ DIVERGENCES: dict[Kind, Divergence] = {
 }
 
 
-def _wide(outputs: Tensor) -> Tensor:
-    """Leave half precision: the divergence of two near outputs would be its rounding."""
+def _at_least_float32(outputs: Tensor) -> Tensor:
+    """Convert half precision to float32: between similar outputs, rounding errors would exceed the divergence."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))

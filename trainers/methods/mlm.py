@@ -1,4 +1,4 @@
-"""Tokens -> which are hidden, and what stands in their places: masked language modelling."""
+"""Masked language modelling: choose tokens to predict, and mask these tokens in the input."""
 
 from typing import Annotated, Literal
 
@@ -10,54 +10,57 @@ from trainers.settings import Config
 from trainers.tasks import Pairs
 
 MASKED, RANDOM = 0.8, 0.1
-"""Shares of the chosen tokens that become the mask, or any token; the others stay."""
+"""Shares of the chosen tokens that become the mask token, or a random token. The other chosen tokens stay unchanged."""
 
 
 class MlmConfig(Config):
-    """Which tokens are hidden, and how."""
+    """Settings of masked language modelling."""
 
     share: Annotated[float, Field(gt=0, lt=1)] | Literal["one"] = Field(
-        default=0.15, description="Of a sequence's tokens; or one of each sequence."
+        default=0.15, description="Probability that a token is chosen; or 'one': a single token of each sequence."
     )
-    always_mask: bool = Field(default=False, description="Hide every chosen token; else 10 % stay, 10 % are random.")
-    pairs: Pairs = Field(default="separate", description="How a row's sides are read.")
-    head_dropout: float = Field(default=0.0, ge=0, lt=1)
+    always_mask: bool = Field(
+        default=False,
+        description="Mask every chosen token; otherwise 80 % are masked, 10 % become random tokens and 10 % stay.",
+    )
+    pairs: Pairs = Field(default="separate", description="How the sentences of a pair are encoded.")
+    head_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the MLM head.")
 
 
-def choose(text: Tensor, offsets: Tensor, share: float | Literal["one"], generator: torch.Generator) -> Tensor:
-    """Choose the tokens that are to be guessed.
+def choose_tokens(text: Tensor, offsets: Tensor, share: float | Literal["one"], generator: torch.Generator) -> Tensor:
+    """Choose the tokens to predict.
 
     Args:
-        text: [tokens], True where there is no special token.
+        text: [tokens], False for special tokens.
         offsets: [sequences + 1].
-        share: probability of each token; or "one" of each sequence that has any.
+        share: probability of each token; or "one" for a single token of each sequence that has any.
 
     Returns:
-        [chosen], places among the tokens, rising; there may be none.
+        [chosen], ascending positions among all tokens; possibly empty.
 
-    Source: Devlin et al. 2019 (BERT), appendix C.2; one a sequence: report 003.
+    Source: Devlin et al. 2019 (BERT), appendix C.2; one token of each sequence: report 003.
     """
     draws = torch.rand(len(text), generator=generator)
     if share != "one":
         return torch.nonzero(text & (draws < share)).squeeze(-1)
     sequence = torch.repeat_interleave(offsets.diff(), output_size=len(text))  # [tokens]
     order = torch.argsort(2.0 * sequence.double() + torch.where(text, draws, -0.5))  # by sequence, then by draw
-    last = order[offsets[1:] - 1]  # [sequences]: of each, the largest draw, a special token's only if there is no other
+    last = order[offsets[1:] - 1]  # [sequences]: each sequence's largest draw; a special token only without any text
     return last[text[last]].sort().values
 
 
-def hide(
+def mask_tokens(
     tokens: Tensor, chosen: Tensor, mask: int, vocabulary: int, always: bool, generator: torch.Generator
 ) -> Tensor:
-    """Replace most of the `chosen` [chosen] among `tokens` [tokens] by the mask, and a few by any token.
+    """Replace most of the `chosen` [chosen] positions of `tokens` [tokens] by the mask, and a few by random tokens.
 
     Args:
-        mask: its id.
-        vocabulary: how many tokens there are.
-        always: replace all by the mask.
+        mask: id of the mask token.
+        vocabulary: number of tokens in the vocabulary.
+        always: replace every chosen token by the mask.
     """
     kind = torch.rand(len(chosen), generator=generator).to(tokens.device)  # [chosen]
     other = torch.randint(vocabulary, (len(chosen),), generator=generator).to(tokens.device)
-    shown = torch.where(kind < MASKED + RANDOM, other, tokens[chosen])
-    shown = torch.where((kind < MASKED) | always, mask, shown)
-    return tokens.index_copy(0, chosen, shown)
+    replaced = torch.where(kind < MASKED + RANDOM, other, tokens[chosen])
+    replaced = torch.where((kind < MASKED) | always, mask, replaced)
+    return tokens.index_copy(0, chosen, replaced)

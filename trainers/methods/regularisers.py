@@ -1,4 +1,4 @@
-"""A clean forward pass -> terms that are added to its tasks' losses."""
+"""Regularisers: terms that are added to the losses of tasks in supervised training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,51 +19,51 @@ Outputs = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Forward:
-    """Rows of some tasks, all under the same regularisers, on their way through a model in training mode."""
+    """A batch of rows, and the model in training mode that regularisers pass the rows through."""
 
     model: Multitask
     inputs: Inputs
     tasks: dict[str, Task]
     embedded: Tensor
-    """[tokens, width], looked up once."""
+    """[tokens, width], the word embeddings of the batch."""
     seed: int
     place: tuple[int | str, ...]
-    """Names this forward pass; with the seed, all its draws follow from it."""
+    """Step, sources and number of the forward pass; with `seed` it determines all random draws."""
     smart: SmartConfig
     teacher: Multitask | None
-    """For the proximal term: the slowly moving copy of the model, in training mode."""
+    """The slowly moving copy of the model in training mode, for the proximal term."""
 
     def outputs(self, embedded: Tensor, masks: str = "dropout") -> Outputs:
-        """Pass embeddings [tokens, width] on; passes with `masks` of one name drop the same units."""
-        self._drop(masks)
+        """Return the outputs for embeddings [tokens, width]; equal names of `masks` mean equal dropout masks."""
+        self._seed_dropout(masks)
         return self.model(embedded, self.inputs)
 
-    def still_outputs(self, embedded: Tensor) -> Outputs:
-        """Pass embeddings [tokens, width] on without dropout."""
+    def outputs_without_dropout(self, embedded: Tensor) -> Outputs:
+        """Return the outputs for embeddings [tokens, width] without dropout."""
         self.model.eval()
         outputs = self.model(embedded, self.inputs)
         self.model.train()
         return outputs
 
     def teacher_outputs(self) -> Outputs:
-        """Pass the same rows through the teacher, which drops the same units as the model's clean pass."""
+        """Return the teacher's outputs for the rows, with the dropout masks of the model's clean pass."""
         assert self.teacher is not None
         with torch.no_grad():
-            self._drop("dropout")
+            self._seed_dropout("dropout")
             return self.teacher(self.teacher.embed(self.inputs.tokens), self.inputs)
 
     def divergences(self, left: Outputs, right: Outputs) -> dict[str, Tensor]:
-        """Return [] by task: how far apart two predictions are, on average over the rows."""
+        """Return each task's mean divergence [] between two outputs, over its rows."""
         return {name: DIVERGENCES[task.kind](left[name], right[name]).mean() for name, task in self.tasks.items()}
 
-    def _drop(self, masks: str) -> None:
-        # Seeded anew for every pass: SMART measures the perturbation and not the dropout, and training with and without
-        # a regulariser drops the same units.
+    def _seed_dropout(self, masks: str) -> None:
+        # Every pass seeds dropout again. So SMART measures the perturbation and not the dropout, and training with and
+        # without a regulariser has the same dropout masks.
         seed_globally(self.seed, *self.place, masks)
 
 
 Clean = list[Outputs]
-"""Outputs of the clean pass, and of a second one with other dropout masks where a regulariser asks for it."""
+"""Outputs of the clean pass, and of a second pass with other dropout masks if a regulariser needs it."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,16 @@ class Regulariser:
 
     term: Callable[[Forward, Clean], dict[str, Tensor]]
     """(forward pass, its clean outputs) -> [] by task, unweighted."""
-    passes: int = 1
-    """Clean passes that it compares. A task's own loss is the mean over them."""
+    clean_passes: int = 1
+    """Number of clean passes that the term compares. A task's own loss is the mean over the clean passes."""
 
 
 def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
-    """Measure how far predictions move when the embeddings move within a ball in their worst direction.
+    """Return SMART's term: the divergence between predictions on clean and on adversarially perturbed embeddings.
 
-    Dropout of the two branches is tied: with other masks they differ by four orders of magnitude more than the papers'
-    radius moves them. Reports 000 and 001 leave it out of both ("off"), which costs another clean pass.
+    By default both predictions have the same dropout masks ("tied"). Different masks change the predictions 10,000
+    times more than a perturbation of the papers' radius does. Reports 000 and 001 turn dropout off for both predictions
+    ("off"), which costs a second clean pass.
 
     Source: Jiang et al. 2020 (SMART), equation 2.
     """
@@ -105,14 +106,14 @@ def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
 
 BRANCHES: dict[str, Callable[[Forward, Clean], tuple[Callable[[Tensor], Outputs], Outputs]]] = {
     "tied": lambda forward, clean: (forward.outputs, clean[0]),
-    "off": lambda forward, clean: (forward.still_outputs, forward.still_outputs(forward.embedded)),
+    "off": lambda forward, clean: (forward.outputs_without_dropout, forward.outputs_without_dropout(forward.embedded)),
     "untied": lambda forward, clean: (partial(forward.outputs, masks="perturbed dropout"), clean[0]),
 }
-"""SMART's dropout -> how it predicts from perturbed embeddings, and what it compares the result with."""
+"""`smart.dropout` -> the prediction function for perturbed embeddings, and the clean outputs to compare with."""
 
 
 def bregman_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
-    """Measure how far predictions are from those of the teacher, which is 0 while model and teacher are equal.
+    """Return the proximal term: the divergence between the predictions of the model and of its teacher.
 
     Source: Jiang et al. 2020 (SMART), section 3.2, momentum form.
     """
@@ -120,9 +121,12 @@ def bregman_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
 
 
 def r_drop_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
-    """Measure how far two passes with other dropout masks are apart; a quarter, so that alpha means what it does there.
+    """Return R-Drop's term: a quarter of the divergence between two passes with different dropout masks.
 
-    Source: Liang et al. 2021 (R-Drop), equation 4, halved: the loss is the mean of both passes, not the sum.
+    The weight then means the same as the paper's alpha. The paper takes half of the divergence and adds up the losses
+    of both passes; our loss is their mean.
+
+    Source: Liang et al. 2021 (R-Drop), equation 4.
     """
     return {task: divergence / 4 for task, divergence in forward.divergences(*clean).items()}
 
@@ -130,5 +134,5 @@ def r_drop_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
 REGULARISERS: dict[str, Regulariser] = {
     "smart": Regulariser(smart_term),
     "bregman": Regulariser(bregman_term),
-    "r_drop": Regulariser(r_drop_term, passes=2),
+    "r_drop": Regulariser(r_drop_term, clean_passes=2),
 }

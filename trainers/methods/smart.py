@@ -1,4 +1,4 @@
-"""A network above its embeddings -> how far its predictions move when the embeddings move a little: SMART."""
+"""SMART: smoothness-inducing adversarial regularisation of predictions around the word embeddings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ from trainers.settings import Config, name_check
 
 @dataclass(frozen=True)
 class Norm:
-    """What bounds a perturbation [tokens, width] of a flat list of tokens with offsets [sequences + 1]."""
+    """A norm that bounds perturbations [tokens, width] of a flat list of tokens with offsets [sequences + 1]."""
 
     unit: Callable[[Tensor, Tensor], Tensor]
-    """(gradient, offsets) -> the direction of norm 1 that climbs fastest; 0 where the gradient is 0."""
+    """(gradient, offsets) -> the direction of steepest ascent with norm 1; 0 where the gradient is 0."""
     project: Callable[[Tensor, Tensor, float], Tensor]
     """(perturbation, offsets, radius) -> the nearest perturbation within the radius."""
 
@@ -38,46 +38,48 @@ def smoothness(
     ascent_steps: int,
     parameters: Sequence[nn.Parameter],
 ) -> dict[str, Tensor]:
-    """Measure how far predictions move when the embeddings move within a ball in their worst direction.
+    """Return the divergence between predictions on clean and on adversarially perturbed embeddings.
 
-    The gradient passes through both predictions, but not through the search for the direction, which leaves every
-    parameter's `.grad` alone. All tasks share each pass: a token belongs to one task, and a direction has no scale.
+    The search for the worst perturbation within the radius changes no parameter's `.grad`. The gradient of the result
+    flows through both predictions, but not through the search. One search serves all tasks: each token belongs to one
+    task, and normalised directions do not depend on the scale of a task's divergence.
 
     Args:
-        predict: the network above the embeddings, [tokens, width] -> outputs [rows, outputs] by task. It repeats the
-            dropout masks of `clean`; with other masks the result would measure dropout.
-        embedded: [tokens, width].
+        predict: the network above the embeddings, [tokens, width] -> outputs [rows, outputs] by task. Its dropout masks
+            equal those of `clean`; with different masks the result would measure dropout.
+        embedded: [tokens, width], the clean embeddings.
         clean: [rows, outputs] by task, `predict(embedded)` with its graph.
-        noise: [tokens, width], where the search starts. Not 0, where the gradient of every divergence is 0, and short
-            against `step_size`: what is left of it is not in the worst direction.
+        noise: [tokens, width], the start of the search. It must not be 0, because there the gradient of every
+            divergence is 0; it should be small relative to `step_size`, because it is not in the worst direction.
         offsets: [sequences + 1], on the CPU.
-        divergences: of each task that is to be smooth.
+        divergences: of each task that is regularised.
         norm: a key of `NORMS`.
         radius: bound on the perturbation (epsilon).
         step_size: length of an ascent step (eta).
-        ascent_steps: how many (K).
-        parameters: of `predict`. The search leaves them out of its graph, where a `Watch` would find gradients.
+        ascent_steps: number of ascent steps (K).
+        parameters: the parameters of `predict`. The graph of the search excludes them, so that hooks on their gradients
+            do not run.
 
     Returns:
-        [] by task, the mean divergence of its rows.
+        [] by task, the mean divergence over its rows.
 
     Source: Jiang et al. 2020 (SMART), equation 2 and algorithm 1.
     """
-    ball, target = NORMS[norm], {task: clean[task].detach() for task in divergences}
+    bound, target = NORMS[norm], {task: clean[task].detach() for task in divergences}
     perturbation = noise
     for _ in range(ascent_steps):
         start = perturbation.detach().requires_grad_()
-        with constant(parameters):
+        with frozen(parameters):
             moved = _means(divergences, predict(embedded.detach() + start), target)
         (gradient,) = torch.autograd.grad(torch.stack(list(moved.values())).sum(), start)
-        perturbation = ball.project(start.detach() + step_size * ball.unit(gradient, offsets), offsets, radius)
-    # Neither side is detached: their gradients nearly cancel, and half of them points elsewhere.
+        perturbation = bound.project(start.detach() + step_size * bound.unit(gradient, offsets), offsets, radius)
+    # Neither side is detached: their gradients nearly cancel, and one of them alone has a different direction.
     return _means(divergences, predict(embedded + perturbation), clean)
 
 
 @contextmanager
-def constant(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Leave parameters out of the graphs of what is computed inside."""
+def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Exclude parameters from the graphs that are built inside this context."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     try:
         for parameter in trained:
@@ -94,7 +96,7 @@ def token_norms(values: Tensor, offsets: Tensor) -> Tensor:
 
 
 def sentence_norms(values: Tensor, offsets: Tensor) -> Tensor:
-    """Return for each token the L2 norm [tokens, 1] of its whole sequence in `values` [tokens, width]."""
+    """Return, for each token, the L2 norm [tokens, 1] of its whole sequence in `values` [tokens, width]."""
     lengths = offsets.diff()
     sequence = torch.arange(len(lengths)).repeat_interleave(lengths).to(values.device)  # [tokens]
     squares = values.new_zeros(len(lengths)).index_add(0, sequence, values.square().sum(-1))  # [sequences]
@@ -102,7 +104,7 @@ def sentence_norms(values: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _l2(norms: Callable[[Tensor, Tensor], Tensor]) -> Norm:
-    """Bound the L2 norms that a function finds."""
+    """Return the bound on L2 norms that `norms` computes, per token or per sequence."""
 
     def unit(gradient: Tensor, offsets: Tensor) -> Tensor:
         return gradient / _positive(norms(gradient, offsets))
@@ -114,14 +116,15 @@ def _l2(norms: Callable[[Tensor, Tensor], Tensor]) -> Norm:
 
 
 def _positive(norms: Tensor) -> Tensor:
-    """Keep 0 / 0 out: the smallest number that is not a rounded one, far below any gradient's norm."""
+    """Replace 0 by the smallest normal number, far below any gradient's norm, to avoid 0 / 0."""
     return norms.clamp_min(torch.finfo(norms.dtype).tiny)
 
 
 NORMS: dict[str, Norm] = {
     "l2_token": _l2(token_norms),
     "l2_sentence": _l2(sentence_norms),
-    # The dual of a bound on every coordinate is the sign; dividing by the largest would leave most of them behind.
+    # The steepest direction under a bound on each coordinate is the sign of the gradient. Dividing by the largest
+    # coordinate instead would leave most coordinates far from the bound.
     "linf": Norm(
         unit=lambda gradient, offsets: gradient.sign(),
         project=lambda perturbation, offsets, radius: perturbation.clamp(-radius, radius),
@@ -130,31 +133,41 @@ NORMS: dict[str, Norm] = {
 
 
 class SmartConfig(Config):
-    """Smoothness-inducing adversarial regularisation."""
+    """Settings of SMART, the smoothness-inducing adversarial regularisation."""
 
-    lambda_s: NonNegativeFloat = Field(default=0.0, description="Weight of the smoothness term; 0 leaves it out.")
-    norm: str = Field(default="l2_token", description="What the radius bounds.")
-    radius: PositiveFloat = Field(default=0.03, description="Epsilon: bound on a perturbation of word embeddings.")
-    step_size: PositiveFloat = Field(default=0.03, description="Eta: length of an ascent step.")
-    # A hundredth of the radius: sigma is a coordinate's, and over 384 of them a tenth is twice the radius, so that the
-    # noise would set the direction (measured on MiniLM: R is 4 times smaller).
-    noise_scale: PositiveFloat = Field(default=0.0003, description="Sigma: standard deviation of the first noise.")
-    ascent_steps: PositiveInt = Field(default=1, description="K.")
-    dropout: Literal["tied", "off", "untied"] = Field(
-        default="tied", description="Masks of the two branches: the same, none, or each its own."
+    lambda_s: NonNegativeFloat = Field(default=0.0, description="Weight of the smoothness term; 0 turns SMART off.")
+    norm: str = Field(
+        default="l2_token",
+        description="Norm that the radius bounds: l2_token (each token), l2_sentence (each sequence) or linf.",
     )
-    every: PositiveInt = Field(default=1, description="Only in every so manieth step, with as many times the weight.")
-    share: float = Field(default=1.0, gt=0, le=1, description="Of a batch's rows, with the others left alone.")
+    radius: PositiveFloat = Field(
+        default=0.03, description="Largest norm of the perturbation of the word embeddings (epsilon)."
+    )
+    step_size: PositiveFloat = Field(default=0.03, description="Length of an ascent step (eta).")
+    # A hundredth of the radius. Sigma is the deviation of one coordinate: over MiniLM's 384 coordinates, a tenth of the
+    # radius gives noise twice as long as the radius, and the noise would determine the direction (measured on MiniLM:
+    # the smoothness term is 4 times smaller).
+    noise_scale: PositiveFloat = Field(
+        default=0.0003, description="Standard deviation of the noise that the search for the perturbation starts from."
+    )
+    ascent_steps: PositiveInt = Field(default=1, description="Number of ascent steps (K).")
+    dropout: Literal["tied", "off", "untied"] = Field(
+        default="tied",
+        description="Dropout of the clean and the perturbed pass: the same masks (tied), none (off) or different masks "
+        "(untied).",
+    )
+    every: PositiveInt = Field(default=1, description="Apply SMART every N-th step only, with N times the weight.")
+    share: float = Field(default=1.0, gt=0, le=1, description="Share of a batch's rows that SMART is applied to.")
 
     _norm = field_validator("norm")(name_check(NORMS))
 
     @pydantic.model_validator(mode="after")
     def _effective(self) -> Self:
         if not self.lambda_s and self.model_fields_set - {"lambda_s"} and self != SmartConfig():
-            raise ValueError("SMART's settings have no effect with lambda_s 0; give it a weight, or leave them out")
+            raise ValueError("SMART's settings have no effect with lambda_s 0. Set lambda_s, or leave the settings out")
         return self
 
 
 def _means(divergences: dict[str, Divergence], left: dict[str, Tensor], right: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Average each task's divergence over its rows."""
+    """Return each task's mean divergence [] over its rows."""
     return {task: divergence(left[task], right[task]).mean() for task, divergence in divergences.items()}

@@ -70,9 +70,9 @@ def test_what_cannot_be_compared_is_left_out():
     assert set(gradient_ratios({"sst": bent, "qqp": flat}, [weights, others])) == {"sst.r_drop"}
 
 
-def test_what_hardly_pulls_and_what_drowns_its_task_is_said():
+def test_a_remark_is_made_about_an_inert_and_about_a_dominant_regulariser():
     found = remarks({"sst.smart": 1e-5, "qqp.smart": 0.5, "sts.r_drop": 250.0, "qqp.bregman": 2e-3})
     assert found == {
-        "sst.smart": "smart of sst is inert: its gradient is 1e-05 of the task's own.",
-        "sts.r_drop": "r_drop of sts drowns the task: its gradient is 250 times the task's own.",
+        "sst.smart": "smart of sst is inert: its gradient is 1e-05 times the task loss's.",
+        "sts.r_drop": "r_drop of sts dominates: its gradient is 250 times the task loss's.",
     }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.methods.mlm import choose, hide
+from trainers.methods.mlm import choose_tokens, mask_tokens
 
 MASK, VOCABULARY = 4, 50
 SEQUENCES, LENGTH = 5000, 22
@@ -39,23 +39,23 @@ def within_three_sigma(found: int, count: int, share: float) -> bool:
 @given(LENGTHS, st.just("one") | st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2**32))
 def test_special_tokens_are_never_chosen_and_places_rise(lengths, share, seed):
     text, ends = framed(lengths)
-    chosen = choose(text, ends, share, draw(seed))
+    chosen = choose_tokens(text, ends, share, draw(seed))
     assert bool(text[chosen].all())
     assert bool((chosen.diff() > 0).all())
-    assert torch.equal(chosen, choose(text, ends, share, draw(seed)))
+    assert torch.equal(chosen, choose_tokens(text, ends, share, draw(seed)))
 
 
 @given(LENGTHS, st.integers(0, 2**32))
 def test_of_every_sequence_with_text_exactly_one_token_is_chosen(lengths, seed):
     text, ends = framed(lengths)
-    chosen = choose(text, ends, "one", draw(seed))
+    chosen = choose_tokens(text, ends, "one", draw(seed))
     of_sequence = torch.bincount(torch.bucketize(chosen, ends, right=True) - 1, minlength=len(lengths))
     assert of_sequence.tolist() == [int(length > 0) for length in lengths]
 
 
 def test_one_of_each_sequence_is_any_of_its_tokens_alike():
     text, ends = framed([4] * SEQUENCES)
-    counts = torch.bincount(choose(text, ends, "one", draw()) % 6, minlength=6).tolist()
+    counts = torch.bincount(choose_tokens(text, ends, "one", draw()) % 6, minlength=6).tolist()
     assert counts[0] == counts[5] == 0
     assert all(within_three_sigma(count, SEQUENCES, 1 / 4) for count in counts[1:5]), counts
 
@@ -63,14 +63,14 @@ def test_one_of_each_sequence_is_any_of_its_tokens_alike():
 def test_a_share_is_of_the_text_and_not_of_all_tokens():
     text, ends = framed([LENGTH - 2] * SEQUENCES)
     assert int(text.sum()) == 100_000
-    found = len(choose(text, ends, 0.15, draw()))
+    found = len(choose_tokens(text, ends, 0.15, draw()))
     assert within_three_sigma(found, 100_000, 0.15), found
 
 
 def test_of_the_chosen_most_become_the_mask_some_any_token_and_some_stay():
     count = 100_000
     tokens = torch.randint(5, VOCABULARY, (count,), generator=draw(1))
-    shown = hide(tokens, torch.arange(count), MASK, VOCABULARY, False, draw())
+    shown = mask_tokens(tokens, torch.arange(count), MASK, VOCABULARY, False, draw())
     masked, changed = shown == MASK, (shown != tokens) & (shown != MASK)
     # A random token is the mask, or the one that was there, once in so many draws each.
     share = 0.1 / VOCABULARY
@@ -84,8 +84,8 @@ def test_of_the_chosen_most_become_the_mask_some_any_token_and_some_stay():
 def test_what_was_not_chosen_is_shown_and_nothing_is_written_over(lengths, always, seed):
     text, ends = framed(lengths)
     tokens = torch.randint(5, VOCABULARY, text.shape, generator=draw(seed))
-    before, chosen = tokens.clone(), choose(text, ends, 0.5, draw(seed))
-    shown = hide(tokens, chosen, MASK, VOCABULARY, always, draw(seed))
+    before, chosen = tokens.clone(), choose_tokens(text, ends, 0.5, draw(seed))
+    shown = mask_tokens(tokens, chosen, MASK, VOCABULARY, always, draw(seed))
     assert torch.equal(tokens, before)
     untouched = torch.ones_like(text).index_fill(0, chosen, False)
     assert torch.equal(shown[untouched], tokens[untouched])
@@ -98,9 +98,9 @@ def test_rates_are_those_of_transformers(tiny_encoder):
     theirs = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=0)
     text, ends = framed([LENGTH - 2] * SEQUENCES)
     tokens = torch.where(text, torch.randint(5, len(tokenizer), text.shape, generator=draw(1)), 2)
-    chosen = choose(text, ends, 0.15, draw())
+    chosen = choose_tokens(text, ends, 0.15, draw())
     ours = torch.full_like(tokens, -100).index_copy(0, chosen, tokens[chosen])
-    shown = hide(tokens, chosen, tokenizer.mask_token_id, len(tokenizer), False, draw())
+    shown = mask_tokens(tokens, chosen, tokenizer.mask_token_id, len(tokenizer), False, draw())
     square = (SEQUENCES, LENGTH)
     theirs_shown, labels = theirs.torch_mask_tokens(tokens.reshape(square).clone(), ~text.reshape(square))
     counts = [

@@ -150,13 +150,13 @@ def test_a_place_draws_the_same_whatever_was_drawn_before(case, setup):
 
 
 def test_what_is_left_out_costs_no_pass(case):
-    model, passes = case.model(), []
+    model, forward_passes = case.model(), []
     batch = case.batch(model, *NAMES)
-    model.register_forward_hook(lambda *arguments: passes.append(1))
+    model.register_forward_hook(lambda *arguments: forward_passes.append(1))
     supervised(model, batch, PLAIN)
-    assert len(passes) == 1
+    assert len(forward_passes) == 1
     supervised(model, batch, smooth(ascent_steps=3))
-    assert len(passes) == 1 + 1 + 3 + 1
+    assert len(forward_passes) == 1 + 1 + 3 + 1
 
 
 @every_pairs

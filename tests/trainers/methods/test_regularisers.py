@@ -33,12 +33,12 @@ def passing(case: Case, model: Multitask, smart: SmartConfig = SMOOTH, **changes
     return replace(forward, **changes)
 
 
-def cleaned(forward: Forward, passes: int = 2) -> Clean:
-    return [forward.outputs(forward.embedded, masks) for masks in ("dropout", "second dropout")[:passes]]
+def clean_outputs(forward: Forward, count: int = 2) -> Clean:
+    return [forward.outputs(forward.embedded, masks) for masks in ("dropout", "second dropout")[:count]]
 
 
 def term(forward: Forward, name: str) -> dict[str, Tensor]:
-    return REGULARISERS[name].term(forward, cleaned(forward, REGULARISERS[name].passes))
+    return REGULARISERS[name].term(forward, clean_outputs(forward, REGULARISERS[name].clean_passes))
 
 
 @every_regulariser
@@ -87,11 +87,11 @@ COSTS = {
 
 @every_regulariser
 def test_a_term_costs_no_pass_that_it_does_not_need(name, case):
-    forward, passes = passing(case, case.model()), {"model": 0, "teacher": 0}
+    forward, forward_passes = passing(case, case.model()), {"model": 0, "teacher": 0}
 
-    def count(who: str):
+    def count(which: str):
         def counted(*arguments: Any) -> None:
-            passes[who] += 1
+            forward_passes[which] += 1
 
         return counted
 
@@ -99,7 +99,7 @@ def test_a_term_costs_no_pass_that_it_does_not_need(name, case):
     assert forward.teacher is not None
     forward.teacher.register_forward_hook(count("teacher"))
     term(forward, name)
-    assert (passes["model"], passes["teacher"]) == COSTS[name]
+    assert (forward_passes["model"], forward_passes["teacher"]) == COSTS[name]
 
 
 # SMART's branches.
@@ -112,7 +112,7 @@ def test_every_setting_of_smart_s_dropout_has_its_branches():
 @every_branch
 def test_unmoved_embeddings_are_predicted_alike_unless_branches_are_untied(mode, case):
     forward = passing(case, case.model(**WILD), SMOOTH.replace(dropout=mode))
-    predict, target = BRANCHES[mode](forward, cleaned(forward, 1))
+    predict, target = BRANCHES[mode](forward, clean_outputs(forward, 1))
     divergences = forward.divergences(predict(forward.embedded), target)
     assert forward.model.training
     if mode == "untied":
@@ -124,7 +124,7 @@ def test_unmoved_embeddings_are_predicted_alike_unless_branches_are_untied(mode,
 def test_branches_without_dropout_are_those_of_evaluation(case):
     model = case.model(**WILD)
     forward = passing(case, model, SMOOTH.replace(dropout="off"))
-    clean = cleaned(forward, 1)
+    clean = clean_outputs(forward, 1)
     _, target = BRANCHES["off"](forward, clean)
     still = model.eval()(forward.embedded, forward.inputs)
     assert all(torch.equal(target[task], still[task]) for task in NAMES)
@@ -191,7 +191,7 @@ def test_nothing_is_asked_of_the_teacher(case):
 def test_two_passes_agree_without_dropout_and_differ_with_it(case):
     still, wild = (passing(case, case.model(**how)) for how in (STILL, WILD))
     assert all(value.item() == 0.0 for value in term(still, "r_drop").values())
-    first, second = cleaned(wild)
+    first, second = clean_outputs(wild)
     assert not any(torch.equal(first[task], second[task]) for task in NAMES)
     quarter = {task: value / 4 for task, value in wild.divergences(first, second).items()}
     torch.testing.assert_close(term(wild, "r_drop"), quarter)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from model.bert import Bert, BertConfig
 from model.multitask import Inputs, Multitask
 from trainers.methods.divergences import DIVERGENCES
-from trainers.methods.smart import NORMS, constant, smoothness
+from trainers.methods.smart import NORMS, frozen, smoothness
 from trainers.tasks import TASKS
 
 NAMES = ("sst", "qqp", "sts")
@@ -372,7 +372,7 @@ def test_parameters_are_in_no_graph_of_the_search_and_train_as_before(trained):
     assert all(torch.equal(mine, other) for mine, other in zip(gradients(parameters), expected, strict=True))
     assert any(bool(gradient.any()) for gradient in expected)
     assert needed == [as_given, [False] * len(parameters), [False] * len(parameters), as_given]
-    with pytest.raises(ZeroDivisionError), constant(parameters):
+    with pytest.raises(ZeroDivisionError), frozen(parameters):
         raise ZeroDivisionError
     assert [parameter.requires_grad for parameter in parameters] == as_given
 
