@@ -17,7 +17,7 @@ from benchmarks.train_loops import ENCODER, SEED, Work
 from benchmarks.whole_data import NAMES
 from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, own_loss, tokenized
 from benchmarks.whole_peer import checkpoint_of
-from trainers.config.train_config import OptimizerConfig
+from trainers.config.optimizer_config import OptimizerConfig
 from trainers.data.batches import next_rows
 from trainers.data.course_files import read_directory
 from trainers.data.stratified import sample_training_rows

@@ -26,7 +26,7 @@ from benchmarks.whole_data import NAMES, prediction_files
 from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import BATCH_SIZE, PASSES, ROUNDS, parameters
 from model.checkpoint_files import CONFIG, find_checkpoint, read_json
-from trainers.config.train_config import OptimizerConfig
+from trainers.config.optimizer_config import OptimizerConfig
 from trainers.data.course_files import read_directory
 from trainers.data.stratified import sample_training_rows
 from trainers.evaluation.predictions import submission

@@ -9,7 +9,7 @@ from model.pretrained import read_public
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder
-from trainers.recipes import plain
+from trainers.recipes.joint import plain
 from trainers.trial import run_trial
 
 

@@ -5,7 +5,7 @@ import typer
 from model.pretrained import read_public
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
-from trainers.recipes import plain
+from trainers.recipes.joint import plain
 from trainers.training.training import Training
 
 

@@ -17,7 +17,8 @@ from search.tune.halving import BRACKETS, Halving
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from search.tune.tune_schedulers import HalvingScheduler
-from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.config.optimizer_config import OptimizerConfig
+from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
 from trainers.seeds import numpy_generator

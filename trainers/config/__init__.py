@@ -1,7 +1,8 @@
-"""The configs that a user's space builds: import them from here. Inside the project, import each from its own file."""
+"""The configs that a user's space builds. Inside the project, import each name from the file that defines it."""
 
 from trainers.config.architecture import HeadConfig, SharedLayer
-from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.config.optimizer_config import OptimizerConfig
+from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.batch_schedules import ONE_TASK_A_STEP, SEVERAL_TASKS_A_STEP
 from trainers.methods.bregman import BregmanConfig

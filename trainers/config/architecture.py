@@ -1,4 +1,4 @@
-"""What a model is made of: how pairs are encoded, heads, layers that tasks share."""
+"""Settings of the model above the encoder: heads, and layers that tasks share."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,21 @@ from trainers.settings import Config, name_check
 
 
 class HeadConfig(Config):
-    """What turns a row into a task's outputs: features, hidden layers, a linear map, and what its result means."""
+    """Settings of a task's head: its features, hidden layers and output."""
 
-    features: str = Field(default="u_v_difference", description="Features of a pair that is encoded apart.")
-    cosine: bool = Field(default=False, description="Append the cosine of a concatenated pair's sides, encoded apart.")
-    hidden: tuple[PositiveFloat, ...] = Field(default=(), description="Hidden widths, in multiples of the encoder's.")
-    activation: str = Field(default="relu", description="After each hidden layer.")
-    output: str = Field(default="linear", description="How the last number becomes a value.")
+    features: str = Field(
+        default="u_v_difference", description="Features of a separately encoded pair: " + ", ".join(PAIR_FEATURES) + "."
+    )
+    cosine: bool = Field(
+        default=False, description="Append the cosine of the two sentences to the features of a concatenated pair."
+    )
+    hidden: tuple[PositiveFloat, ...] = Field(
+        default=(), description="Widths of the hidden layers, in multiples of the encoder's width."
+    )
+    activation: str = Field(default="relu", description="Activation after each hidden layer.")
+    output: str = Field(
+        default="linear", description="How the value of a regression is computed: " + ", ".join(OUTPUTS) + "."
+    )
 
     _features = field_validator("features")(name_check(PAIR_FEATURES))
     _activation = field_validator("activation")(name_check(ACTIVATIONS))
@@ -23,13 +31,16 @@ class HeadConfig(Config):
 
     def _faults(self) -> Iterator[str]:
         if self.output == "cosine" and (self.hidden or self.cosine):
-            yield "output 'cosine' is the cosine itself: it has neither hidden layers nor features beside it"
+            yield (
+                "output 'cosine' uses the cosine alone, without hidden layers or further features. "
+                "Leave hidden and cosine out, or choose another output"
+            )
 
 
 class SharedLayer(Config):
     """One layer, as wide as the encoder, below the heads of several tasks."""
 
-    tasks: tuple[str, ...] = Field(min_length=2)
-    activation: str = "relu"
+    tasks: tuple[str, ...] = Field(min_length=2, description="Tasks that share the layer; two or more.")
+    activation: str = Field(default="relu", description="Activation after the layer.")
 
     _activation = field_validator("activation")(name_check(ACTIVATIONS))

@@ -1,4 +1,4 @@
-"""Decide how a config encodes the rows of each task, and which features it takes of a pair."""
+"""Decide how a config encodes the rows of each task, and which pair features each head uses."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,15 @@ from trainers.tasks import Task
 
 
 def encodings(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
-    """Return how the rows of each task are encoded: concatenated, as single sentences are, separate, or both."""
+    """Return how the rows of each task are encoded: "concatenated", "separate" or "both".
+
+    The rows of single-sentence tasks count as "concatenated": each is one sequence.
+    """
     return {task: _encoding(config, tasks[task]) for task in config.tasks}
 
 
 def pair_features(config: TrainConfig, tasks: Mapping[str, Task]) -> dict[str, str]:
-    """Return the features of each task whose pairs are encoded apart: names of `PAIR_FEATURES`."""
+    """Return the names, in `PAIR_FEATURES`, of the features of each task with separately encoded pairs."""
     how = encodings(config, tasks)
     return {task: _pair_features(config, tasks[task]) for task, encoding in how.items() if encoding == "separate"}
 
@@ -25,7 +28,7 @@ def _encoding(config: TrainConfig, task: Task) -> str:
 
 
 def appends_cosine(config: TrainConfig, task: Task) -> bool:
-    """Whether a head reads the cosine of a pair's two sentences beside the features of the concatenated pair."""
+    """Return whether a head appends the cosine of both sentences to the features of the concatenated pair."""
     return task.pair and config.pairs == "concatenated" and config.head_of(task.name).cosine
 
 
@@ -35,5 +38,5 @@ def _pair_features(config: TrainConfig, task: Task) -> str:
 
 
 def output_of(head: HeadConfig, task: Task) -> str:
-    """Return how a task's outputs are made; what makes a value has no meaning for logits."""
+    """Return how a task's outputs are computed. Logits are always linear: the other ways produce a value."""
     return head.output if task.kind == "regression" else "linear"

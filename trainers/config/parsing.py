@@ -1,4 +1,4 @@
-"""Plain data and command-line text -> a config; what is wrong with it in one sentence."""
+"""Parse configs from plain data, files and command-line values, with errors in plain sentences."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.settings import BY_TASK, FOR_ALL, Config
 
 KINDS = (FOR_ALL, BY_TASK, "constrained-float")
-"""What pydantic writes into a path where a value may be of several kinds; no user types it."""
+"""Parts of the paths in pydantic's errors that name a variant of a value's type. Users do not type them."""
 
 
 def parse_config(data: Any) -> TrainConfig:
     """Build a config from plain data.
 
     Raises:
-        InputError: a field is unknown or a value not allowed; says which, as the user would type it.
+        InputError: a field is unknown or a value is not allowed; names the field as a user types it.
     """
     try:
         return TrainConfig.model_validate(data)
@@ -28,10 +28,10 @@ def parse_config(data: Any) -> TrainConfig:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read a config from its JSON file, such as a trial's.
+    """Read a config from a JSON file, such as a trial's config.json.
 
     Raises:
-        InputError: there is no such file, or it holds no config.
+        InputError: the file is missing, is not JSON or holds no valid config.
     """
     try:
         data = json.loads(path.read_text())
@@ -41,32 +41,32 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
-    """Return a copy of `config` in which fields have other values.
+    """Return a copy of a config with new values.
 
     Args:
-        assignments: "field=value", with dots for what is inside ("smart.lambda_s=5", "stages.0.steps=80"); a value is
-            JSON, or else a string.
+        assignments: "field=value", where field is a dotted path ("smart.lambda_s=5", "stages.0.steps=80"). The value is
+            read as JSON if possible, and as a string otherwise.
 
     Raises:
-        InputError: a field does not exist or refuses the value.
+        InputError: a field does not exist, or does not allow the value.
     """
     data = config.model_dump(mode="json")
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set {assignment}: there is no '='. Write field=value, for example smart.lambda_s=5.")
-        place, key = locate_field(data, path, f"--set {assignment}")
-        if key in DURATIONS and _value(text) is not None and place.keys() >= set(DURATIONS):
-            place |= dict.fromkeys(DURATIONS)  # a stage has one: another one takes its place
-        place[key] = _value(text)
+            raise InputError(f"--set {assignment} has no '='. Write field=value, for example smart.lambda_s=5.")
+        container, key = locate_field(data, path, f"--set {assignment}")
+        if key in DURATIONS and _value(text) is not None and container.keys() >= set(DURATIONS):
+            container |= dict.fromkeys(DURATIONS)  # a stage has one duration: the new one replaces the old one
+        container[key] = _value(text)
     return parse_config(data)
 
 
 def describe(error: pydantic.ValidationError) -> str:
-    """Say what is wrong with a config in one sentence, naming the nearest field for an unknown one."""
+    """Describe the first fault of a config; for an unknown field, name the nearest one."""
     first = error.errors()[0]
     inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, pydantic.ValidationError):  # of the config that a change leads to
+    if isinstance(inner, pydantic.ValidationError):  # the fault of a config after changes
         return describe(inner)
     path = [str(part) for part in first["loc"] if part not in KINDS]
     if first["type"] == "extra_forbidden":
@@ -80,7 +80,7 @@ def describe(error: pydantic.ValidationError) -> str:
 
 
 def _sections(annotation: Any) -> list[type[Config]]:
-    """Find the configs in a field's annotation, or below a config."""
+    """List the config classes in a field's annotation, with the classes of their fields."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         inner = [kind for field in annotation.model_fields.values() for kind in _sections(field.annotation)]
         return [annotation, *inner]
@@ -88,7 +88,7 @@ def _sections(annotation: Any) -> list[type[Config]]:
 
 
 def _owner(kind: type[Config], path: list[str]) -> type[Config]:
-    """Follow a path of fields, indices and task names down to the config that it names."""
+    """Return the config class at a path of fields, indices and task names."""
     for part in path:
         if part in kind.model_fields:
             kind = next(iter(_sections(kind.model_fields[part].annotation)), kind)
@@ -96,6 +96,7 @@ def _owner(kind: type[Config], path: list[str]) -> type[Config]:
 
 
 def _value(text: str) -> Any:
+    """Read a value as JSON, or else as a string."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -1,13 +1,14 @@
-"""All that a run depends on, but the data: frozen, checked, and JSON in and out without loss."""
+"""The config of a run: everything the run depends on except the data. A config converts to JSON without loss."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from model.errors import InputError, unknown
 from trainers.config.architecture import HeadConfig, SharedLayer
 from trainers.config.changes import MAY_CHANGE, Change, apply, may_change
+from trainers.config.optimizer_config import OptimizerConfig
 from trainers.devices import Precision
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.batch_schedules import BATCH_SCHEDULES, proportional_sizes
@@ -22,47 +23,51 @@ from trainers.settings import Config, NumberPerTask, PerTask, Weight, name_check
 from trainers.tasks import Pairs
 
 DURATIONS = ("passes", "epochs", "steps", "examples")
+"""Fields of a stage that set its duration. Exactly one of them has a value."""
 WEIGHTED_ELSEWHERE = {"smart": "smart.lambda_s", "bregman": "bregman.mu"}
-"""Regularisers with settings of their own -> the field of their weight."""
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimizerConfig(Config):
-    """AdamW, and the shape of the learning rate over a stage."""
-
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: NonNegativeFloat = Field(default=0.01, description="On matrices; biases and norms have none.")
-    clip_norm: PositiveFloat | None = Field(default=1.0, description="Bound on the gradient's norm; null for none.")
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of a stage's steps with a rising rate.")
-    decay: bool = Field(default=True, description="Whether the rate falls to 0 after its rise.")
-    layer_decay: float = Field(default=1.0, gt=0, le=1, description="Of the rate, from each layer to the one below.")
+"""Regularisers with settings of their own -> the field that holds their weight."""
 
 
 class Stage(Config):
-    """One phase of training. It lasts exactly one of `passes`, `epochs`, `steps` and `examples`."""
+    """One phase of training. Its duration is exactly one of `passes`, `epochs`, `steps` and `examples`."""
 
-    objective: str = "supervised"
-    tasks: tuple[str, ...] = Field(default=("sst", "qqp", "sts"), description="In further pretraining, whose texts.")
-    texts: tuple[str, ...] = Field(default=(), description="Text sets of the data, for further pretraining.")
-    batch_schedule: str = "smart_round_robin"
-    batch_size: NumberPerTask[PositiveInt] = Field(default=16, description="Rows a step, of each task.")
-    accumulate: PositiveInt = Field(default=1, description="Forward passes that a step's rows are split into.")
-    update: Literal["together", "separate"] = Field(
-        default="together", description="Tasks that meet share an optimiser step, or take one each, in turn."
+    objective: str = Field(default="supervised", description="What is trained: " + ", ".join(OBJECTIVES) + ".")
+    tasks: tuple[str, ...] = Field(
+        default=("sst", "qqp", "sts"),
+        description="Tasks that the stage trains; in further pretraining, tasks whose texts it trains on.",
     )
-    surgery: str = "sum"
-    learning_rate: PositiveFloat = 5e-5
+    texts: tuple[str, ...] = Field(default=(), description="Text sets of the data, for further pretraining.")
+    batch_schedule: str = Field(
+        default="smart_round_robin", description="Which tasks have a batch in each step: " + ", ".join(BATCH_SCHEDULES)
+    )
+    batch_size: NumberPerTask[PositiveInt] = Field(default=16, description="Rows of each task in a step.")
+    accumulate: PositiveInt = Field(
+        default=1, description="Number of forward passes that a step's rows are split into."
+    )
+    update: Literal["together", "separate"] = Field(
+        default="together",
+        description="Whether tasks that meet in a step share an optimiser step (together) or take one each (separate).",
+    )
+    surgery: str = Field(
+        default="sum", description="How the tasks' gradients are combined: " + ", ".join(SURGERIES) + "."
+    )
+    learning_rate: PositiveFloat = Field(default=5e-5, description="Highest learning rate of the stage.")
     trainable_layers: NonNegativeInt | None = Field(
-        default=None, description="Encoder layers that train, from the top; 0 freezes it; null trains embeddings too."
+        default=None,
+        description="Number of encoder layers that are trained, from the top: 0 freezes the encoder; null trains all "
+        "layers and the embeddings.",
     )
     mlm: MlmConfig = MlmConfig()
     simcse: SimcseConfig = SimcseConfig()
-    passes: PositiveFloat | None = Field(default=None, description="Examples, in multiples of the tasks' rows.")
-    epochs: PositiveFloat | None = Field(default=None, description="Epochs, as the batch schedule defines them.")
-    steps: PositiveInt | None = Field(default=None, description="Optimiser steps.")
-    examples: PositiveInt | None = Field(default=None, description="Training examples.")
-    rounds: PositiveInt = Field(default=1, description="Equal report intervals that the stage is cut into.")
+    passes: PositiveFloat | None = Field(
+        default=None, description="Duration in passes: examples in multiples of all rows of the stage's tasks."
+    )
+    epochs: PositiveFloat | None = Field(
+        default=None, description="Duration in epochs, as the batch schedule defines them."
+    )
+    steps: PositiveInt | None = Field(default=None, description="Duration in optimiser steps.")
+    examples: PositiveInt | None = Field(default=None, description="Duration in training examples.")
+    rounds: PositiveInt = Field(default=1, description="Number of rounds, of equally many examples each.")
 
     _objective = field_validator("objective")(name_check(OBJECTIVES))
     _batch_schedule = field_validator("batch_schedule")(name_check(BATCH_SCHEDULES))
@@ -75,52 +80,69 @@ class Stage(Config):
 
     @property
     def supervised(self) -> bool:
-        """Whether the stage trains its tasks, not only on their texts."""
+        """Whether the stage trains on labels, not only on texts."""
         return self.objective == "supervised"
 
     def _faults(self) -> Iterator[str]:
-        """Yield what is contradictory, or would have no effect."""
+        """Yield each contradiction, and each setting without an effect."""
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
-            yield f"a stage lasts exactly one of {', '.join(DURATIONS)}; given: {', '.join(given) or 'none'}"
+            yield f"a stage needs exactly one of {', '.join(DURATIONS)}; given: {', '.join(given) or 'none'}. Set one"
         if not self.sources:
-            yield "a stage needs a task or a text set"
+            yield "the stage has neither a task nor a text set. Name at least one in tasks or texts"
         for name in self.sources:
             if self.sources.count(name) > 1:
-                yield f"{name!r} is named twice"
+                yield f"tasks and texts name {name!r} more than once. Name it once"
         if isinstance(self.batch_size, dict) and set(self.batch_size) != set(self.sources):
-            yield f"batch_size is for {sorted(self.batch_size)}, the stage trains {sorted(self.sources)}"
+            found, needed = (", ".join(sorted(names)) or "nothing" for names in (self.batch_size, self.sources))
+            yield f"batch_size names {found}, but the stage trains {needed}. Give a batch size for each of these"
         if self.supervised and self.texts:
-            yield f"a supervised stage trains tasks; text sets, here {', '.join(self.texts)}, have no labels"
+            yield f"texts names {', '.join(self.texts)}, but a supervised stage needs labels. Set texts to []"
         if self.objective != "mlm" and self.mlm != MlmConfig():
-            yield f"mlm's settings have no effect in a stage with objective {self.objective!r}"
+            yield f"the settings in mlm have no effect with objective {self.objective!r}. Leave them out"
         if self.objective != "simcse" and self.simcse != SimcseConfig():
-            yield f"simcse's settings have no effect in a stage with objective {self.objective!r}"
+            yield f"the settings in simcse have no effect with objective {self.objective!r}. Leave them out"
         if self.objective == "simcse" and self.accumulate > 1:
-            yield "simcse contrasts the rows of one forward pass: accumulate would make fewer negatives; use 1"
+            yield (
+                f"accumulate {self.accumulate} leaves objective 'simcse' fewer negatives, the rows of one forward "
+                "pass. Set accumulate to 1"
+            )
         if self.objective == "simcse" and self.trainable_layers == 0:
-            yield "simcse trains the encoder alone, and trainable_layers 0 freezes it; let a layer train"
+            yield (
+                "trainable_layers 0 freezes the encoder, but objective 'simcse' trains nothing else. "
+                "Set trainable_layers to 1 or more"
+            )
         if self.simcse.supervised and self.tasks:
-            yield "supervised simcse takes its positives from text sets of two or three columns; set tasks to []"
+            yield (
+                f"simcse.supervised needs text sets of two or three columns, and tasks names {', '.join(self.tasks)}. "
+                "Set tasks to []"
+            )
         if len(self.sources) == 1 and self.update == "separate":
-            yield "update 'separate' has no effect in a stage of one task; use 'together'"
+            yield f"update 'separate' has no effect on {self.sources[0]} alone. Use 'together'"
         yield from self._surgery_faults()
 
     def _surgery_faults(self) -> Iterator[str]:
+        """Yield why the stage has no gradients of several tasks that its surgery could compare."""
         if self.surgery == "sum":
             return
         if len(self.tasks) < 2:
-            yield f"surgery {self.surgery!r} has nothing to compare in a stage of one task; use 'sum'"
+            yield (
+                f"surgery {self.surgery!r} compares the gradients of several tasks, and tasks names {len(self.tasks)}. "
+                "Use 'sum'"
+            )
         if not self.supervised:
-            yield f"surgery {self.surgery!r} compares tasks, and objective {self.objective!r} trains none; use 'sum'"
+            yield f"surgery {self.surgery!r} needs supervised tasks, and the objective is {self.objective!r}. Use 'sum'"
         if self.update == "separate":
-            yield f"surgery {self.surgery!r} has nothing to compare where each task takes its own step; use 'together'"
+            yield (
+                f"surgery {self.surgery!r} compares tasks in one optimiser step, and update 'separate' gives each its "
+                "own step. Use update 'together'"
+            )
 
     def batch_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Return the rows a step of every source of the stage, in its order.
+        """Return the rows per step of each source (task or text set), in the stage's order.
 
-        One number is for each source; but where they are interleaved, it is for the largest one, and the others' are in
-        proportion to `sizes`.
+        A single `batch_size` holds for every source. With batch schedule "interleaved" it holds for the largest source,
+        and the other batch sizes are proportional to `sizes`.
         """
         if isinstance(self.batch_size, dict):
             return {source: self.batch_size[source] for source in self.sources}
@@ -130,37 +152,40 @@ class Stage(Config):
 
 
 class TrainConfig(Config):
-    """Equal configs on equal corpora give equal bits."""
+    """The config of a run. Equal configs on equal corpora give the same bits."""
 
-    encoder: str = Field(default="minilm", description="The pretrained checkpoint: minilm[:LAYERS], a hub id, a path.")
-    precision: Precision = Field(default="float32", description="Of matrix products in the encoder's layers.")
-    pairs: Pairs = "concatenated"
+    encoder: str = Field(default="minilm", description="Pretrained checkpoint: minilm[:LAYERS], a hub id or a path.")
+    precision: Precision = Field(default="float32", description="Precision of the encoder's matrix products.")
+    pairs: Pairs = Field(
+        default="concatenated",
+        description="Encode the sentences of a pair in one sequence (concatenated) or in two (separate).",
+    )
     pooling: Literal["pooled", "first", "mean"] = Field(
-        default="pooled", description="A sequence's features: the pooler's, its first token's, or its tokens' mean."
+        default="pooled", description="Features of a sequence: output of the pooler, first token, or mean over tokens."
     )
     head: PerTask[HeadConfig] = HeadConfig()
     shared_layers: tuple[SharedLayer, ...] = ()
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Of the encoder's hidden states.")
-    attention_dropout: float = Field(default=0.1, ge=0, lt=1, description="Of the attention weights.")
-    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Of the features that enter a head's layers.")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout of the encoder's hidden states.")
+    attention_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout of the attention weights.")
+    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before each layer of a head.")
     smart: PerTask[SmartConfig] = SmartConfig()
     bregman: BregmanConfig = BregmanConfig()
-    regularisers: dict[str, Weight] = Field(default={}, description="Weights of those without settings of their own.")
+    regularisers: dict[str, Weight] = Field(default={}, description="Weights of further regularisers, by name.")
     class_weights: dict[str, tuple[PositiveFloat, ...]] = Field(
-        default={}, description="Task -> what the loss of a row of each class is multiplied by."
+        default={}, description="Factors of the loss of a row, by task and then by the class of its label."
     )
     averaging: AveragingConfig = AveragingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     stages: tuple[Stage, ...] = Field(min_length=1)
-    also_scored: tuple[str, ...] = Field(default=(), description="Tasks that are scored though no stage trains them.")
-    seed: NonNegativeInt = 0
-    changes: tuple[Change, ...] = Field(default=(), description="Other values from some round on, in order.")
+    also_scored: tuple[str, ...] = Field(default=(), description="Tasks to score although no stage trains them.")
+    seed: NonNegativeInt = Field(default=0, description="Seed of all random draws.")
+    changes: tuple[Change, ...] = Field(default=(), description="New values from given rounds on, in order.")
 
     def at(self, round: int) -> "TrainConfig":
-        """Return the config that a round is trained with, without changes.
+        """Return the config that a round is trained with, with the changes applied.
 
         Args:
-            round: of the whole run, counted from 1.
+            round: number of the round, counted from 1 over the whole run.
         """
         if not self.changes:
             return self
@@ -170,33 +195,36 @@ class TrainConfig(Config):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that are scored: those that are trained, then further ones."""
+        """The tasks to score: the trained tasks, then `also_scored`."""
         return tuple(dict.fromkeys([*self.trained, *self.also_scored]))
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """The tasks that a supervised stage trains, in order of first use."""
+        """The tasks that supervised stages train, in the order of their first use."""
         return tuple(dict.fromkeys(task for stage in self.stages if stage.supervised for task in stage.tasks))
 
     @property
     def texts(self) -> frozenset[str]:
-        """The text sets that any stage trains on."""
+        """The text sets that stages train on."""
         return frozenset(name for stage in self.stages for name in stage.texts)
 
     def _faults(self) -> Iterator[str]:
-        """Yield what is contradictory, or would have no effect."""
+        """Yield each contradiction, and each setting without an effect."""
         if not any(stage.supervised for stage in self.stages):
-            yield "no stage is supervised, so nothing would be scored; add one"
+            yield "no stage has objective 'supervised', so no task would be scored. Add a supervised stage"
         yield from self._task_faults()
         yield from self._regulariser_faults()
         yield from self._change_faults()
         for stage in self.stages:
-            alike = stage.objective == "simcse" and not stage.simcse.supervised
-            if alike and not self.dropout + self.attention_dropout:
-                yield "unsupervised simcse tells a sentence's two readings apart by dropout, which is 0"
+            by_dropout = stage.objective == "simcse" and not stage.simcse.supervised
+            if by_dropout and not self.dropout + self.attention_dropout:
+                yield (
+                    "unsupervised simcse compares two passes with different dropout masks, but dropout and "
+                    "attention_dropout are 0. Set one of them above 0"
+                )
 
     def _task_faults(self) -> Iterator[str]:
-        """Yield what is set for a task that has no use for it."""
+        """Yield settings for tasks that the config does not use."""
         sharing = [task for layer in self.shared_layers for task in layer.tasks]
         shapes = {"head": self.head, "shared_layers": dict.fromkeys(sharing)}
         settings = shapes | {
@@ -209,44 +237,47 @@ class TrainConfig(Config):
             tasks = self.tasks if field in shapes else self.trained
             for task in setting if isinstance(setting, dict) else ():
                 if task not in tasks:
-                    yield f"{field} names {task!r}, which no stage trains; the tasks are {', '.join(tasks)}"
+                    yield f"{field} names task {task!r}, which no stage trains. The tasks are: {', '.join(tasks)}"
         for task in sorted({task for task in sharing if sharing.count(task) > 1}):
-            yield f"shared_layers names {task!r} twice; a task shares one layer, once"
+            yield f"shared_layers names task {task!r} more than once. Name it in one layer, once"
 
     def _regulariser_faults(self) -> Iterator[str]:
-        """Yield regularisers that are unknown, without effect, or weighted in the wrong place."""
+        """Yield regularisers that are unknown, have no effect or have their weight in another field."""
         for task, smart in self.smart.items() if isinstance(self.smart, dict) else ():
             if not smart.lambda_s:
-                yield f"smart.{task} has no effect with lambda_s 0; give it a weight, or leave {task} out"
+                yield f"smart.{task} has no effect with lambda_s 0. Set smart.{task}.lambda_s, or leave {task} out"
         for name in self.regularisers:
             if name in WEIGHTED_ELSEWHERE:
-                yield f"the weight of {name!r} is {WEIGHTED_ELSEWHERE[name]}"
+                yield f"regularisers names {name!r}, whose weight is another field. Set {WEIGHTED_ELSEWHERE[name]}"
             if name not in REGULARISERS:
                 yield str(unknown("regulariser", name, REGULARISERS.keys() - WEIGHTED_ELSEWHERE.keys()))
 
     def _change_faults(self) -> Iterator[str]:
-        """Yield changes that are out of order, that may not be, or that lead to a config which may not be."""
+        """Yield changes that are out of order, not allowed, or lead to an invalid config."""
         rounds, last = [change.round for change in self.changes], sum(stage.rounds for stage in self.stages)
         if rounds != sorted(set(rounds)):
-            yield f"the rounds of changes must rise; they are {', '.join(map(str, rounds))}"
+            yield f"changes has the rounds {', '.join(map(str, rounds))}. Name each round once, in ascending order"
         allowed = ", ".join(MAY_CHANGE)
         for change in self.changes:
             if change.round > last:
-                yield f"changes name round {change.round}, and the run has {last}"
+                yield f"changes names round {change.round}, but the run has {last} rounds. Name an earlier round"
             try:
                 apply([change], self.model_dump(mode="json"))
             except InputError as error:
                 yield str(error)
             for path in change.values:
                 if not may_change(path):
-                    yield f"{path} stays the same through a run; round {change.round} may change {allowed}"
+                    yield f"{path} cannot change during a run; round {change.round} changes it. Change only {allowed}"
             if self.at(change.round).bregman.active != self.bregman.active:
-                yield f"round {change.round} turns bregman on or off; its teacher lasts a whole run, or is not there"
+                yield (
+                    f"round {change.round} turns bregman on or off, but its teacher exists for a whole run. "
+                    "Keep bregman.mu at 0, or above 0 for a task, in all rounds"
+                )
 
     def head_of(self, task: str) -> HeadConfig:
         """Return the head of a task."""
         return value_for_task(self.head, task, HeadConfig())
 
     def smart_of(self, task: str) -> SmartConfig:
-        """Return how SMART regularises a task; lambda_s is 0 where it does not."""
+        """Return the SMART settings of a task; lambda_s is 0 if the task has none."""
         return value_for_task(self.smart, task, SmartConfig())

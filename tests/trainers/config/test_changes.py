@@ -97,7 +97,7 @@ FIXED = {
 def test_what_makes_a_run_the_run_that_it_is_may_not_change(path):
     with pytest.raises(pydantic.ValidationError) as caught:
         changing(small_config(), round_2={path: FIXED[path]})
-    assert f"{path} stays the same through a run; round 2 may change dropout, " in describe(caught.value)
+    assert f"{path} cannot change during a run; round 2 changes it. Change only dropout, " in describe(caught.value)
 
 
 def test_a_field_either_may_change_or_is_told_here_as_one_that_may_not():
@@ -110,9 +110,9 @@ def test_a_field_either_may_change_or_is_told_here_as_one_that_may_not():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([(2, {}), (2, {})], "must rise; they are 2, 2"),
-        ([(2, {}), (1, {})], "must rise; they are 2, 1"),
-        ([(3, {})], "changes name round 3, and the run has 2"),
+        ([(2, {}), (2, {})], "changes has the rounds 2, 2. Name each round once, in ascending order"),
+        ([(2, {}), (1, {})], "changes has the rounds 2, 1. Name each round once, in ascending order"),
+        ([(3, {})], "changes names round 3, but the run has 2 rounds. Name an earlier round"),
         ([(2, {"dropout": 1.5})], "Config field dropout: "),
         ([(2, {"smart": {"sst": {}}})], "smart.sst has no effect with lambda_s 0"),
         ([(2, {"bregman.mu": 1})], "round 2 turns bregman on or off"),

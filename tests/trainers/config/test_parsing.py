@@ -11,8 +11,9 @@ from model.errors import InputError
 from tests.conftest import small_config, small_stage
 from trainers.config.architecture import HeadConfig, SharedLayer
 from trainers.config.changes import Change
+from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.parsing import describe, parse_config, with_values
-from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.declared_tasks import Declaration
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.bregman import BregmanConfig
@@ -176,9 +177,9 @@ def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, val
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("smart.lambda_s", "there is no '='"),
+        ("smart.lambda_s", "has no '='. Write field=value"),
         ("=5", "Unknown config field"),
-        ("", "there is no '='"),
+        ("", "has no '='. Write field=value"),
         ("stages.1.steps=5", "Known: 0"),
         ("stages.-1.steps=5", "Known: 0"),
         ("stages.x=5", "Known: 0"),
@@ -193,14 +194,14 @@ def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, val
         ("smart.sst.lambda_s=5", "Unknown config field"),
         ("stages=[]", "Config field stages: "),
         ("stages=5", "Config field stages: "),
-        ("stages.0.steps=null", "lasts exactly one of passes, epochs, steps, examples; given: none"),
+        ("stages.0.steps=null", "a stage needs exactly one of passes, epochs, steps, examples; given: none. Set one"),
         ("stages.0.steps=1.5", "Config field stages.0.steps: "),
         ("stages.0.steps=0", "Config field stages.0.steps: "),
         ("stages.0.accumulate=0", "Config field stages.0.accumulate: "),
         ("stages.0.trainable_layers=-1", "Config field stages.0.trainable_layers: "),
         ("stages.0.batch_size=0", "Config field stages.0.batch_size: "),
         ('stages.0.batch_size={"sst": 0}', "Config field stages.0.batch_size.sst: "),
-        ("stages.0.tasks=[]", "Config field stages.0: a stage needs a task"),
+        ("stages.0.tasks=[]", "Config field stages.0: the stage has neither a task nor a text set"),
         ("stages.0.update=seperate", "Config field stages.0.update: .*'separate'"),
         ("stages.0.objective=supervise", "Unknown objective 'supervise'; did you mean 'supervised'"),
         ("stages.0.batch_schedule=cycel", "Unknown batch schedule 'cycel'; did you mean 'cycle'"),

@@ -15,39 +15,59 @@ COSINE = {"output": "cosine"}
 FAULTS: dict[str, dict[str, Any]] = {
     "Unknown task 'ssst'; did you mean 'sst'?": {"stages": (small_stage(tasks=("ssst",)),)},
     "Unknown task 'quora'": {"also_scored": ("quora",)},
-    "head.qqp.output 'sigmoid' makes a value, and qqp is binary": {"head": {"qqp": {"output": "sigmoid"}}},
-    "head.sst.output 'stairs' makes a value, and sst is classification": {"head": {"sst": {"output": "stairs"}}},
-    "head output 'cosine' of sts needs pairs that are encoded apart": {"head": {"sts": COSINE}},
-    "head.qqp.features are those of pairs encoded apart": {"head": {"qqp": {"features": "hadamard"}}},
-    "head.sst.features are those of pairs encoded apart": {
+    "head.qqp.output 'sigmoid' is for regressions, and qqp is binary. Use 'linear'": {
+        "head": {"qqp": {"output": "sigmoid"}}
+    },
+    "head.sst.output 'stairs' is for regressions, and sst is classification. Use 'linear'": {
+        "head": {"sst": {"output": "stairs"}}
+    },
+    "head.sts.output 'cosine' needs separately encoded pairs, and pairs is 'concatenated'. Set pairs to 'separate'": {
+        "head": {"sts": COSINE}
+    },
+    "head.qqp.features 'hadamard' needs separately encoded pairs, and pairs is 'concatenated'. "
+    "Leave head.qqp.features out, or set pairs to 'separate'.": {"head": {"qqp": {"features": "hadamard"}}},
+    "head.sst.features 'hadamard' needs separately encoded pairs, and sst has single sentences. "
+    "Leave head.sst.features out.": {
         "head": {"sst": {"features": "hadamard"}},
         "pairs": "separate",
     },
-    "head.sts.output 'cosine' reads no features but 'cosine', not 'u_v'": {
+    "head.sts.output 'cosine' ignores features, and head.sts.features is 'u_v'. Leave it out": {
         "head": {"sts": COSINE | {"features": "u_v"}},
         "pairs": "separate",
     },
-    "take sts out of its shared layer": {
+    "head.sts.output 'cosine' has no layers, and shared_layers names sts. Remove sts there": {
         "head": {"sts": COSINE},
         "pairs": "separate",
         "shared_layers": [{"tasks": ("qqp", "sts")}],
     },
-    "sts has no weights, and a frozen encoder leaves nothing to train": {
+    "head.sts.output 'cosine' has no weights, so a stage of sts with trainable_layers 0 trains nothing.": {
         "head": {"sts": COSINE},
         "pairs": "separate",
         "stages": FROZEN,
     },
-    "head.sst.cosine is for concatenated pairs": {"head": {"sst": {"cosine": True}}},
-    "head.qqp.cosine is for concatenated pairs": {"head": {"qqp": {"cosine": True}}, "pairs": "separate"},
-    "class_weights.sst has 2 weights, and sst has 5 classes": {"class_weights": {"sst": (1, 2)}},
-    "class_weights.qqp has 5 weights, and qqp has 2 classes": {"class_weights": {"qqp": (1, 2, 3, 4, 5)}},
-    "class_weights.sts has 2 weights, and sts has 0 classes": {"class_weights": {"sts": (1, 2)}},
-    "head.output 'sigmoid' makes a value, and no task is a regression": {
+    "head.sst.cosine needs concatenated pairs, and sst has single sentences. Leave it out.": {
+        "head": {"sst": {"cosine": True}}
+    },
+    "head.qqp.cosine needs concatenated pairs, and pairs is 'separate'. "
+    "Leave it out, or set head.qqp.features to 'cosine'.": {"head": {"qqp": {"cosine": True}}, "pairs": "separate"},
+    "class_weights.sst has 2 weights, and sst has 5 classes. Give one weight for each class": {
+        "class_weights": {"sst": (1, 2)}
+    },
+    "class_weights.qqp has 5 weights, and qqp has 2 classes. Give one weight for each class": {
+        "class_weights": {"qqp": (1, 2, 3, 4, 5)}
+    },
+    "class_weights.sts is set, and sts has no classes. Leave it out": {"class_weights": {"sts": (1, 2)}},
+    "head.output 'sigmoid' is for regressions, and no task is a regression. Use 'linear'": {
         "head": {"output": "sigmoid"},
         "stages": (small_stage(tasks=("sst", "qqp")),),
     },
-    "head.features are those of pairs encoded apart, and there are none": {"head": {"features": "u_v"}},
-    "head.cosine is for concatenated pairs, and there are none": {"head": {"cosine": True}, "pairs": "separate"},
+    "head.features 'u_v' needs separately encoded pairs, and pairs is 'concatenated'. Leave head.features out": {
+        "head": {"features": "u_v"}
+    },
+    "head.cosine needs concatenated pairs, and pairs is 'separate'. Leave head.cosine out": {
+        "head": {"cosine": True},
+        "pairs": "separate",
+    },
 }
 
 

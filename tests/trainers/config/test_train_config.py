@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from model.heads import ACTIVATIONS, OUTPUTS, PAIR_FEATURES
 from tests.conftest import small_config, small_stage
+from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.parsing import describe
-from trainers.config.train_config import DURATIONS, OptimizerConfig, Stage, TrainConfig
+from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.batch_schedules import BATCH_SCHEDULES
 from trainers.methods.mlm import MlmConfig
@@ -178,29 +179,47 @@ def test_rows_a_step_are_as_given_or_where_tasks_are_interleaved_in_proportion(c
 
 
 STAGE_FAULTS: dict[str, dict[str, Any]] = {
-    "lasts exactly one of passes, epochs, steps, examples; given: none": {"steps": None},
+    "a stage needs exactly one of passes, epochs, steps, examples; given: none. Set one": {"steps": None},
     "given: epochs, steps": {"steps": 2, "epochs": 1},
-    "a stage needs a task or a text set": {"tasks": ()},
-    "'sst' is named twice": {"tasks": ("sst", "qqp", "sst")},
-    "'a' is named twice": {"objective": "mlm", "texts": ("a", "a")},
-    "batch_size is for ['sst'], the stage trains ['qqp', 'sst', 'sts']": {"batch_size": {"sst": 4}},
-    "a supervised stage trains tasks; text sets, here a, have no labels": {"texts": ("a",)},
-    "mlm's settings have no effect in a stage with objective 'supervised'": {"mlm": {"share": 0.2}},
-    "mlm's settings have no effect in a stage with objective 'simcse'": {
+    "the stage has neither a task nor a text set. Name at least one in tasks or texts": {"tasks": ()},
+    "tasks and texts name 'sst' more than once. Name it once": {"tasks": ("sst", "qqp", "sst")},
+    "tasks and texts name 'a' more than once. Name it once": {"objective": "mlm", "texts": ("a", "a")},
+    "batch_size names sst, but the stage trains qqp, sst, sts. Give a batch size for each of these": {
+        "batch_size": {"sst": 4}
+    },
+    "texts names a, but a supervised stage needs labels. Set texts to []": {"texts": ("a",)},
+    "the settings in mlm have no effect with objective 'supervised'. Leave them out": {"mlm": {"share": 0.2}},
+    "the settings in mlm have no effect with objective 'simcse'. Leave them out": {
         "objective": "simcse",
         "mlm": {"share": "one"},
     },
-    "simcse's settings have no effect in a stage with objective 'mlm'": {
+    "the settings in simcse have no effect with objective 'mlm'. Leave them out": {
         "objective": "mlm",
         "simcse": {"temperature": 0.1},
     },
-    "accumulate would make fewer negatives; use 1": {"objective": "simcse", "accumulate": 2},
-    "trainable_layers 0 freezes it": {"objective": "simcse", "trainable_layers": 0},
-    "set tasks to []": {"objective": "simcse", "simcse": {"supervised": True}, "texts": ("a",)},
-    "update 'separate' has no effect in a stage of one task": {"tasks": ("sst",), "update": "separate"},
-    "surgery 'pcgrad' has nothing to compare in a stage of one task": {"tasks": ("sst",), "surgery": "pcgrad"},
-    "objective 'mlm' trains none; use 'sum'": {"objective": "mlm", "surgery": "pcgrad"},
-    "nothing to compare where each task takes its own step": {"update": "separate", "surgery": "pcgrad"},
+    "accumulate 2 leaves objective 'simcse' fewer negatives": {"objective": "simcse", "accumulate": 2},
+    "trainable_layers 0 freezes the encoder, but objective 'simcse' trains nothing else": {
+        "objective": "simcse",
+        "trainable_layers": 0,
+    },
+    "simcse.supervised needs text sets of two or three columns, and tasks names sst, qqp, sts. Set tasks to []": {
+        "objective": "simcse",
+        "simcse": {"supervised": True},
+        "texts": ("a",),
+    },
+    "update 'separate' has no effect on sst alone. Use 'together'": {"tasks": ("sst",), "update": "separate"},
+    "surgery 'pcgrad' compares the gradients of several tasks, and tasks names 1. Use 'sum'": {
+        "tasks": ("sst",),
+        "surgery": "pcgrad",
+    },
+    "surgery 'pcgrad' needs supervised tasks, and the objective is 'mlm'. Use 'sum'": {
+        "objective": "mlm",
+        "surgery": "pcgrad",
+    },
+    "surgery 'pcgrad' compares tasks in one optimiser step, and update 'separate' gives each its own step.": {
+        "update": "separate",
+        "surgery": "pcgrad",
+    },
 }
 
 
@@ -216,28 +235,38 @@ def test_a_stage_that_contradicts_itself_or_asks_for_nothing_is_refused(words):
 
 ONE = {"cfimdb": 1.0}
 """For a task that no stage of the tests trains."""
-OTHERS = "which no stage trains; the tasks are sst, qqp, sts"
+OTHERS = "which no stage trains. The tasks are: sst, qqp, sts"
 FAULTS: dict[str, dict[str, Any]] = {
-    "no stage is supervised, so nothing would be scored": {"stages": (small_stage(objective="mlm"),)},
-    f"head names 'cfimdb', {OTHERS}": {"head": {"cfimdb": {}}},
-    f"shared_layers names 'cfimdb', {OTHERS}": {"shared_layers": [{"tasks": ("sts", "cfimdb")}]},
-    f"smart names 'cfimdb', {OTHERS}": {"smart": {"cfimdb": {"lambda_s": 1}}},
-    f"bregman.mu names 'cfimdb', {OTHERS}": {"bregman": {"mu": ONE}},
-    f"class_weights names 'cfimdb', {OTHERS}": {"class_weights": {"cfimdb": (1, 2)}, "also_scored": ("cfimdb",)},
-    f"regularisers.r_drop names 'cfimdb', {OTHERS}": {"regularisers": {"r_drop": ONE}, "also_scored": ("cfimdb",)},
-    "shared_layers names 'sts' twice": {"shared_layers": [{"tasks": ("qqp", "sts")}, {"tasks": ("sts", "sst")}]},
-    "shared_layers names 'qqp' twice": {"shared_layers": [{"tasks": ("qqp", "qqp")}]},
-    "smart.sst has no effect with lambda_s 0": {"smart": {"sst": {}}},
-    "SMART's settings have no effect with lambda_s 0": {"smart": {"radius": 0.1}},
-    "the weight of 'smart' is smart.lambda_s": {"regularisers": {"smart": 1}},
-    "the weight of 'bregman' is bregman.mu": {"regularisers": {"bregman": 1}},
+    "no stage has objective 'supervised', so no task would be scored. Add a supervised stage": {
+        "stages": (small_stage(objective="mlm"),)
+    },
+    f"head names task 'cfimdb', {OTHERS}": {"head": {"cfimdb": {}}},
+    f"shared_layers names task 'cfimdb', {OTHERS}": {"shared_layers": [{"tasks": ("sts", "cfimdb")}]},
+    f"smart names task 'cfimdb', {OTHERS}": {"smart": {"cfimdb": {"lambda_s": 1}}},
+    f"bregman.mu names task 'cfimdb', {OTHERS}": {"bregman": {"mu": ONE}},
+    f"class_weights names task 'cfimdb', {OTHERS}": {"class_weights": {"cfimdb": (1, 2)}, "also_scored": ("cfimdb",)},
+    f"regularisers.r_drop names task 'cfimdb', {OTHERS}": {"regularisers": {"r_drop": ONE}, "also_scored": ("cfimdb",)},
+    "shared_layers names task 'sts' more than once. Name it in one layer, once": {
+        "shared_layers": [{"tasks": ("qqp", "sts")}, {"tasks": ("sts", "sst")}]
+    },
+    "shared_layers names task 'qqp' more than once. Name it in one layer, once": {
+        "shared_layers": [{"tasks": ("qqp", "qqp")}]
+    },
+    "smart.sst has no effect with lambda_s 0. Set smart.sst.lambda_s, or leave sst out": {"smart": {"sst": {}}},
+    "SMART's settings have no effect with lambda_s 0. Set lambda_s, or leave the settings out": {
+        "smart": {"radius": 0.1}
+    },
+    "regularisers names 'smart', whose weight is another field. Set smart.lambda_s": {"regularisers": {"smart": 1}},
+    "regularisers names 'bregman', whose weight is another field. Set bregman.mu": {"regularisers": {"bregman": 1}},
     "Unknown regulariser 'rdrop'; did you mean 'r_drop'? Known: r_drop.": {"regularisers": {"rdrop": 1}},
-    "by dropout, which is 0": {
+    "dropout and attention_dropout are 0. Set one of them above 0": {
         "stages": (small_stage(objective="simcse"), small_stage()),
         "dropout": 0,
         "attention_dropout": 0,
     },
-    "output 'cosine' is the cosine itself": {"head": {"output": "cosine", "hidden": (1,)}},
+    "output 'cosine' uses the cosine alone, without hidden layers or further features": {
+        "head": {"output": "cosine", "hidden": (1,)}
+    },
 }
 
 

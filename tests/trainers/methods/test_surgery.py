@@ -8,7 +8,7 @@ from torch import nn
 from torchjd.aggregation import GradVacWeighting, PCGradWeighting
 
 from tests.conftest import surgeries
-from trainers.methods.surgery import BLOCK, MOVE, SURGERIES, gradvac, gramian, weighted_sum
+from trainers.methods.surgery import BLOCK, TARGET_STEP, SURGERIES, gradvac, gramian, weighted_sum
 
 COUNTS = st.integers(2, 5)
 SEEDS = st.integers(0, 2**32)
@@ -281,7 +281,7 @@ def turned(gradients, orders, targets):
             if cosine < target:
                 share = length * (target * sine(cosine) - cosine * sine(target))
                 changed[task] += share / (gradients[other].norm() * sine(target)) * gradients[other]
-            targets[task, other] = (1 - MOVE) * target + MOVE * cosine
+            targets[task, other] = (1 - TARGET_STEP) * target + TARGET_STEP * cosine
     return changed.sum(0)
 
 
@@ -355,7 +355,7 @@ def test_gradvac_forgets_no_target_of_a_task_without_a_gradient():
 
 
 def test_gradvac_of_two_tasks_is_torchjd_s_over_200_steps():
-    theirs, memory, worst = GradVacWeighting(beta=MOVE), blank(2), 0.0
+    theirs, memory, worst = GradVacWeighting(beta=TARGET_STEP), blank(2), 0.0
     for step in range(200):
         gradients = jacobian(2, step)
         weights, memory = gradvac(gradients @ gradients.T, memory, draw(step))

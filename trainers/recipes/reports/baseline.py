@@ -3,7 +3,8 @@
 from typing import Any, Literal
 
 from trainers.config.architecture import HeadConfig
-from trainers.config.train_config import OptimizerConfig, Stage, TrainConfig
+from trainers.config.optimizer_config import OptimizerConfig
+from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.smart import SmartConfig
 
 TASKS = ("sst", "qqp", "sts")
