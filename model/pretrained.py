@@ -1,7 +1,9 @@
-"""A public checkpoint -> our shape, our names and a tokenizer, checked; and the directory a run keeps them in."""
+"""Read and check public checkpoints; write the encoder of a run to its directory and read it back.
+
+The code calls the names and configs of Hugging Face checkpoints public, and its own names ours.
+"""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,13 +22,14 @@ from model.transformers_encoder import (
     TransformersConfig,
     TransformersEncoder,
     add_pooler,
-    check,
+    check_encoder,
     convert_tokenizer,
     transformers_config,
 )
+from model.whole_files import whole_file
 
-_EXPECTED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
-"""What public configs of BERT could say otherwise, and ours cannot."""
+_REQUIRED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
+"""Field of a public BERT config -> the only value that our BERT supports."""
 
 _FIELDS = {
     "vocabulary": "vocab_size",
@@ -38,7 +41,7 @@ _FIELDS = {
     "segments": "type_vocab_size",
     "norm_eps": "layer_norm_eps",
 }
-"""Our field of `BertConfig` -> the public config's."""
+"""Field of `BertConfig` -> field of a public config."""
 
 _MODULES = {
     "word": "embeddings.word_embeddings",
@@ -55,27 +58,27 @@ _MODULES = {
     "contract_norm": "output.LayerNorm",
     "pooler": "pooler.dense",
 }
-"""Our module -> the public one; in a layer, both without their prefix."""
+"""Our module -> the public module; names of modules in a layer are without the prefix of the layer."""
 
 _MLM_HEADS = (
     {"": "cls.predictions", "dense": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
     {"": "lm_head", "dense": "lm_head.dense", "norm": "lm_head.layer_norm"},
     {"": "generator_lm_head", "dense": "generator_predictions.dense", "norm": "generator_predictions.LayerNorm"},
 )
-"""Module of a `MaskedLanguageHead`, "" for its own bias -> the public one: BERT's, RoBERTa's, ELECTRA's."""
+"""Module of `MaskedLanguageHead` ("" for its bias) -> public module, in BERT, RoBERTa and ELECTRA checkpoints."""
 
-_MLM_HEAD = "mlm_head."
-"""Before the names of that head, in the weights of a run's encoder."""
+_MLM_HEAD_PREFIX = "mlm_head."
+"""Prefix of the MLM head's weights in a run's encoder file."""
 
 
 def read_pretrained(name: str) -> Pretrained:
-    """Read a public checkpoint: of BERT, or of another encoder that transformers has.
+    """Read a public checkpoint of BERT or of another encoder in transformers.
 
     Args:
         name: "minilm", "minilm:N" for its first N layers, a directory in the hub's layout, or a hub id.
 
     Raises:
-        InputError: there is none of that name, it is no encoder that fits, or a name or shape is wrong; says which.
+        InputError: the checkpoint is not found, is no supported encoder, or has a tensor with a wrong name or shape.
     """
     if name.startswith("minilm:"):
         return _first_layers(read_pretrained("minilm"), name)
@@ -86,44 +89,47 @@ def read_pretrained(name: str) -> Pretrained:
 
 
 def save_encoder(directory: Path, pretrained: Pretrained) -> None:
-    """Write an encoder into a run, for `load_encoder`."""
+    """Write the encoder of a run to `directory`, from which `load_encoder` reads it."""
     directory.mkdir(parents=True, exist_ok=True)
-    head = {f"{_MLM_HEAD}{name}": tensor for name, tensor in pretrained.mlm_head.items()}
+    head = {f"{_MLM_HEAD_PREFIX}{name}": tensor for name, tensor in pretrained.mlm_head.items()}
     contents = {
         CONFIG: json.dumps(asdict(pretrained.config), indent=2).encode(),
         TOKENIZER: pretrained.tokenizer.encode(),
         WEIGHTS[0]: safetensors.torch.save(pretrained.weights | head),
     }
     for name, content in contents.items():
-        partial = directory / f".{name}.{os.getpid()}.partial"
-        partial.write_bytes(content)
-        partial.replace(directory / name)
+        with whole_file(directory / name, sync=False) as file:
+            file.write(content)
 
 
 def load_encoder(directory: Path) -> Pretrained:
-    """Read what `save_encoder` wrote; the weights stay in the file until they are used."""
+    """Read the encoder that `save_encoder` wrote. The weights are mapped into memory and read on first use."""
     fields = json.loads((directory / CONFIG).read_text())
     config = TransformersConfig(**fields) if "public" in fields else BertConfig(**fields)
     weights = safetensors.torch.load_file(directory / WEIGHTS[0])
-    head = {name.removeprefix(_MLM_HEAD): weights.pop(name) for name in list(weights) if name.startswith(_MLM_HEAD)}
+    head = {
+        name.removeprefix(_MLM_HEAD_PREFIX): weights.pop(name)
+        for name in list(weights)
+        if name.startswith(_MLM_HEAD_PREFIX)
+    }
     return Pretrained(config, weights, (directory / TOKENIZER).read_text(), head)
 
 
 def _first_layers(whole: Pretrained, name: str) -> Pretrained:
-    """Keep as many layers as `name`, "minilm:N", says."""
+    """Return MiniLM with its first N layers only; `name` is "minilm:N"."""
     assert isinstance(whole.config, BertConfig)
     text, most = name.removeprefix("minilm:"), whole.config.layers
     if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise InputError(f"Encoder {name!r}: {text!r} is not a number of layers. Give one from 1 to {most}.")
+        raise InputError(f"Encoder {name!r}: {text!r} is not a number of layers. Pass a number from 1 to {most}.")
     config = replace(whole.config, layers=int(text))
-    with torch.device("meta"):  # names without memory
+    with torch.device("meta"):  # gives the names without using memory
         kept = Bert(config).state_dict()
     return replace(whole, config=config, weights={name: whole.weights[name] for name in kept})
 
 
 def _read_bert(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
     config = _bert_config(directory / CONFIG, public)
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"):  # gives the shapes without using memory
         encoder = Bert(config)
     tensors = _plain(read_tensors(directory), "bert")
     weights = _translate(tensors, encoder, _public_name, name)
@@ -133,36 +139,37 @@ def _read_bert(directory: Path, public: dict[str, Any], name: str) -> Pretrained
 
 def _read_transformers(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
     config = transformers_config(directory / CONFIG, public)
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"):  # gives the shapes without using memory
         encoder = TransformersEncoder(config)
     tensors = add_pooler(_plain(read_tensors(directory), encoder.model.base_model_prefix), config)
     weights = _translate(tensors, encoder, lambda ours: ours.removeprefix("model."), name)
-    check(config, weights, name)
+    check_encoder(config, weights, name)
     tokenizer = read_tokenizer(directory, config.vocabulary, convert_tokenizer)
     pretrained = Pretrained(config, weights, tokenizer)
-    # Another activation or a decoder of its own: not the function that ours computes.
-    fits = public.get("hidden_act", "gelu") == "gelu" and public.get("tie_word_embeddings", True)
-    return _with_mlm_head(pretrained, tensors, encoder) if fits else pretrained
+    # Our MLM head has a GELU activation and the word table as its output layer.
+    has_our_head = public.get("hidden_act", "gelu") == "gelu" and public.get("tie_word_embeddings", True)
+    return _with_mlm_head(pretrained, tensors, encoder) if has_our_head else pretrained
 
 
 def _bert_config(path: Path, public: dict[str, Any]) -> BertConfig:
     public = {"position_embedding_type": "absolute", **public}
-    for field, expected in _EXPECTED.items():
+    for field, expected in _REQUIRED.items():
         if public.get(field) != expected:
-            raise InputError(f"{path}: {field} is {public.get(field)!r}, not {expected!r}. Give a BERT checkpoint.")
+            raise InputError(f"{path}: {field} is {public.get(field)!r}, not {expected!r}. Pass a BERT checkpoint.")
     for field in _FIELDS.values():
         if not isinstance(public.get(field), int | float) or public[field] <= 0:
             raise InputError(f"{path}: {field} is {public.get(field)!r}, not a positive number. Download it again.")
     config = BertConfig(**{ours: public[field] for ours, field in _FIELDS.items()})
     if config.width % config.heads:
         raise InputError(
-            f"{path}: hidden_size {config.width} is no multiple of num_attention_heads {config.heads}. Correct it."
+            f"{path}: hidden_size {config.width} is not a multiple of num_attention_heads "
+            f"{config.heads}. Correct the file."
         )
     return config
 
 
 def _plain(public: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Take the encoder's prefix and the older names of a norm's weights off public names."""
+    """Return public tensors without the encoder's prefix in their names, and with the current names of norm weights."""
 
     def plain(name: str) -> str:
         name = name.removeprefix(f"{prefix}.")
@@ -174,23 +181,30 @@ def _plain(public: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _translate(
     public: dict[str, Tensor], module: nn.Module, public_name: Callable[[str], str], name: str
 ) -> dict[str, Tensor]:
-    """Give public tensors the names of a module's weights; heads of other tasks stay behind."""
+    """Return a module's weights from public tensors, under our names; tensors of other modules are left out.
+
+    Args:
+        public: public name -> tensor.
+        module: the module whose weights are wanted.
+        public_name: our name -> public name.
+        name: the checkpoint's name, for error messages.
+    """
     weights = {ours: (public_name(ours), tuple(weight.shape)) for ours, weight in module.state_dict().items()}
     missing = [theirs for theirs, _ in weights.values() if theirs not in public]
     if missing:
-        raise InputError(f"Encoder {name!r} lacks {_some(missing)}. Give the checkpoint of a whole encoder.")
+        raise InputError(f"Encoder {name!r} lacks {_some(missing)}. Pass a checkpoint of the whole encoder.")
     for theirs, shape in weights.values():
         if (found := tuple(public[theirs].shape)) != shape:
             raise InputError(
-                f"Encoder {name!r}: {theirs} is {list(found)}, but its config.json says {list(shape)}. "
-                "Give weights and config of one checkpoint."
+                f"Encoder {name!r}: {theirs} has shape {list(found)}, but its config.json says {list(shape)}. "
+                "Pass weights and config of the same checkpoint."
             )
     return {ours: public[theirs].float() for ours, (theirs, _) in weights.items()}
 
 
 def _with_mlm_head(pretrained: Pretrained, public: dict[str, Tensor], encoder: Encoder) -> Pretrained:
-    """Add the checkpoint's own head, if all of it is there."""
-    with torch.device("meta"):  # shapes without memory
+    """Return `pretrained` with the checkpoint's MLM head, if the checkpoint has all of its weights."""
+    with torch.device("meta"):  # gives the shapes without using memory
         shapes = {name: weight.shape for name, weight in build_mlm_head(pretrained, encoder, 0.0).state_dict().items()}
     for places in _MLM_HEADS:
         names = {ours: _head_name(places, ours) for ours in shapes}
@@ -200,18 +214,18 @@ def _with_mlm_head(pretrained: Pretrained, public: dict[str, Tensor], encoder: E
 
 
 def _head_name(places: dict[str, str], ours: str) -> str:
-    """Return what a kind of public checkpoints calls a weight of a `MaskedLanguageHead`."""
+    """Return the public name of a weight of `MaskedLanguageHead`; `places` is an entry of `_MLM_HEADS`."""
     module, _, kind = ours.rpartition(".")
     return f"{places[module]}.{kind}"
 
 
 def _public_name(ours: str) -> str:
-    """Return what the public checkpoints call a weight of ours."""
+    """Return the public name of a weight of our BERT."""
     *place, module, kind = ours.split(".")
     prefix = f"encoder.layer.{place[1]}." if place else ""
     return f"{prefix}{_MODULES[module]}.{kind}"
 
 
 def _some(names: list[str]) -> str:
-    """Name a few."""
+    """Return the first three names and the number of the others."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""Files of a run, on a disk or an object store: every file is whole or absent, and nothing is unpickled."""
+"""Read and write the files of a run, on a disk or an object store. A file is either complete or absent."""
 
 import contextlib
 import hashlib
@@ -14,20 +14,21 @@ import pyarrow
 from pyarrow import fs
 
 from model.errors import InputError
+from model.whole_files import whole_directory, whole_file
 
 
 class Folder:
-    """A directory that this process reads and writes; `Folder.at(folder.uri)` is the same one in another process."""
+    """A directory on a disk or an object store; `Folder.at(folder.uri)` opens the same one in another process."""
 
     def __init__(self, filesystem: fs.FileSystem, path: str, uri: str):
         self.filesystem, self.path, self.uri = filesystem, path.rstrip("/"), uri
 
     @classmethod
     def at(cls, location: str | Path) -> "Folder":
-        """Open a local path or any URI that pyarrow's file systems know; the directory may not exist yet.
+        """Open a local path or a URI that pyarrow's file systems support; the directory need not exist.
 
         Raises:
-            InputError: the URI names no known file system.
+            InputError: no file system supports the URI.
         """
         if "://" not in str(location):
             path = str(Path(location).absolute())
@@ -37,12 +38,12 @@ class Folder:
             return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else str(location))
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise InputError(
-                f"Cannot open {location}: {error}. Give a path, or a URI such as s3://bucket/runs."
+                f"Cannot open {location}: {error}. Pass a path, or a URI such as s3://bucket/runs."
             ) from error
 
     @property
     def local(self) -> Path | None:
-        """The directory on this machine's disk, or None on an object store."""
+        """The path on this machine's disk; None on an object store."""
         return Path(self.path) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
     @property
@@ -58,21 +59,21 @@ class Folder:
         return self.uri
 
     def exists(self, name: str = "") -> bool:
-        """Whether the folder, or the file or folder `name` in it, is there."""
+        """Return whether the folder, or the file or folder `name` in it, exists."""
         return self._info(name).type != fs.FileType.NotFound
 
     def size(self, name: str) -> int:
-        """Return the bytes of a file."""
+        """Return the size of a file in bytes."""
         return self._info(name).size
 
     def modified(self) -> list[int]:
-        """Return when each of the folder's files was last written, in nanoseconds, in the order of `names`."""
+        """Return the modification time of each file in nanoseconds, in the order of `names`."""
         selector = fs.FileSelector(self.path, allow_not_found=True)
         infos = sorted(self.filesystem.get_file_info(selector), key=lambda info: info.base_name)
         return [info.mtime_ns or 0 for info in infos]
 
     def names(self) -> list[str]:
-        """List what the folder holds, sorted; nothing if it does not exist, or is a file."""
+        """List the names of files and folders in the folder, sorted; empty if there is no such folder."""
         selector = fs.FileSelector(self.path, allow_not_found=True)
         try:
             return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
@@ -80,23 +81,24 @@ class Folder:
             return []
 
     def read(self, name: str) -> bytes:
-        """Read a whole file.
+        """Return the content of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
         with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
             return file.read()
 
     @contextlib.contextmanager
     def writing(self, name: str, *, sync: bool = True) -> Iterator[IO[bytes]]:
-        """Open a file that appears, whole, when the block ends; nothing appears if it raises.
+        """Open a file that appears, complete, when the block ends; if the block raises, nothing changes.
 
         Args:
-            sync: wait until the disk has it, so that it survives a loss of power and not only the end of the process.
+            name: the file; a file that exists is replaced.
+            sync: whether to wait until the disk has stored the content, so that it survives a loss of power.
         """
         if not self.local:
-            # Put only when the block has ended: a stream that is dropped half-way would leave its half.
+            # Upload only after the block: an interrupted stream would leave half of the file.
             content = io.BytesIO()
             yield content
             with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
@@ -104,24 +106,16 @@ class Folder:
             return
         target = self.local / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb") as file:
-                yield file
-                if sync:
-                    file.flush()
-                    os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(target, sync=sync) as file:
+            yield file
 
     def write(self, name: str, content: bytes | str) -> None:
-        """Write a whole file."""
+        """Write a file; it appears when it is complete."""
         with self.writing(name) as file:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def append(self, name: str, line: str) -> None:
-        """Add a line to a file; where a store cannot append, the file is put again, whole."""
+        """Append a line to a file; on an object store, write the whole file again."""
         if self.local:
             self.local.mkdir(parents=True, exist_ok=True)
             cut_unfinished_line(self.local / name)
@@ -134,7 +128,7 @@ class Folder:
             self.write(name, before + line.encode() + b"\n")
 
     def delete(self, name: str) -> None:
-        """Delete a file, or a folder with all that it holds; what is not there is deleted already."""
+        """Delete a file or a folder with its content, if it exists."""
         kind = self._info(name).type
         if kind == fs.FileType.Directory:
             self.filesystem.delete_dir(f"{self.path}/{name}")
@@ -146,15 +140,15 @@ class Folder:
         return json.loads(self.read(name))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file; a value that is not finite is an error, because JSON has none."""
+        """Write a JSON file; a number that is not finite is a ValueError, because JSON has no such numbers."""
         self.write(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def append_json(self, name: str, value: Any) -> None:
-        """Add a value to a file of JSON lines."""
+        """Append a value to a file of JSON lines."""
         self.append(name, json.dumps(value, allow_nan=False))
 
     def read_lines(self, name: str) -> list[Any]:
-        """Read a file of JSON lines; a last line without its newline does not exist, nor do lines of a missing file."""
+        """Read a file of JSON lines, without an unfinished last line; a missing file has no lines."""
         if not self.exists(name):
             return []
         return [json.loads(line) for line in self.read(name).decode().split("\n")[:-1]]
@@ -164,15 +158,15 @@ class Folder:
 
 
 def publish(directory: Path, folder: Folder) -> None:
-    """Copy the files of a directory on this machine into a folder that every node reaches."""
+    """Copy the files of a local directory into a folder that every node can read."""
     for path in sorted(directory.iterdir()):
         folder.write(path.name, path.read_bytes())
 
 
 def local_copy(folder: Folder) -> Path:
-    """Return the files of a flat folder as a directory on this machine's disk.
+    """Return a local directory with the files of a folder that has no subfolders.
 
-    A folder on an object store is copied into the user's cache once; another content is another directory there.
+    A folder on an object store is copied into the user's cache once; changed content is copied into a new directory.
     """
     if folder.local:
         return folder.local
@@ -180,17 +174,14 @@ def local_copy(folder: Folder) -> Path:
     key = hashlib.blake2b(repr((folder.uri, files, folder.modified())).encode(), digest_size=12).hexdigest()
     target = platformdirs.user_cache_path("minbert-tune") / "fetched" / key
     if not target.exists():
-        partial = target.with_name(f".{key}.{os.getpid()}.partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        for name, _ in files:
-            (partial / name).write_bytes(folder.read(name))
-        with contextlib.suppress(OSError):  # another process was quicker; its copy is the same
-            partial.rename(target)
+        with whole_directory(target) as partial:
+            for name, _ in files:
+                (partial / name).write_bytes(folder.read(name))
     return target
 
 
 def cut_unfinished_line(path: Path) -> None:
-    """Cut a half-written last line off, so that the next line appended does not continue it."""
+    """Remove an unfinished last line, so that an appended line does not continue it."""
     if not path.exists():
         return
     with open(path, "r+b") as file:

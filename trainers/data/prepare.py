@@ -1,8 +1,7 @@
-"""Read rows from a source, tokenise them once, and keep them as Arrow files under a key of their content."""
+"""Read rows from a source, tokenise them once and cache them as Arrow files under a hash of their content."""
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from tokenizers import Tokenizer
 
 from model.errors import InputError, unknown
 from model.tokenizer import find_special_tokens
+from model.whole_files import whole_directory
 from trainers.data.corpus import CORPUS_FILE, FORMAT, split_file, text_file
 from trainers.data.course_files import read_directory
 from trainers.data.generated_sample import TEXT_SETS, sample_corpus
@@ -22,11 +22,11 @@ from trainers.data.raw_rows import RawCorpus, Sides
 from trainers.data.stratified import sample_training_rows
 
 SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
-"""Name -> what reads it, and the text sets that it has."""
+"""Name of a source -> the function that reads it, and the names of its text sets."""
 
 
 def text_sets(source: str) -> list[str]:
-    """Name the text sets that a source has."""
+    """Return the names of a source's text sets."""
     return list(SOURCES[source][1]) if source in SOURCES else [path.stem for path in Path(source).glob("*.txt")]
 
 
@@ -39,27 +39,28 @@ def prepare(
     texts: Collection[str] = (),
     cache: Path | None = None,
 ) -> tuple[Path, list[str]]:
-    """Read, check and tokenise a corpus, or find it tokenised already.
+    """Read, check and tokenise a corpus; tokenise only if the cache does not have it.
 
     Args:
-        source: "sample", "hub", or a directory with tables in the course's format.
+        source: "sample", "hub", or a directory with tables in the format of the course.
         tokenizer: the text of a tokenizer.json.
-        rows: training rows to sample of each task, in the labels' proportions, and of each text set; None for all.
-        seed: of that sample.
-        texts: the text sets that must be there; of a directory no other ones are read.
-        cache: where corpora are kept; None for the user's cache.
+        rows: number of training rows to sample from each task, stratified by label, and from each text set; None for
+            all rows.
+        seed: the seed of the sample.
+        texts: names of the needed text sets. Other text sets of a directory are not read.
+        cache: the directory of all corpora; None for the user's cache.
 
     Returns:
-        The directory that `Corpus.open` takes, and lines that tell the user what was found.
+        The directory of the corpus, for `Corpus.open`, and notes for the user about the data.
 
     Raises:
-        InputError: bad input, or the cache cannot be written.
+        InputError: the data are faulty, or the cache cannot be written.
     """
     raw = _read(source, texts)
     notes = raw.notes()
     if rows is not None:
-        each = "each task and text set" if raw.texts else "each task"
-        notes.append(f"At most {rows:,} train rows of {each}, sampled in the labels' proportions (seed {seed}).")
+        each = "task and text set" if raw.texts else "task"
+        notes.append(f"Sampled at most {rows:,} train rows per {each}, stratified by label (seed {seed}).")
     chosen = sample_training_rows(raw, rows, seed)
     fingerprint = _fingerprint(chosen, tokenizer)
     cache = cache or platformdirs.user_cache_path("minbert-tune") / "corpora"
@@ -75,26 +76,26 @@ def _read(source: str, texts: Collection[str]) -> RawCorpus:
     for name in texts:
         if name not in known:
             fault = unknown(f"text set of --data {source}", name, known)
-            raise InputError(f"{fault} Pass a directory as --data that has {name}.txt, a text a line.")
+            raise InputError(f"{fault} Pass a directory as --data that has {name}.txt, with one text per line.")
     return read()
 
 
 def _fingerprint(raw: RawCorpus, tokenizer: str) -> str:
-    # Where a task's rows lie is not what they are.
+    # The names of a task's files do not change its content.
     tasks = {name: asdict(replace(task, files={})) for name, task in sorted(raw.tasks.items())}
     digest = hashlib.blake2b(json.dumps([FORMAT, SIDE_LIMIT, tokenizer, tasks]).encode(), digest_size=16)
     for task, splits in sorted(raw.splits.items()):
         for name, split in sorted(splits.items()):
             digest.update(json.dumps([task, name, split.ids, split.texts, split.labels.tolist()]).encode())
-    for name, found in sorted(raw.texts.items()):
-        digest.update(json.dumps([name, found.texts]).encode())
+    for name, text_set in sorted(raw.texts.items()):
+        digest.update(json.dumps([name, text_set.texts]).encode())
     return digest.hexdigest()
 
 
 def _tokenizer(text: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises plain `Exception`
         raise InputError(f"The encoder's tokenizer.json cannot be read: {error}. Download it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -102,8 +103,8 @@ def _tokenizer(text: str) -> Tokenizer:
 
 
 def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) -> None:
-    """Write the directory `fingerprint` of `cache`: whole or not at all."""
-    about = {
+    """Write a corpus to the directory `fingerprint` of `cache`, which appears when it is complete."""
+    description = {
         "format": FORMAT,
         "fingerprint": fingerprint,
         "specials": asdict(find_special_tokens(tokenizer)),
@@ -112,30 +113,17 @@ def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) 
         "texts": list(raw.texts),
     }
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=cache, ignore_cleanup_errors=True) as name:
-            # One level down: the directory that is moved has the permissions of an ordinary one.
-            partial = Path(name) / fingerprint
-            partial.mkdir()
+        with whole_directory(cache / fingerprint) as partial:
             for task, splits in raw.splits.items():
-                for name_of_split, split in splits.items():
+                for split_name, split in splits.items():
                     columns = {"id": pa.array(split.ids, pa.string()), "label": pa.array(split.labels, pa.float32())}
-                    write_rows(split_file(partial, task, name_of_split), _sides(split.texts, tokenizer), columns)
-            for text_set, found in raw.texts.items():
-                write_rows(text_file(partial, text_set), _sides(found.texts, tokenizer), {})
-            (partial / CORPUS_FILE).write_text(json.dumps(about, indent=2) + "\n")
-            _move(partial, cache / fingerprint)
+                    write_rows(split_file(partial, task, split_name), _sides(split.texts, tokenizer), columns)
+            for name, text_set in raw.texts.items():
+                write_rows(text_file(partial, name), _sides(text_set.texts, tokenizer), {})
+            (partial / CORPUS_FILE).write_text(json.dumps(description, indent=2) + "\n")
     except OSError as error:
-        remedy = "Free space there, or set XDG_CACHE_HOME to a directory that can be written"
+        remedy = "Free space there, or set XDG_CACHE_HOME to a writable directory"
         raise InputError(f"Cannot write the tokenised corpus to {cache}: {error}. {remedy}.") from error
-
-
-def _move(partial: Path, target: Path) -> None:
-    try:
-        partial.rename(target)
-    except OSError:
-        if not target.exists():  # else another process was faster, with the same content
-            raise
 
 
 def _sides(texts: Sides, tokenizer: Tokenizer) -> list[Ragged]:

@@ -1,0 +1,50 @@
+"""Write files and directories that appear under their name only when they are complete."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def whole_file(target: Path, *, sync: bool) -> Iterator[IO[bytes]]:
+    """Open a file that appears as `target`, complete, when the block ends; if the block raises, nothing changes.
+
+    Args:
+        target: the file; a file that exists is replaced. Its directory must exist.
+        sync: whether to wait until the disk has stored the content, so that it survives a loss of power.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_directory(target: Path) -> Iterator[Path]:
+    """Yield a new directory that is renamed to `target` when the block ends; if the block raises, it is deleted.
+
+    Several processes may create the same `target` at the same time with equal content. The first one wins.
+
+    Raises:
+        OSError: the directory cannot be created or renamed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent, ignore_cleanup_errors=True) as name:
+        # A temporary directory is private to its user; the one inside it has ordinary permissions.
+        partial = Path(name) / target.name
+        partial.mkdir()
+        yield partial
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
