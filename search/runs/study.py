@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from model.errors import InputError
+from model.errors import InputError, first_line
 from search.runs.objectives import directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import HIDDEN, STUDY, Run
@@ -37,7 +37,7 @@ def checked_url(url: str | None) -> str | None:
     try:
         optuna.storages.get_storage(url)
     except Exception as error:  # each database driver raises errors of its own
-        fault = str(error).splitlines()[0]
+        fault = first_line(error)
         raise InputError(f"--study {shown}: {fault}. Give an Optuna storage URL that can be written.") from error
     return shown
 

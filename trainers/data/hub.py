@@ -1,4 +1,4 @@
-"""SST-5, Quora and STS-B of the Hugging Face hub -> raw rows."""
+"""Download SST-5, Quora and STS-B from the Hugging Face hub."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 import huggingface_hub
 import numpy as np
 
-from model.errors import InputError
+from model.checkpoint_files import HUB_SECONDS
+from model.errors import InputError, first_line
 from trainers.data.raw_rows import RawCorpus, RawSplit
 from trainers.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-HUB_SECONDS = 5
-"""How long the hub may take to answer before it counts as unreachable."""
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+"""Our name of a split -> the hub's name."""
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """Where the rows of a task lie on the hub."""
+    """The location of a task's rows on the hub."""
 
     repository: str
     subset: str | None
@@ -35,10 +35,10 @@ HUB_SOURCES = {
 
 
 def read_hub() -> RawCorpus:
-    """Download the tasks that the hub has, or find them downloaded; it has no text sets.
+    """Read the tasks that the hub has, from the local cache if they were downloaded before. It has no text sets.
 
     Raises:
-        InputError: the hub does not give them.
+        InputError: the tasks can neither be downloaded nor read from the cache.
     """
     loaded = {task: _load(source) for task, source in HUB_SOURCES.items()}
     splits = {
@@ -52,10 +52,10 @@ def read_hub() -> RawCorpus:
 
 
 def raw_split(dataset: "Dataset", task: Task, text_columns: tuple[str, ...], split: str) -> RawSplit:
-    """Turn a split of a hub's dataset into raw rows; ids are made of the split and the row's number.
+    """Return the raw rows of a dataset's split; an id consists of task, split and row number.
 
     Raises:
-        InputError: a label is outside the task's range; -1 means none.
+        InputError: a label is outside the task's range. The label -1 means that the row has no label.
     """
     columns = dataset[:]
     labels = np.array(columns["label"], np.float32)
@@ -69,16 +69,15 @@ def raw_split(dataset: "Dataset", task: Task, text_columns: tuple[str, ...], spl
 
 
 def _load(source: HubSource) -> "DatasetDict":
-    import datasets  # here: it takes half a second, and workers, which import this file, never need it
+    import datasets  # here, because it takes half a second and workers, which import this file, never need it
 
     try:
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
-            # Asked first, and with a limit: `load_dataset` tries an unreachable hub for 23 s.
+            # Ask the hub first, with a time limit: `load_dataset` tries to reach an unreachable hub for 23 s.
             huggingface_hub.HfApi().dataset_info(source.repository, timeout=HUB_SECONDS)
         return datasets.load_dataset(source.repository, source.subset)
-    except Exception as error:  # the clients let the errors of their HTTP libraries through
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # both clients raise errors of their HTTP libraries, too
         raise InputError(
-            f"The hub does not give {source.repository} ({reason}). Check the connection, set HF_HUB_OFFLINE=1 to use "
-            "what was downloaded before, or pass --data DIR or --data sample."
+            f"Cannot download {source.repository} from the hub ({first_line(error)}). Check the connection, set "
+            "HF_HUB_OFFLINE=1 to use earlier downloads, or pass --data DIR or --data sample."
         ) from error
