@@ -1,4 +1,4 @@
-"""Dropout. On a CPU its masks come from numpy, whose generator fills memory twenty times as fast as torch's."""
+"""Dropout. On a CPU the masks come from NumPy, whose generator is twenty times as fast as that of torch."""
 
 import math
 from weakref import ref
@@ -9,46 +9,47 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PROBABILITY_STEPS = 2**16
-"""Probabilities are multiples of one in so many: a mask takes 16 random bits for each number."""
+"""Probabilities are multiples of 1 / PROBABILITY_STEPS: a mask uses 16 random bits per element."""
 LIVE_MASKS: dict[tuple[int, int, int], ref[np.ndarray]] = {}
-"""Masks that a graph may still need: a second pass with the same draws multiplies by the same numbers.
+"""Masks that an autograd graph may still use, by (seed, elements, threshold); equal draws share one mask.
 
-Not a `WeakValueDictionary`: it runs Python when a mask goes, amid a backward pass, and would swallow a Ctrl-C there.
+This is no `WeakValueDictionary`: it runs Python code when a mask is freed. That happens during a backward pass, where
+Python would print and ignore the KeyboardInterrupt of a Ctrl-C.
 """
 
 
 class Dropout(nn.Dropout):
-    """Set numbers to 0 with a probability, and stretch the others so that the mean stays; in training mode only.
+    """Set elements to 0 with a given probability and scale the others to keep the mean; in training mode only.
 
-    Masks follow torch's global generator.
+    The masks depend on torch's global generator.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the input with some of its numbers dropped, in its shape."""
+        """Return `input` [...] with dropout."""
         return apply_dropout(input, self.p) if self.training else input
 
 
 def apply_dropout(values: Tensor, probability: float) -> Tensor:
-    """Return the values with some dropped, in their shape; on a CPU what is dropped from is at least float32."""
+    """Return `values` [...] with dropout; on a CPU the result is float32 or higher precision."""
     if values.device.type != "cpu":
         return functional.dropout(values, probability)
-    return values * mask(values.shape, probability) if probability else values
+    return values * dropout_mask(values.shape, probability) if probability else values
 
 
-def mask(shape: torch.Size, probability: float) -> Tensor:
-    """Draw what dropout multiplies numbers by: 0, or what makes up for those that are lost; float32, on the CPU.
+def dropout_mask(shape: torch.Size, probability: float) -> Tensor:
+    """Draw the factors of dropout: 0 for dropped elements, 1 / (1 - probability) for the others; float32, on the CPU.
 
-    It is not to be written to: it may be shared with other masks of the same draw.
+    Do not write to the mask: it may share memory with other masks of the same draw.
     """
-    count, lost = math.prod(shape), min(round(probability * PROBABILITY_STEPS), PROBABILITY_STEPS - 1)
+    count, threshold = math.prod(shape), min(round(probability * PROBABILITY_STEPS), PROBABILITY_STEPS - 1)
     seed = int(torch.randint(2**63 - 1, ()))
-    held = LIVE_MASKS.get((seed, count, lost))
-    kept = held and held()
-    if kept is None:
-        for old, gone in list(LIVE_MASKS.items()):
-            if gone() is None:
-                del LIVE_MASKS[old]
+    reference = LIVE_MASKS.get((seed, count, threshold))
+    factors = reference and reference()
+    if factors is None:
+        for key, other in list(LIVE_MASKS.items()):
+            if other() is None:
+                del LIVE_MASKS[key]
         drawn = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
-        kept = np.multiply(drawn >= lost, np.float32(PROBABILITY_STEPS / (PROBABILITY_STEPS - lost)))
-        LIVE_MASKS[seed, count, lost] = ref(kept)
-    return torch.from_numpy(kept).view(shape)
+        factors = np.multiply(drawn >= threshold, np.float32(PROBABILITY_STEPS / (PROBABILITY_STEPS - threshold)))
+        LIVE_MASKS[seed, count, threshold] = ref(factors)
+    return torch.from_numpy(factors).view(shape)

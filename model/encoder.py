@@ -1,4 +1,4 @@
-"""What an encoder is to those who use one, and how a pretrained one is built."""
+"""The interface of all encoders, and the functions that build a pretrained encoder and its MLM head."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,27 +13,28 @@ from model.transformers_encoder import TransformersConfig, TransformersEncoder
 
 
 class Encoder(Protocol):
-    """A module from a flat list of tokens to a vector per token or per sequence; `Bert` says what its methods take.
+    """A module that turns a flat list of tokens into one vector per token or per sequence; arguments as in `Bert`.
 
-    No sequence's vectors depend on the others of its batch. Dropout follows torch's global generator.
+    The vectors of a sequence do not depend on the other sequences of the batch. Dropout depends on torch's global
+    generator.
     """
 
     width: int
-    """Of hidden states, and of what `pool` returns."""
+    """Width of hidden states and of the features that `pool` returns."""
     positions: int
-    """Tokens of a sequence at most."""
+    """Largest number of tokens in a sequence."""
 
     @property
     def word(self) -> nn.Embedding:
-        """The word table, which may be narrower than hidden states."""
+        """The word embedding table; it may be narrower than hidden states."""
         ...
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Look up the word embeddings alone, [tokens] -> [tokens, width of the word table]."""
+        """Return the word embeddings [tokens, width of the word table] of `tokens` [tokens]."""
         ...
 
     def encode(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
-        """Turn word embeddings into hidden states [tokens, width]."""
+        """Return the hidden state of each token, [tokens, width]."""
         ...
 
     def encode_first(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
@@ -41,11 +42,14 @@ class Encoder(Protocol):
         ...
 
     def pool(self, first: Tensor) -> Tensor:
-        """Turn hidden states of first tokens into features of their sequences, [sequences, width] -> the same."""
+        """Return the features [sequences, width] of sequences, from the hidden states of their first tokens."""
         ...
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """List the parameters from the bottom up: embeddings, layer after layer, pooler; each is in one block."""
+        """List the parameters block by block: the embeddings, each layer from the bottom up, the pooler.
+
+        Every parameter is in exactly one block.
+        """
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -55,24 +59,25 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder to start from."""
+    """A pretrained encoder, as training reads it."""
 
     config: BertConfig | TransformersConfig
     weights: dict[str, Tensor]
-    """By the names of the encoder's `state_dict()`."""
+    """The weights, under the names of the encoder's `state_dict()`."""
     tokenizer: str
     """The text of a tokenizer.json that neither truncates nor pads."""
     mlm_head: dict[str, Tensor] = field(default_factory=dict)
-    """By the names of `MaskedLanguageHead.state_dict()`; empty where the checkpoint has none that fits ours."""
+    """The weights of the MLM head, under the names of `MaskedLanguageHead.state_dict()`; empty if the checkpoint has no
+    head of that form."""
 
 
 def build_encoder(
     pretrained: Pretrained, dropout: float, attention_dropout: float, *, low_precision: bool = False
 ) -> Encoder:
-    """Build an encoder with pretrained weights: copies, which share no memory with those of `pretrained`."""
+    """Build an encoder with copies of the pretrained weights."""
     config, dropouts = pretrained.config, (dropout, attention_dropout)
     if isinstance(config, BertConfig):
-        with torch.device("meta"):  # drawing weights that are replaced would take most of the time
+        with torch.device("meta"):  # avoids drawing initial weights, which takes most of the time
             encoder = Bert(config, *dropouts, low_precision=low_precision)
         encoder.to_empty(device="cpu")
     else:
@@ -82,7 +87,7 @@ def build_encoder(
 
 
 def build_mlm_head(pretrained: Pretrained, encoder: Encoder, dropout: float) -> MaskedLanguageHead:
-    """Build the head of an encoder's masked language model: the checkpoint's own, or where it has none a drawn one."""
+    """Build the MLM head of an encoder; if the checkpoint has no MLM head, draw the weights."""
     vocabulary, table_width = encoder.word.weight.shape
     head = MaskedLanguageHead(
         encoder.width, table_width, vocabulary, norm_eps=pretrained.config.norm_eps, dropout=dropout

@@ -1,18 +1,21 @@
-"""The errors that all layers share: bad input is one sentence, never a traceback."""
+"""The error for bad input, which commands print as one sentence, and helpers that word such sentences."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Bad input, told in one sentence: the fault, what was found, the remedy."""
+    """Bad input. The message names the fault, what was found and the remedy."""
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, listed: str = "") -> InputError:
-    """Return the error for a `name` that is not among the `known` ones; it names the nearest.
+    """Return the error for a name that is not among the known names; the message suggests the nearest.
 
     Args:
-        listed: says where all are listed, if they are too many for a sentence.
+        what: the kind of thing that has the name, such as "recipe".
+        name: the unknown name.
+        known: all known names.
+        listed: a sentence that replaces the list of all known names, if they are too many.
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -21,5 +24,5 @@ def unknown(what: str, name: str, known: Iterable[str], *, listed: str = "") -> 
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error of a library says first, to stand within a sentence; its kind, if it says nothing."""
+    """Return the first line of a library's error message, for use within a sentence; the class name if it is empty."""
     return str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__

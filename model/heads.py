@@ -1,4 +1,4 @@
-"""From a sequence's features to a task's outputs: pair features, activations, what an output means."""
+"""Task heads: compute a task's outputs from the encoder's features. The registries hold the parts of a head."""
 
 import math
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from model.dropout import Dropout
 
 @dataclass(frozen=True)
 class PairFeatures:
-    """A way to join two sequences that were encoded apart."""
+    """A way to combine the features of two sequences that were encoded separately."""
 
     width: Callable[[int], int]
-    """Encoder's width -> features."""
+    """(width of the encoder) -> number of features."""
     function: Callable[[Tensor, Tensor], Tensor]
-    """Both sides, [rows, width] each -> [rows, features]."""
+    """(u, v), the features of both sides, [rows, width] each -> [rows, features]."""
 
 
 def u_v(u: Tensor, v: Tensor) -> Tensor:
-    """Put both sides side by side, [rows, width] each -> [rows, 2 width]."""
+    """Concatenate u and v [rows, width] to [rows, 2 width]."""
     return torch.cat([u, v], dim=-1)
 
 
 def u_v_difference(u: Tensor, v: Tensor) -> Tensor:
-    """Put both sides and how far they differ side by side, [rows, width] each -> [rows, 3 width].
+    """Concatenate u, v and abs(u - v), [rows, width] each, to [rows, 3 width].
 
     Source: Reimers and Gurevych 2019 (Sentence-BERT), classification objective.
     """
@@ -35,7 +35,7 @@ def u_v_difference(u: Tensor, v: Tensor) -> Tensor:
 
 
 def hadamard(u: Tensor, v: Tensor) -> Tensor:
-    """Return the terms whose sum is the cosine, [rows, width] each -> [rows, width].
+    """Return the summands of the cosine of u and v [rows, width] as [rows, width].
 
     Source: report 001, relational layer.
     """
@@ -43,7 +43,7 @@ def hadamard(u: Tensor, v: Tensor) -> Tensor:
 
 
 def relational(u: Tensor, v: Tensor) -> Tensor:
-    """Put both sides, how far they differ and the cosine's terms side by side, [rows, width] each -> [rows, 4 width].
+    """Concatenate u, v, abs(u - v) and the summands of the cosine, [rows, width] each, to [rows, 4 width].
 
     Source: report 001, relational layer.
     """
@@ -51,8 +51,8 @@ def relational(u: Tensor, v: Tensor) -> Tensor:
 
 
 def cosine(u: Tensor, v: Tensor) -> Tensor:
-    """Return the cosine of the angle between the sides, [rows, width] each -> [rows, 1], -1 to 1."""
-    # At least float32: near 1, where alike sentences lie, bfloat16 tells steps of .004 apart.
+    """Return the cosine similarity of u and v [rows, width] as [rows, 1], from -1 to 1."""
+    # At least float32: near 1, the cosine of similar sentences, neighbouring bfloat16 numbers are 0.004 apart.
     precise = torch.promote_types(u.dtype, torch.float32)
     return hadamard(u.to(precise), v.to(precise)).sum(dim=-1, keepdim=True)
 
@@ -74,42 +74,42 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class ScaledSigmoid(nn.Module):
-    """Bring any number into the range of the labels."""
+    """Map any number to the range of the labels with a sigmoid."""
 
     def __init__(self, low: float, high: float):
         super().__init__()
         self.low, self.high = low, high
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return values [...] between low and high."""
+        """Return `values` [...] mapped to between low and high."""
         return self.low + (self.high - self.low) * values.sigmoid()
 
 
 class ScaledCosine(nn.Module):
-    """Bring the last feature, a cosine, to the range of the labels: -1 becomes low, 1 high."""
+    """Map the last feature, a cosine, linearly to the range of the labels: -1 becomes low, 1 becomes high."""
 
     def __init__(self, low: float, high: float):
         super().__init__()
         self.low, self.high = low, high
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the features [rows, features]; all but the last as they were."""
+        """Return the features [rows, features] with the last one mapped."""
         others, last = features[:, :-1], features[:, -1:]
         return torch.cat([others, self.low + (self.high - self.low) * (last + 1) / 2], dim=-1)
 
 
 class Stairs(nn.Module):
-    """Draw values towards integers, for labels that gather there; the order of values stays.
+    """Move values towards the nearest integer, for labels that are mostly integers; the order of values is kept.
 
-    How steep the stairs are is learned: between a straight line and steps that are flat at the integers.
+    The steepness is learned. It ranges from a straight line to stairs that are flat at the integers.
     """
 
     def __init__(self):
         super().__init__()
-        self.steepness = nn.Parameter(torch.zeros(()))  # before a sigmoid: 0 is half way
+        self.steepness = nn.Parameter(torch.zeros(()))  # input of a sigmoid: 0 is half the steepness
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return values [...] in label units."""
+        """Return `values` [...], in label units, moved towards integers."""
         return values - self.steepness.sigmoid() * torch.sin(2 * math.pi * values) / (2 * math.pi)
 
 
@@ -119,7 +119,7 @@ OUTPUTS: dict[str, Callable[[float, float], nn.Module]] = {
     "stairs": lambda low, high: Stairs(),
     "cosine": ScaledCosine,
 }
-"""(low, high), the range of the labels -> a map of values [rows, outputs]."""
+"""(low, high), the range of the labels -> module that maps values [rows, outputs] to values of the same shape."""
 
 
 def build_head(
@@ -135,16 +135,19 @@ def build_head(
     output: str = "linear",
     cosine: bool = False,
 ) -> nn.Module:
-    """Build a head, [rows, features] -> [rows, outputs]; it draws from torch's global generator.
+    """Build a head that maps [rows, features] to [rows, outputs]; torch's global generator draws the weights.
 
     Args:
+        features: number of input features.
+        outputs: number of outputs.
         low, high: smallest and largest label.
-        start: what an untrained head puts out, about, in label units or as a logit.
-        hidden: widths of hidden layers.
-        activation: after each of them, a name of `ACTIVATIONS`.
-        output: how the last numbers become values, a name of `OUTPUTS`; "cosine" is no layers at all, because its one
-            feature is the cosine.
-        cosine: whether the last feature is a cosine, to be brought to label units.
+        initial_output: approximate output of the untrained head, in label units or as a logit.
+        dropout: dropout probability before every linear layer.
+        hidden: widths of the hidden layers.
+        activation: activation after each hidden layer, a name in `ACTIVATIONS`.
+        output: map from the last layer to values, a name in `OUTPUTS`. A "cosine" head has no layers: its only feature
+            is the cosine.
+        cosine: whether the last feature is a cosine, which the head first maps to label units.
     """
     if output == "cosine":
         return OUTPUTS[output](low, high)
@@ -153,13 +156,16 @@ def build_head(
     for width in hidden:
         layers += [_linear(features, width), ACTIVATIONS[activation](), Dropout(dropout)]
         features = width
-    # A sigmoid is at the middle of the labels' range where its argument is 0.
+    # For an input of 0, the scaled sigmoid returns the middle of the label range.
     layers += [_linear(features, outputs, 0.0 if output == "sigmoid" else initial_output), OUTPUTS[output](low, high)]
     return nn.Sequential(*layers)
 
 
 def build_shared_layer(features: int, width: int, *, activation: str, dropout: float) -> nn.Module:
-    """Build a layer below several heads, [rows, features] -> [rows, width]; it draws from torch's global generator."""
+    """Build a layer that several heads share; it maps [rows, features] to [rows, width].
+
+    Torch's global generator draws the weights.
+    """
     return nn.Sequential(Dropout(dropout), _linear(features, width), ACTIVATIONS[activation]())
 
 

@@ -1,4 +1,4 @@
-"""Hidden states of masked tokens -> logits over the vocabulary: the head of BERT's masked language model."""
+"""The masked-language-model (MLM) head of BERT: predict words from the hidden states of masked tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ from model.dropout import Dropout
 
 
 class MaskedLanguageHead(nn.Module):
-    """A transform, then the encoder's own word table as the decoder, with a bias of its own.
+    """A dense layer with norm, then the transposed word table of the encoder as output layer, with its own bias.
 
     Args:
-        width: of hidden states.
-        table_width: of the word table.
+        width: width of hidden states.
+        table_width: width of the word table.
 
     Source: Devlin et al. 2019 (BERT), task 1; the tied table: Press and Wolf 2017.
     """
@@ -26,11 +26,12 @@ class MaskedLanguageHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, hidden: Tensor, word: Tensor) -> Tensor:
-        """Return the logits [chosen, vocabulary] of chosen tokens.
+        """Return the logits [chosen, vocabulary] of the chosen tokens.
 
         Args:
-            hidden: [chosen, width]. Only those tokens: logits of all would cost more than the encoder.
-            word: [vocabulary, table_width], the encoder's word table, which is trained through this too.
+            hidden: [chosen, width], hidden states of the chosen tokens only: logits of all tokens would cost more
+                than the encoder.
+            word: [vocabulary, table_width], the encoder's word table; the head's gradient trains it, too.
         """
         transformed = self.norm(functional.gelu(self.dense(hidden)))  # [chosen, table_width]
         return functional.linear(self.dropout(transformed), word, self.bias)

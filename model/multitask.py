@@ -1,4 +1,4 @@
-"""One encoder and a head per task: rows of several tasks go through the encoder in one flat list of tokens."""
+"""The multitask model: one encoder and one head per task. A batch of several tasks is one flat list of tokens."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,20 +14,21 @@ from model.heads import PAIR_FEATURES, cosine
 class Inputs:
     """Rows of one or several tasks as one flat list of tokens.
 
-    A row that is encoded apart is a sequence a side: all first sides of a task come before all second sides. A row that
-    is encoded both ways is one more: before them come all rows as one sequence each.
+    A concatenated row is one sequence. A separately encoded pair is two sequences: all first sides of a task come
+    before all second sides. A pair that is encoded both ways is three sequences: all concatenated sequences come
+    first, then all first sides, then all second sides.
     """
 
     tokens: Tensor
     """[tokens], int64."""
     segments: Tensor
-    """[tokens], int64: 0, or 1 in the second sentence of a concatenated pair."""
+    """[tokens], int64: 1 in the second sentence of a concatenated pair, else 0."""
     offsets: Tensor
-    """[sequences + 1], int64: where each sequence begins, and the end. Always on the CPU, where batches are laid out:
-    no pass asks a GPU how long a sequence is.
+    """[sequences + 1], int64: the start of each sequence and the end of the last. Always on the CPU: a forward pass
+    computes the layout of a batch there and never waits for a GPU to return a length.
     """
     sequences: dict[str, int]
-    """How many sequences each task has, in the order of the flat list."""
+    """Number of sequences of each task, in the order of the flat list."""
 
     def to(self, device: torch.device | str) -> "Inputs":
         """Return the same rows on another device."""
@@ -36,17 +37,17 @@ class Inputs:
 
 
 def pooled(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
-    """Return what the encoder's pooler makes of every sequence's first token."""
+    """Return the encoder's pooled features of each sequence's first token, [sequences, width]."""
     return encoder.pool(first(encoder, embedded, inputs))
 
 
 def first(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
-    """Return the hidden state of every sequence's first token."""
+    """Return the hidden state of each sequence's first token, [sequences, width]."""
     return encoder.encode_first(embedded, inputs.offsets, inputs.segments)
 
 
 def mean(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
-    """Return the mean hidden state of every sequence's tokens, special ones included."""
+    """Return the mean hidden state of each sequence's tokens, special tokens included, [sequences, width]."""
     hidden = encoder.encode(embedded, inputs.offsets, inputs.segments)  # [tokens, width]
     lengths = inputs.offsets.diff()  # [sequences]
     owners = torch.arange(len(lengths)).repeat_interleave(lengths).to(hidden.device)  # [tokens]
@@ -55,20 +56,21 @@ def mean(encoder: Encoder, embedded: Tensor, inputs: Inputs) -> Tensor:
 
 
 POOLINGS: dict[str, Callable[[Encoder, Tensor, Inputs], Tensor]] = {"pooled": pooled, "first": first, "mean": mean}
-"""(encoder, word embeddings [tokens, width], inputs) -> features of every sequence [sequences, width]."""
+"""(encoder, word embeddings [tokens, width], inputs) -> features of each sequence [sequences, width]."""
 
 
 class Multitask(nn.Module):
-    """An encoder shared by tasks, layers shared by some of them, and a head for each.
+    """An encoder that all tasks share, layers that some tasks share, and one head per task.
 
     Args:
-        heads: of each task, [rows, features] -> [rows, outputs].
-        encodings: how a task's rows are encoded: "concatenated", a sequence a row, which holds for tasks left out;
-            "separate", all first sides of a batch, then all second ones; "both", first the one, then the other.
-        features: how the two sides of a separate task's rows are joined, a name of `PAIR_FEATURES`.
-        shared: the layer between a task's features and its head; one object for all tasks that share it.
-        pooling: how a sequence's tokens become its features, a name of `POOLINGS`.
-        mlm_head: what predicts hidden tokens in further pretraining; part of the model, but of no task.
+        encoder: the encoder of all tasks.
+        heads: task -> module that maps [rows, features] to [rows, outputs].
+        encodings: task -> encoding of its rows, as `Inputs` describes it: "concatenated" (the default), "separate" or
+            "both".
+        features: task with separately encoded pairs -> how both sides are combined, a name in `PAIR_FEATURES`.
+        shared: task -> layer between the task's features and its head; tasks that share a layer have the same object.
+        pooling: how the hidden states of a sequence become its features, a name in `POOLINGS`.
+        mlm_head: the head of further pretraining, which predicts masked tokens; no task uses it.
     """
 
     def __init__(
@@ -86,38 +88,38 @@ class Multitask(nn.Module):
         self.encoder, self.heads, self.mlm_head = encoder, nn.ModuleDict(heads), mlm_head
         self.encodings = dict.fromkeys(heads, "concatenated") | dict(encodings)
         self.features, self.pooling = dict(features), POOLINGS[pooling]
-        self.shared_by = {task: _names(shared, layer) for task, layer in shared.items()}
+        self.shared_by = {task: _layer_name(shared, layer) for task, layer in shared.items()}
         self.shared = nn.ModuleDict({self.shared_by[task]: layer for task, layer in shared.items()})
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Look up word embeddings, [tokens] -> [tokens, width of the word table]."""
+        """Return the word embeddings [tokens, width of the word table] of `tokens` [tokens]."""
         return self.encoder.embed(tokens)
 
     def pool(self, embedded: Tensor, inputs: Inputs) -> Tensor:
-        """Return the features of every sequence [sequences, width]; arguments as in `forward`."""
+        """Return the features of each sequence [sequences, width]; arguments as in `forward`."""
         return self.pooling(self.encoder, embedded, inputs)
 
     def forward(self, embedded: Tensor, inputs: Inputs) -> dict[str, Tensor]:
-        """Return the outputs [rows, outputs] of every task in `inputs`: logits or values.
+        """Return the outputs of each task in `inputs`, logits or values [rows, outputs].
 
         Args:
-            embedded: [tokens, width of the word table], the word embeddings of `inputs.tokens`, perturbed or not.
+            embedded: [tokens, width of the word table], the word embeddings of `inputs.tokens`, possibly perturbed.
         """
-        parts = self.pool(embedded, inputs).split(list(inputs.sequences.values()))  # of each task, [sequences, width]
+        parts = self.pool(embedded, inputs).split(list(inputs.sequences.values()))  # per task [sequences, width]
         by_task = dict(zip(inputs.sequences, parts, strict=True))
         return {task: self.heads[task](self._features(task, part)) for task, part in by_task.items()}
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """Return what no task has to itself: the encoder's, the shared layers' and the MLM head's."""
+        """Return the parameters of the encoder, the shared layers and the MLM head."""
         shared = [self.encoder, self.shared, *([self.mlm_head] if self.mlm_head else [])]
         return [parameter for module in shared for parameter in module.parameters()]
 
     def own_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return what a task has to itself: its head's."""
+        """Return the parameters of one task only: those of its head."""
         return list(self.heads[task].parameters())
 
     def _features(self, task: str, sequences: Tensor) -> Tensor:
-        """Turn the features of a task's sequences [sequences, width] into those of its rows [rows, features]."""
+        """Return the features of a task's rows [rows, features] from those of its sequences [sequences, width]."""
         encoding = self.encodings[task]
         if encoding == "separate":
             return self._share(task, PAIR_FEATURES[self.features[task]].function(*sequences.chunk(2)))
@@ -130,6 +132,6 @@ class Multitask(nn.Module):
         return self.shared[self.shared_by[task]](features) if task in self.shared_by else features
 
 
-def _names(shared: Mapping[str, nn.Module], layer: nn.Module) -> str:
-    """Name a layer by the tasks that share it."""
+def _layer_name(shared: Mapping[str, nn.Module], layer: nn.Module) -> str:
+    """Return the name of a shared layer: the tasks that share it, joined by "+"."""
     return "+".join(task for task, other in shared.items() if other is layer)

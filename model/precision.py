@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16, where a machine multiplies twice as many of such numbers a second."""
+"""Let an encoder multiply matrices in bfloat16, which some machines do twice as fast as in float32."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 class HasPrecision(Protocol):
-    """Whatever may multiply in bfloat16."""
+    """A module that may multiply in bfloat16."""
 
     low_precision: bool
 
 
 def in_chosen_precision(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Let a method of an encoder multiply in bfloat16, if its owner does.
+    """Make an encoder's method multiply matrices in bfloat16 if the encoder's `low_precision` is set.
 
-    What leaves it has the numbers of what enters; so have weights, norms and what layers add to hidden states.
+    The result has the number type of the input. Weights, norms and residual sums keep their type, too.
     """
 
     @wraps(method)

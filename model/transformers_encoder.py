@@ -1,4 +1,4 @@
-"""Any masked-language encoder of transformers behind minBERT's interface: flat tokens in and out, padded inside."""
+"""Encoders of the transformers library behind the interface of our BERT: flat tokens, padded inside only."""
 
 import inspect
 import json
@@ -19,20 +19,30 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DROPOUT = ("hidden_dropout_prob", "hidden_dropout", "dropout", "embedding_dropout", "mlp_dropout")
-"""What public configs call the dropout of hidden states; ModernBERT has two."""
+"""Names of the dropout of hidden states in public configs; ModernBERT has two of them."""
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
-LEFT_OUT = ("auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "quantization_config")
-"""Fields of a public config that could bring code or another arithmetic with them."""
+"""Names of the dropout of attention weights in public configs."""
+IGNORED_FIELDS = (
+    "auto_map",
+    "attn_implementation",
+    "_attn_implementation",
+    "experts_implementation",
+    "quantization_config",
+)
+"""Fields of a public config that could load code or change the arithmetic."""
 TOLERANCE = 1e-3
-"""How far hidden states may differ, relative to the largest, between two ways to compute the same; rounding: 1e-5."""
+"""Largest allowed difference between two computations of the same hidden states, relative to the largest of them.
+
+Rounding alone makes a difference of 1e-5.
+"""
 
 
 @dataclass(frozen=True)
 class TransformersConfig:
-    """The shape of an encoder of transformers."""
+    """The sizes of an encoder of the transformers library."""
 
     public: str
-    """The text of its config.json."""
+    """The text of the checkpoint's config.json."""
     width: int
     positions: int
     vocabulary: int
@@ -40,14 +50,14 @@ class TransformersConfig:
 
 
 class TransformersEncoder(nn.Module):
-    """An encoder of transformers; methods as in `Bert`.
+    """An encoder of the transformers library; methods as in `Bert`.
 
-    The pooler is dense and tanh, as in all of them that have one.
+    The pooler is a dense layer and tanh, as in all these encoders that have a pooler.
 
     Args:
-        dropout: of hidden states, wherever the model's own config places it.
-        attention_dropout: of attention weights.
-        low_precision: whether layers multiply in bfloat16.
+        dropout: dropout probability of hidden states, wherever the model's config has one.
+        attention_dropout: dropout probability of attention weights.
+        low_precision: whether the layers multiply matrices in bfloat16.
     """
 
     def __init__(
@@ -66,22 +76,22 @@ class TransformersEncoder(nn.Module):
             low_precision,
         )
         self.model = _build(config.public, dropout, attention_dropout)
-        self.model.pooler = nn.Identity()  # ours takes first tokens alone
+        self.model.pooler = nn.Identity()  # replaced by the pooler below, which takes first tokens only
         self.pooler = nn.Linear(config.width, config.width)
-        self.knows_segments = getattr(self.model.config, "type_vocab_size", 1) > 1
+        self.has_segments = getattr(self.model.config, "type_vocab_size", 1) > 1
 
     @property
     def word(self) -> nn.Embedding:
-        """The word table."""
-        return _word(self.model)
+        """The word embedding table."""
+        return _word_table(self.model)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Look up the word embeddings alone, [tokens] -> [tokens, width of the word table]."""
+        """Return the word embeddings [tokens, width of the word table] of `tokens` [tokens]."""
         return self.word(tokens)
 
     @in_chosen_precision
     def encode(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> Tensor:
-        """Turn word embeddings into hidden states, [tokens, width of the word table] -> [tokens, width]."""
+        """Return the hidden state of each token, [tokens, width]; `embedded` is [tokens, width of the word table]."""
         hidden, mask = self._run(embedded, offsets, segments)
         return hidden[mask]
 
@@ -91,14 +101,14 @@ class TransformersEncoder(nn.Module):
         return self._run(embedded, offsets, segments)[0][:, 0]
 
     def pool(self, first: Tensor) -> Tensor:
-        """Turn hidden states of first tokens into features of their sequences, [sequences, width] -> the same."""
+        """Return the features [sequences, width] of sequences, from the hidden states of their first tokens."""
         return torch.tanh(self.pooler(first))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """List the parameters from the bottom up: embeddings, layer after layer, pooler.
+        """List the parameters block by block: the embeddings, each layer from the bottom up, the pooler.
 
-        What the model holds behind its layers, a last norm, is the pooler's; all else outside of them, as the table
-        of relative positions that all layers read, is the embeddings'.
+        Modules after the layers, such as a last norm, belong to the pooler's block. All other modules outside the
+        layers, such as a table of relative positions, belong to the embeddings' block.
         """
         layers = next(module for module in self.model.modules() if isinstance(module, nn.ModuleList))
         parts = list(self.model.children())
@@ -109,38 +119,44 @@ class TransformersEncoder(nn.Module):
         return [[parameter for parameter in self.parameters() if parameter not in placed], *blocks]
 
     def _run(self, embedded: Tensor, offsets: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-        """Return hidden states [sequences, length, width], and where they are of tokens [sequences, length]."""
+        """Return padded hidden states [sequences, length, width] and a mask [sequences, length], True at tokens."""
         lengths = offsets.diff()  # [sequences]
         mask = (torch.arange(int(lengths.max())) < lengths[:, None]).to(embedded.device)  # [sequences, length]
-        types = {"token_type_ids": _pad(segments, lengths)} if self.knows_segments else {}
+        types = {"token_type_ids": _pad(segments, lengths)} if self.has_segments else {}
         hidden = self.model(inputs_embeds=_pad(embedded, lengths), attention_mask=mask.long(), **types)[0]
         return hidden, mask
 
 
 def transformers_config(path: Path, public: dict[str, Any]) -> TransformersConfig:
-    """Find the shape of an encoder of transformers from what its config.json, at `path`, holds.
+    """Return the sizes of an encoder of the transformers library.
+
+    Args:
+        path: the checkpoint's config.json, for error messages.
+        public: the content of that file.
 
     Raises:
-        InputError: transformers is not installed, or has no such encoder that fits.
+        InputError: transformers is not installed, or the config describes no supported encoder.
     """
-    text = json.dumps({name: value for name, value in public.items() if name not in LEFT_OUT})
+    text = json.dumps({name: value for name, value in public.items() if name not in IGNORED_FIELDS})
     if public.get("model_type") not in _transformers().CONFIG_MAPPING:
-        raise _unfit(path, f"model_type {public.get('model_type')!r} is unknown to transformers")
+        raise _unsupported(path, f"model_type {public.get('model_type')!r} is unknown to transformers")
     try:
-        with torch.device("meta"):  # shapes without memory
+        with torch.device("meta"):  # gives the shapes without using memory
             model = _build(text, 0.1, 0.1)
         shape = _shape(model, text)
-    except Exception as error:  # transformers checks a config by errors of many kinds
-        raise InputError(f"{path}: transformers makes no encoder of it: {first_line(error)}. Correct it.") from error
-    if fault := _fault(model):
-        raise _unfit(path, f"{type(model).__name__} {fault}")
+    except Exception as error:  # transformers raises errors of many classes for a bad config
+        raise InputError(
+            f"{path}: transformers cannot build an encoder from it: {first_line(error)}. Correct the file."
+        ) from error
+    if reason := _reason_against(model):
+        raise _unsupported(path, f"{type(model).__name__} {reason}")
     return shape
 
 
 def add_pooler(public: dict[str, Tensor], config: TransformersConfig) -> dict[str, Tensor]:
-    """Give the pooler among public tensors the names of ours; where there is none, draw one, always the same.
+    """Return public tensors with our names for the pooler; if there is no pooler, draw the same one every time.
 
-    Source of its start: Devlin et al. 2019 (BERT).
+    Source of the initial weights: Devlin et al. 2019 (BERT).
     """
     draw = torch.Generator().manual_seed(0)
     drawn = {
@@ -150,11 +166,14 @@ def add_pooler(public: dict[str, Tensor], config: TransformersConfig) -> dict[st
     return drawn | {re.sub(r"^pooler\.dense\.", "pooler.", name): tensor for name, tensor in public.items()}
 
 
-def check(config: TransformersConfig, weights: dict[str, Tensor], name: str) -> None:
-    """Refuse an encoder that does not do what its interface promises, as one whose convolutions read padding.
+def check_encoder(config: TransformersConfig, weights: dict[str, Tensor], name: str) -> None:
+    """Check that an encoder's hidden states depend on the word embeddings of the sequence only.
+
+    An encoder whose convolutions read padding fails this check, for example.
 
     Raises:
-        InputError: a sequence has other hidden states from word embeddings beside a longer one than from its tokens.
+        InputError: a sequence has different hidden states when it is computed from its tokens alone, and from its word
+            embeddings in a batch with a longer sequence.
     """
     encoder = TransformersEncoder(config).eval()
     encoder.load_state_dict(weights)
@@ -165,39 +184,39 @@ def check(config: TransformersConfig, weights: dict[str, Tensor], name: str) -> 
     worst = float((hidden[:3] - alone).abs().max() / alone.abs().max())
     if not worst < TOLERANCE:
         raise InputError(
-            f"Encoder {name!r}: hidden states of {type(encoder.model).__name__} depend on padding, or on more than "
-            f"word embeddings (by {worst:.0%} of the largest). Give another encoder."
+            f"Encoder {name!r}: hidden states of {type(encoder.model).__name__} depend on padding, or not only on "
+            f"word embeddings (difference: {worst:.0%} of the largest hidden state). Pass another encoder."
         )
 
 
 def convert_tokenizer(directory: Path) -> tokenizers.Tokenizer:
-    """Have transformers make a fast tokenizer of the files of a slow one.
+    """Let transformers build a fast tokenizer from the files of a slow tokenizer.
 
     Raises:
-        InputError: it cannot.
+        InputError: transformers cannot build it.
     """
     automatic = _transformers().AutoTokenizer
     try:
         return automatic.from_pretrained(directory, local_files_only=True, trust_remote_code=False).backend_tokenizer
-    except Exception as error:  # every converter raises its own
+    except Exception as error:  # every converter raises errors of its own classes
         raise InputError(
-            f"{directory} has no tokenizer.json, and transformers makes none of its files ({first_line(error)}). "
-            "Install all that it needs, pip install '.[transformers]', or add one."
+            f"{directory} has no tokenizer.json, and transformers cannot build one from its files "
+            f"({first_line(error)}). Install the needed packages with pip install '.[transformers]', or add the file."
         ) from error
 
 
 def _transformers() -> ModuleType:
     try:
-        import transformers  # not above: it takes seconds, and the workers of a BERT run never need it
+        import transformers  # here, because it takes seconds and workers with a BERT encoder never need it
     except ImportError:
         raise InputError(
-            "An encoder that is not BERT needs transformers. Install it: pip install '.[transformers]'."
+            "Encoders other than BERT need transformers. Install it: pip install '.[transformers]'."
         ) from None
     return transformers
 
 
 def _build(public: str, dropout: float, attention_dropout: float) -> "PreTrainedModel":
-    """Build what a public config describes, with drawn weights and dropouts of ours."""
+    """Build the model that a public config describes, with drawn weights and the given dropouts."""
     fields, transformers = json.loads(public), _transformers()
     config = transformers.CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
     for names, value in ((DROPOUT, dropout), (ATTENTION_DROPOUT, attention_dropout)):
@@ -207,15 +226,15 @@ def _build(public: str, dropout: float, attention_dropout: float) -> "PreTrained
     return transformers.AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
-def _word(model: "PreTrainedModel") -> nn.Embedding:
+def _word_table(model: "PreTrainedModel") -> nn.Embedding:
     table = model.get_input_embeddings()
     assert isinstance(table, nn.Embedding)
     return table
 
 
 def _shape(model: "PreTrainedModel", public: str) -> TransformersConfig:
-    # RoBERTa's position table begins with rows for padding.
-    reserved = [
+    # The position table of RoBERTa starts with rows for padding.
+    padding_rows = [
         module.padding_idx + 1
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None
@@ -223,30 +242,32 @@ def _shape(model: "PreTrainedModel", public: str) -> TransformersConfig:
     return TransformersConfig(
         public=public,
         width=model.config.hidden_size,
-        positions=model.config.max_position_embeddings - sum(reserved),
-        vocabulary=_word(model).num_embeddings,
+        positions=model.config.max_position_embeddings - sum(padding_rows),
+        vocabulary=_word_table(model).num_embeddings,
         norm_eps=next((module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)), 1e-12),
     )
 
 
-def _fault(model: "PreTrainedModel") -> str | None:
-    """Return why a model cannot be an encoder here, if it cannot."""
+def _reason_against(model: "PreTrainedModel") -> str | None:
+    """Return the reason why a model is no supported encoder; None if it is one."""
     if model.config.is_encoder_decoder or getattr(model.config, "is_decoder", False):
         return "has a decoder"
     if type(model.config) not in _transformers().MODEL_FOR_MASKED_LM_MAPPING:
-        return "is no masked language model"
+        return "is not a masked language model"
     if not {"inputs_embeds", "attention_mask"} <= inspect.signature(model.forward).parameters.keys():
         return "does not take inputs_embeds with an attention_mask"
     for names in (DROPOUT, ATTENTION_DROPOUT):
         if not any(hasattr(model.config, name) for name in names):
-            return f"has no dropout that could be set: none of {', '.join(names)} is in its config"
+            return f"has no dropout setting: its config has none of {', '.join(names)}"
     return None
 
 
-def _unfit(path: Path, found: str) -> InputError:
-    return InputError(f"{path}: {found}. Give BERT, RoBERTa, DeBERTa, ModernBERT, ELECTRA or another like them.")
+def _unsupported(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path}: {found}. Pass a checkpoint of BERT, RoBERTa, DeBERTa, ModernBERT, ELECTRA or a similar encoder."
+    )
 
 
 def _pad(flat: Tensor, lengths: Tensor) -> Tensor:
-    """Turn a flat list [tokens, ...] into [sequences, length, ...], padded with 0."""
+    """Return a flat list [tokens, ...] as [sequences, length, ...], padded with 0."""
     return nn.utils.rnn.pad_sequence(list(flat.split(lengths.tolist())), batch_first=True)

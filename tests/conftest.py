@@ -1,4 +1,4 @@
-"""What tests share: an encoder that trains in milliseconds, the sample corpus tokenised for it, configs to train it."""
+"""Fixtures and helpers of all tests: a tiny encoder, its tokenised corpus, configs for short trainings."""
 
 import hashlib
 import itertools
@@ -32,9 +32,9 @@ from trainers.training.checkpoint import WEIGHTS
 from trainers.trial import read_rows
 
 ROWS = 48
-"""Training rows of each task."""
+"""Number of training rows of each task."""
 FAST = 100
-"""How much larger the learning rate of a small, random encoder is than a pretrained one's."""
+"""Factor of learning rates: a small, random encoder needs larger ones than a pretrained encoder."""
 WALL_CLOCK = ("train_seconds", "eval_seconds", "save_seconds", "ended")
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ settings.load_profile("busy machine")
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a random encoder of 2 layers and width 32 as the hub lays it out, with every word of the sample corpus."""
+    """Write a random BERT checkpoint of 2 layers and width 32, whose vocabulary has all words of the sample corpus."""
     sample = sample_corpus()
     rows = [*(split for splits in sample.splits.values() for split in splits.values()), *sample.texts.values()]
     sides = chain.from_iterable(found.texts for found in rows)
@@ -52,7 +52,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     shape = BertConfig(vocabulary=len(words), width=32, layers=2, heads=4, feed_forward=64)
     torch.manual_seed(0)
-    tensors = {name: _strength(name, value) * value for name, value in Bert(shape).state_dict().items()}
+    tensors = {name: _initial_scale(name, value) * value for name, value in Bert(shape).state_dict().items()}
     directory = tmp_path_factory.mktemp("tiny")
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
     public = {checkpoints._FIELDS[field]: value for field, value in asdict(shape).items()}
@@ -64,42 +64,42 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pretrained(tiny_encoder: Path) -> Pretrained:
-    """Read the tiny encoder."""
+    """Return the tiny encoder."""
     return read_pretrained(str(tiny_encoder))
 
 
 @pytest.fixture(scope="session")
 def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a directory to be XDG_CACHE_HOME; the corpus lies in it where the commands look for it."""
+    """Return a directory for XDG_CACHE_HOME, in which commands find the tokenised corpus."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def corpus(pretrained: Pretrained, user_cache: Path) -> Corpus:
-    """Tokenise the sample corpus, a few rows of it for training."""
+    """Return the sample corpus with `ROWS` training rows per task, tokenised for the tiny encoder."""
     cache = user_cache / "minbert-tune" / "corpora"
     return Corpus.open(prepare("sample", pretrained.tokenizer, rows=ROWS, seed=0, cache=cache)[0])
 
 
 def small_stage(**changes: Any) -> Stage:
-    """Return a stage of a few fast steps, on three tasks unless told."""
-    lasting = {} if changes.keys() & set(DURATIONS) else {"steps": 6}
-    return Stage(**{"learning_rate": FAST * 5e-5, "batch_size": 8, "rounds": 2, **lasting, **changes})
+    """Return a stage of 6 short steps on three tasks, with changes."""
+    duration = {} if changes.keys() & set(DURATIONS) else {"steps": 6}
+    return Stage(**{"learning_rate": FAST * 5e-5, "batch_size": 8, "rounds": 2, **duration, **changes})
 
 
 def small_config(*stages: Stage, **changes: Any) -> TrainConfig:
-    """Return a config with stages, one small one unless told."""
+    """Return a config with the given stages, by default one small stage."""
     return TrainConfig(stages=stages or (small_stage(),), **changes)
 
 
 def surgeries(*names: str) -> pytest.MarkDecorator:
-    """Parametrise a test by the names of surgeries; those whose libraries are not installed are skipped, and say so."""
+    """Parametrise a test by names of surgeries; skip a surgery if its library is not installed."""
     return pytest.mark.parametrize("name", [pytest.param(name, marks=_needs(name)) for name in names])
 
 
 @contextmanager
 def interrupted(steps: int) -> Iterator[None]:
-    """Expect an interruption in the middle of whatever comes after so many optimiser steps."""
+    """Raise KeyboardInterrupt right after the given number of optimiser steps, and expect it from the block."""
     left = itertools.count(steps - 1, -1)
 
     def interrupt(*step: Any) -> None:
@@ -115,7 +115,7 @@ def interrupted(steps: int) -> Iterator[None]:
 
 
 def outcome(folder: Folder) -> dict[str, Any]:
-    """Return all that a run is judged by: rows without times, digests of predictions and of every round's weights."""
+    """Return the results of a trial: rows without times, digests of predictions and of each round's weights."""
     rows = read_rows(folder)
     predictions, checkpoints = folder / "predictions", folder / "checkpoints"
     return {
@@ -133,8 +133,11 @@ def _needs(surgery: str) -> tuple[pytest.MarkDecorator, ...]:
     return ()
 
 
-def _strength(name: str, value: Tensor) -> int:
-    """Return how much stronger than BERT's start a weight is, where the narrow first token hardly knows of others."""
+def _initial_scale(name: str, value: Tensor) -> int:
+    """Return the factor of an initial weight.
+
+    With BERT's initial weights, the first token of so narrow an encoder hardly depends on the other tokens.
+    """
     if value.ndim == 1:
         return 1
     return 8 if name.startswith(("word", "position", "segment")) else 32

@@ -1,4 +1,4 @@
-"""An object store for tests: objects are put whole and nothing is appended, as on s3, but in this process."""
+"""An in-process object store for tests. As on S3, objects are written whole and cannot be appended to."""
 
 import io
 from typing import Any
@@ -9,8 +9,8 @@ from pyarrow import fs
 from trainers.folder import Folder
 
 
-class _Put(io.BytesIO):
-    """An object that is there once it is whole."""
+class _Upload(io.BytesIO):
+    """An upload; the object exists when the upload is closed."""
 
     def __init__(self, store: dict[str, MemoryFile], path: str):
         super().__init__()
@@ -23,17 +23,17 @@ class _Put(io.BytesIO):
 
 
 class _Objects(MemoryFileSystem):
-    """fsspec's file system shows objects that are still being written, and its readers share one position."""
+    """The in-memory file system of fsspec without its faults: visible partial objects and shared read positions."""
 
     cachable = False
 
     def open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
         if mode == "wb":
-            return _Put(self.store, str(self._strip_protocol(path)))
+            return _Upload(self.store, str(self._strip_protocol(path)))
         assert mode == "rb", f"an object store does not open in mode {mode!r}"
         return io.BytesIO(self.cat_file(path))
 
 
 def object_store(path: object) -> Folder:
-    """Return a folder on the store, which holds what this process has put there."""
+    """Return a folder on the object store of this process."""
     return Folder(fs.PyFileSystem(fs.FSSpecHandler(_Objects())), str(path), f"memory://{path}")

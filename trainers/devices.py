@@ -1,4 +1,4 @@
-"""What a machine computes with: its fastest precision, and a GPU that several processes share."""
+"""Choose the fastest precision of a machine, and limit the memory of processes that share a GPU."""
 
 from typing import Literal
 
@@ -7,24 +7,24 @@ import torch
 Precision = Literal["float32", "bfloat16"]
 
 CONTEXT_BYTES = 2**30
-"""What a process takes of a GPU beside its tensors: CUDA's context and kernels, several hundred MiB, and some slack."""
+"""GPU memory of a process besides its tensors: CUDA context and kernels, several hundred MiB, and a reserve."""
 
 
 def tensor_memory_share(share: float, total: int) -> float:
-    """Return the share of a GPU's memory that the tensors of a process may take.
+    """Return the share of a GPU's memory that the tensors of a process may use.
 
     Args:
-        share: of the GPU, that is the process's.
-        total: bytes of the GPU.
+        share: the share of the GPU's memory for the whole process.
+        total: the GPU's memory in bytes.
     """
     return max(share - CONTEXT_BYTES / total, 0.0)
 
 
 def limit_gpu_memory(share: float | None) -> None:
-    """Bound this process's memory on its GPU, so that it runs out by itself and not its neighbours.
+    """Limit the GPU memory of this process, so that it cannot use the memory of others on the same GPU.
 
     Args:
-        share: of the GPU; None for all of it, or where there is none.
+        share: the share of the GPU's memory; None for no limit, or if there is no GPU.
     """
     if share is not None:
         total = torch.cuda.get_device_properties(0).total_memory
@@ -32,15 +32,15 @@ def limit_gpu_memory(share: float | None) -> None:
 
 
 def fastest_precision(device: str) -> Precision:
-    """Return in which numbers this machine multiplies fastest without the gradient's direction being lost.
+    """Return the fastest precision of matrix products that keeps the direction of the gradient.
 
-    Without the instructions bfloat16 is emulated, on CPUs at a quarter of the speed.
+    A processor without bfloat16 instructions emulates them; a CPU is then four times slower.
 
     Args:
-        device: where models will live; a "cuda" that this machine does not have is not judged.
+        device: the device of the models; "cuda" on a machine without a GPU gives float32.
     """
     if device == "cpu":
-        able = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+        supported = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
     else:
-        able = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if able else "float32"
+        supported = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if supported else "float32"

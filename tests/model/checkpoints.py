@@ -1,4 +1,4 @@
-"""Small random checkpoints of every kind of encoder in the hub's layout; their tokenizers know the sample corpus."""
+"""Small random checkpoints of every kind of encoder, with tokenizers trained on the sample corpus."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from trainers.data.generated_sample import sample_corpus
 BERT_NAMES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_NAMES = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 SPECIALS = 5
-"""How many there are; the lowest ids."""
+"""Number of special tokens; they have the lowest ids."""
 TOKENS = 300
 SHAPE = {
     "hidden_size": 32,
@@ -36,7 +36,7 @@ def sample_texts() -> list[str]:
     return sorted({text for split in splits for side in split.texts for text in side})
 
 
-def trained(model: Any, before: Any, trainer: Any, names: dict[str, str], **options: Any) -> Tokenizer:
+def train_tokenizer(model: Any, before: Any, trainer: Any, names: dict[str, str], **options: Any) -> Tokenizer:
     """Train a tokenizer on the sample corpus."""
     tokenizer: Any = Tokenizer(model)
     tokenizer.pre_tokenizer = before
@@ -46,7 +46,7 @@ def trained(model: Any, before: Any, trainer: Any, names: dict[str, str], **opti
 
 
 def with_template(tokenizer: Any, pair: str) -> Tokenizer:
-    """Have a tokenizer put [CLS] and [SEP] around sentences."""
+    """Make a tokenizer insert [CLS] and [SEP] around sentences."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair=pair,
@@ -56,35 +56,39 @@ def with_template(tokenizer: Any, pair: str) -> Tokenizer:
 
 
 def wordpiece() -> Tokenizer:
-    """Build BERT's and ELECTRA's."""
+    """Build a tokenizer like those of BERT and ELECTRA."""
     before = pre_tokenizers.BertPreTokenizer()
-    made = trained(models.WordPiece(unk_token="[UNK]"), before, trainers.WordPieceTrainer, BERT_NAMES)
+    made = train_tokenizer(models.WordPiece(unk_token="[UNK]"), before, trainers.WordPieceTrainer, BERT_NAMES)
     return with_template(made, "[CLS] $A [SEP] $B:1 [SEP]:1")
 
 
 def unigram() -> Tokenizer:
-    """Build DeBERTa-v3's."""
-    made = trained(models.Unigram(), pre_tokenizers.Metaspace(), trainers.UnigramTrainer, BERT_NAMES, unk_token="[UNK]")
+    """Build a tokenizer like that of DeBERTa-v3."""
+    made = train_tokenizer(
+        models.Unigram(), pre_tokenizers.Metaspace(), trainers.UnigramTrainer, BERT_NAMES, unk_token="[UNK]"
+    )
     return with_template(made, "[CLS] $A [SEP] $B:1 [SEP]:1")
 
 
 def modern() -> Tokenizer:
-    """Build ModernBERT's."""
-    made = trained(models.BPE(), pre_tokenizers.ByteLevel(add_prefix_space=False), trainers.BpeTrainer, BERT_NAMES)
+    """Build a tokenizer like that of ModernBERT."""
+    made = train_tokenizer(
+        models.BPE(), pre_tokenizers.ByteLevel(add_prefix_space=False), trainers.BpeTrainer, BERT_NAMES
+    )
     return with_template(made, "[CLS] $A [SEP] $B [SEP]")
 
 
 def roberta() -> Tokenizer:
-    """Build RoBERTa's, which separates the sides of a pair by two tokens."""
+    """Build a tokenizer like that of RoBERTa, which separates the sides of a pair by two tokens."""
     before = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made: Any = trained(models.BPE(), before, trainers.BpeTrainer, ROBERTA_NAMES)
+    made: Any = train_tokenizer(models.BPE(), before, trainers.BpeTrainer, ROBERTA_NAMES)
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return made
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What makes one kind of checkpoint different; as in its public ones, but for the size."""
+    """The properties of one kind of checkpoint; all but the size are those of its public checkpoints."""
 
     model: str
     tokenizer: Callable[[], Tokenizer]
@@ -121,8 +125,8 @@ def write_checkpoint(kind: str, directory: Path, *, head: str = "Model", **chang
 
     Args:
         kind: a key of `KINDS`.
-        head: how the name of the class ends.
-        changed: fields of its config.
+        head: end of the name of the model's class.
+        changed: fields of its config with other values.
     """
     made, tokenizer = KINDS[kind], KINDS[kind].tokenizer()
     numbers = {f"{role}_token_id": tokenizer.token_to_id(name) for role, name in made.names.items()}
@@ -130,7 +134,7 @@ def write_checkpoint(kind: str, directory: Path, *, head: str = "Model", **chang
     fields: dict[str, Any] = SHAPE | numbers | {"vocab_size": tokenizer.get_vocab_size() + 3} | made.config | changed
     torch.manual_seed(0)
     reference = getattr(transformers, made.model + head)(transformers.CONFIG_MAPPING[kind](**fields)).eval()
-    with torch.no_grad():  # biases and norms begin alike everywhere, which would hide a wrong one
+    with torch.no_grad():  # initial biases and norms are equal everywhere, which would hide swapped ones
         for weight in reference.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     reference.save_pretrained(directory)

@@ -1,4 +1,4 @@
-"""minBERT: equal to the public implementation, and blind to how a batch is laid out."""
+"""Our BERT equals the public implementation, and its results do not depend on the layout of a batch."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def batch(lengths: list[int], vocabulary: int) -> Batch:
-    """Draw sequences of these lengths, without padding's token 0; the second half of each is segment 1."""
+    """Draw sequences of these lengths, without the padding token 0; the second half of each is segment 1."""
     draw = torch.Generator().manual_seed(sum(lengths))
     tokens = torch.randint(1, vocabulary, (sum(lengths),), generator=draw)
     segments = [(torch.arange(length) >= length / 2).long() for length in lengths]
@@ -38,7 +38,7 @@ def rows(values: Tensor, offsets: Tensor) -> list[Tensor]:
 
 
 def padded(values: Tensor, offsets: Tensor) -> Tensor:
-    """Turn a flat list [tokens] into [sequences, length], padded with 0."""
+    """Return a flat list [tokens] as [sequences, length], padded with 0."""
     return torch.nn.utils.rnn.pad_sequence(rows(values, offsets), batch_first=True)
 
 
@@ -49,7 +49,7 @@ def small(dropout: float = 0.0, attention_dropout: float = 0.0) -> Bert:
 
 @pytest.fixture(scope="module", params=["minilm", "small"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bert, BertModel]:
-    """A checkpoint as our encoder and as that of transformers."""
+    """Return a checkpoint as our encoder and as that of transformers."""
     if request.param == "minilm":
         public, reference = read_pretrained("minilm"), BertModel.from_pretrained(find_checkpoint("minilm"))
     else:
@@ -66,7 +66,7 @@ def pretrained(public: Pretrained) -> Bert:
     return encoder
 
 
-def test_it_equals_transformers_on_the_same_weights(pair: tuple[Bert, BertModel]):
+def test_hidden_states_equal_those_of_transformers(pair: tuple[Bert, BertModel]):
     encoder, reference = pair
     tokens, offsets, segments = batch(LENGTHS, encoder.config.vocabulary)
     mask = padded(torch.ones_like(tokens), offsets)
@@ -83,7 +83,7 @@ def test_it_equals_transformers_on_the_same_weights(pair: tuple[Bert, BertModel]
         assert worst < 1e-5, f"worst difference {worst}"
 
 
-def test_its_gradients_equal_those_of_transformers(tmp_path: Path):
+def test_gradients_equal_those_of_transformers(tmp_path: Path):
     reference = write_checkpoint(tmp_path)
     encoder = pretrained(read_pretrained(str(tmp_path))).eval()
     tokens, offsets, segments = batch(LENGTHS, encoder.config.vocabulary)
@@ -102,7 +102,7 @@ def test_its_gradients_equal_those_of_transformers(tmp_path: Path):
         torch.testing.assert_close(ours, theirs[name], rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_tokens_alone_equal_the_first_of_all_tokens():
+def test_encode_first_equals_the_first_tokens_of_encode():
     encoder = small().eval()
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     hidden = encoder.encode(encoder.embed(tokens), offsets, segments)
@@ -111,7 +111,7 @@ def test_the_first_tokens_alone_equal_the_first_of_all_tokens():
 
 
 @pytest.mark.parametrize("lengths", [[9], [4, 4, 4, 4, 4], [1, 60], LENGTHS, LENGTHS[::-1]])
-def test_a_sequence_alone_and_in_a_batch_have_equal_hidden_states(lengths: list[int]):
+def test_a_sequence_has_the_same_hidden_states_alone_and_in_a_batch(lengths: list[int]):
     encoder = small().eval()
     tokens, offsets, segments = batch(lengths, SMALL.vocabulary)
     together = rows(encoder.encode(encoder.embed(tokens), offsets, segments), offsets)
@@ -121,7 +121,7 @@ def test_a_sequence_alone_and_in_a_batch_have_equal_hidden_states(lengths: list[
         torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
 
 
-def test_no_gradient_and_no_nan_passes_between_sequences():
+def test_neither_gradients_nor_nan_pass_between_sequences():
     encoder = small().eval()
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     embedded = encoder.embed(tokens).detach().requires_grad_()
@@ -134,7 +134,7 @@ def test_no_gradient_and_no_nan_passes_between_sequences():
     assert finite == [index != 4 for index in range(len(LENGTHS))]
 
 
-def test_every_token_s_embedding_has_a_gradient():
+def test_the_embedding_of_every_token_has_a_gradient():
     encoder = small(0.1, 0.1).train()
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     embedded = encoder.embed(tokens).detach().requires_grad_()
@@ -151,7 +151,7 @@ def test_without_dropout_training_equals_evaluation():
 
 
 @pytest.mark.parametrize(("dropout", "attention_dropout"), [(0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
-def test_equal_seeds_give_equal_dropout_and_other_seeds_another(dropout: float, attention_dropout: float):
+def test_dropout_depends_on_the_seed_only(dropout: float, attention_dropout: float):
     encoder = small(dropout, attention_dropout).train()
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     embedded = encoder.embed(tokens)
@@ -164,10 +164,8 @@ def test_equal_seeds_give_equal_dropout_and_other_seeds_another(dropout: float, 
 
 
 @pytest.mark.parametrize("low_precision", [False, True])
-def test_attention_that_drops_nothing_is_attention_without_dropout(
-    low_precision: bool, monkeypatch: pytest.MonkeyPatch
-):
-    """With dropout a CPU takes steps of ours in the place of torch's kernel."""
+def test_attention_steps_without_dropped_weights_equal_the_kernel(low_precision: bool, monkeypatch: pytest.MonkeyPatch):
+    """On a CPU with dropout, our own steps replace the kernel of torch."""
     monkeypatch.setattr("model.bert.apply_dropout", lambda values, probability: values)
     tokens, offsets, segments = batch(LENGTHS, SMALL.vocabulary)
     found = []
@@ -181,7 +179,7 @@ def test_attention_that_drops_nothing_is_attention_without_dropout(
         torch.testing.assert_close(steps, kernel, rtol=1e-4, atol=2e-2 if low_precision else 1e-5)
 
 
-def test_what_attention_drops_are_weights_that_add_up_to_one(monkeypatch: pytest.MonkeyPatch):
+def test_attention_dropout_acts_on_weights_that_sum_to_one(monkeypatch: pytest.MonkeyPatch):
     drawn: list[Tensor] = []
 
     def keep(values: Tensor, probability: float) -> Tensor:
@@ -198,21 +196,21 @@ def test_what_attention_drops_are_weights_that_add_up_to_one(monkeypatch: pytest
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
 
 
-def test_embed_is_the_word_embedding_alone():
+def test_embed_returns_the_word_embeddings_only():
     encoder = small(0.5, 0.5).train()
     tokens, _, _ = batch(LENGTHS, SMALL.vocabulary)
     assert torch.equal(encoder.embed(tokens), encoder.word.weight[tokens])
 
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
-def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
+def test_a_layout_gives_every_token_its_own_position(lengths: list[int]):
     layout = AttentionLayout.of(torch.tensor([0, *lengths]).cumsum(0), CPU)
     flat = torch.arange(1.0, sum(lengths) + 1)[:, None]
-    slices = layout.tokens.pad(flat)
-    assert torch.equal(layout.tokens.unpad(slices), flat)
+    slices = layout.all_tokens.pad(flat)
+    assert torch.equal(layout.all_tokens.unpad(slices), flat)
     assert sum(int(part.count_nonzero()) for part in slices) == len(flat)
     first = torch.arange(1.0, len(lengths) + 1)[:, None]
-    assert torch.equal(layout.sequences.unpad(layout.sequences.pad(first)), first)
+    assert torch.equal(layout.first_tokens.unpad(layout.first_tokens.pad(first)), first)
     assert len(slices) <= SLICES
     for part, mask in zip(slices, layout.masks, strict=True):
         tokens = part[:, :, 0] != 0  # [rows, length]
@@ -220,6 +218,6 @@ def test_a_layout_has_a_place_of_its_own_for_every_token(lengths: list[int]):
 
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60))
-def test_a_sequence_longer_than_a_slice_s_share_of_tokens_pads_no_other(lengths: list[int]):
-    shapes = AttentionLayout.of(torch.tensor([0, *lengths]).cumsum(0), CPU).tokens.shapes
+def test_a_very_long_sequence_is_alone_in_its_slice(lengths: list[int]):
+    shapes = AttentionLayout.of(torch.tensor([0, *lengths]).cumsum(0), CPU).all_tokens.shapes
     assert all(count == 1 or length * SLICES <= sum(lengths) for count, length in shapes)

@@ -1,4 +1,4 @@
-"""What every kind of encoder promises: equal to transformers, and blind to how a batch is laid out."""
+"""Every kind of encoder equals transformers, and its results do not depend on the layout of a batch."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,13 +16,13 @@ from tests.model.checkpoints import KINDS, SPECIALS, write_checkpoint
 from tests.model.test_bert import LENGTHS, Batch, batch, padded, rows
 
 WITH_HEAD = {"bert": "ForPreTraining", "roberta": "ForMaskedLM", "electra": "ForMaskedLM"}
-"""The kinds whose masked language model has a head like BERT's -> a class that has it."""
+"""Kind whose masked language model has a head like that of BERT -> end of the name of its class."""
 DROPOUTS = [(0.2, 0.0), (0.0, 0.2), (0.2, 0.2)]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint as ours and as the model of transformers."""
+    """A checkpoint as our encoder and as the model of transformers."""
 
     kind: str
     pretrained: Pretrained
@@ -51,14 +51,14 @@ def train(encoder: Encoder, mode: bool) -> Encoder:
 
 
 def expected(case: Case, tokens: Tensor, offsets: Tensor, segments: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What transformers makes of a padded batch: hidden states [tokens, width], pooled [sequences, width] if at all."""
+    """Return the hidden states [tokens, width] and pooled features [sequences, width], if any, of transformers."""
     mask = padded(torch.ones_like(tokens), offsets)
     types = {"token_type_ids": padded(segments, offsets)} if KINDS[case.kind].segments else {}
     output = case.reference(padded(tokens, offsets), attention_mask=mask, **types)
     return output.last_hidden_state[mask.bool()], getattr(output, "pooler_output", None)
 
 
-def test_it_equals_transformers_on_the_same_weights(case: Case):
+def test_hidden_states_equal_those_of_transformers(case: Case):
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch()
     with torch.no_grad():
         hidden, pooled = expected(case, tokens, offsets, segments)
@@ -71,7 +71,7 @@ def test_it_equals_transformers_on_the_same_weights(case: Case):
         assert (encoder.pool(first) - pooled).abs().max() < 1e-5
 
 
-def test_its_gradients_equal_those_of_transformers(case: Case):
+def test_gradients_equal_those_of_transformers(case: Case):
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch()
     encoder.encode(encoder.embed(tokens), offsets, segments).square().sum().backward()
     case.reference.zero_grad()
@@ -82,7 +82,7 @@ def test_its_gradients_equal_those_of_transformers(case: Case):
 
 
 @pytest.mark.parametrize("lengths", [[9], [4, 4, 4, 4, 4], [1, 60], LENGTHS])
-def test_a_sequence_alone_and_in_a_batch_have_equal_hidden_states(case: Case, lengths: list[int]):
+def test_a_sequence_has_the_same_hidden_states_alone_and_in_a_batch(case: Case, lengths: list[int]):
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch(lengths)
     with torch.no_grad():
         together = rows(encoder.encode(encoder.embed(tokens), offsets, segments), offsets)
@@ -92,27 +92,27 @@ def test_a_sequence_alone_and_in_a_batch_have_equal_hidden_states(case: Case, le
             torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
 
 
-def test_no_gradient_passes_between_sequences_and_every_token_s_embedding_has_one(case: Case):
+def test_gradients_stay_within_a_sequence_and_reach_every_token(case: Case):
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch()
     embedded = encoder.embed(tokens).detach().requires_grad_()
     hidden = encoder.encode(embedded, offsets, segments)
     (gradient,) = torch.autograd.grad(rows(hidden, offsets)[4].square().sum(), embedded)
     assert [bool(part.any()) for part in rows(gradient, offsets)] == [index == 4 for index in range(len(LENGTHS))]
-    # Down to the last of the longest sequence and with dropout: no padding turns the gradient into NaN.
+    # With dropout and up to the last token of the longest sequence, padding must not turn the gradient into NaN.
     encoder = train(case.encoder(0.1, 0.1), True)
     first = encoder.encode_first(embedded, offsets, segments)
     (gradient,) = torch.autograd.grad(encoder.pool(first).sum(), embedded)
     assert gradient.isfinite().all() and gradient.any(dim=1).all()
 
 
-def test_every_parameter_is_in_one_block_and_the_blocks_go_from_the_bottom_up(case: Case):
+def test_every_parameter_is_in_exactly_one_block(case: Case):
     encoder, (tokens, offsets, segments) = case.encoder(), case.batch()
     blocks = encoder.blocks()
     assert len(blocks) == 1 + 2 + 1
     placed = [parameter for block in blocks for parameter in block]
     assert len(placed) == len(set(placed)) and set(placed) == set(encoder.parameters())
     assert any(parameter is encoder.word.weight for parameter in blocks[0])
-    # Nothing is left out of a step: surgery needs a gradient of every parameter.
+    # Gradient surgery needs a gradient of every parameter.
     pooled = encoder.pool(encoder.encode_first(encoder.embed(tokens), offsets, segments))
     assert all(gradient.any() for gradient in torch.autograd.grad(pooled.square().sum(), placed))
 
@@ -125,7 +125,7 @@ def test_without_dropout_training_equals_evaluation(case: Case):
 
 
 @pytest.mark.parametrize(("dropout", "attention_dropout"), DROPOUTS)
-def test_equal_seeds_give_equal_dropout_and_other_seeds_another(case: Case, dropout: float, attention_dropout: float):
+def test_dropout_depends_on_the_seed_only(case: Case, dropout: float, attention_dropout: float):
     encoder = train(case.encoder(dropout, attention_dropout), True)
     tokens, offsets, segments = case.batch()
     embedded, outputs = encoder.embed(tokens), []
@@ -136,7 +136,7 @@ def test_equal_seeds_give_equal_dropout_and_other_seeds_another(case: Case, drop
     assert not torch.allclose(outputs[0], outputs[2])
 
 
-def test_embed_is_the_word_embedding_alone(case: Case):
+def test_embed_returns_the_word_embeddings_only(case: Case):
     encoder, (tokens, _, _) = train(case.encoder(0.5, 0.5), True), case.batch()
     assert torch.equal(encoder.embed(tokens), encoder.word.weight[tokens])
     table: Any = case.reference.get_input_embeddings()
@@ -144,14 +144,14 @@ def test_embed_is_the_word_embedding_alone(case: Case):
     assert encoder.embed(tokens).shape[1] == (16 if case.kind == "electra" else 32)
 
 
-def test_the_longest_sequence_is_as_long_as_it_says(case: Case):
+def test_a_sequence_of_the_stated_largest_length_is_encoded(case: Case):
     encoder = case.encoder()
     assert (encoder.width, encoder.positions) == (32, 64)
     tokens, offsets, segments = case.batch([64])
     assert encoder.encode(encoder.embed(tokens), offsets, segments).isfinite().all()
 
 
-def test_an_encoder_built_of_weights_shares_no_memory_with_them(case: Case):
+def test_a_built_encoder_has_copies_of_the_pretrained_weights(case: Case):
     encoder = case.encoder()
     with torch.no_grad():
         for parameter in encoder.parameters():
@@ -159,7 +159,7 @@ def test_an_encoder_built_of_weights_shares_no_memory_with_them(case: Case):
     assert all(weight.any() for name, weight in case.pretrained.weights.items() if name != "pooler.bias")
 
 
-def test_what_a_run_saves_it_loads_again(case: Case, tmp_path: Path):
+def test_load_encoder_reads_what_save_encoder_wrote(case: Case, tmp_path: Path):
     head = {"dense.bias": torch.arange(3.0)}
     save_encoder(tmp_path, Pretrained(case.pretrained.config, case.pretrained.weights, "{}", head))
     loaded = load_encoder(tmp_path)
@@ -171,7 +171,7 @@ def test_what_a_run_saves_it_loads_again(case: Case, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", WITH_HEAD)
-def test_the_checkpoint_s_own_head_gives_the_logits_of_its_masked_language_model(kind: str, tmp_path: Path):
+def test_the_mlm_head_of_a_checkpoint_gives_the_logits_of_transformers(kind: str, tmp_path: Path):
     reference = write_checkpoint(kind, tmp_path, head=WITH_HEAD[kind])
     case = Case(kind, read_pretrained(str(tmp_path)), reference)
     encoder, (tokens, offsets, segments) = train(case.encoder(), False), case.batch()
@@ -186,7 +186,7 @@ def test_the_checkpoint_s_own_head_gives_the_logits_of_its_masked_language_model
     assert worst < 2e-5, f"worst difference {worst}"
 
 
-def test_a_checkpoint_without_a_head_starts_from_a_drawn_one(case: Case):
+def test_a_checkpoint_without_an_mlm_head_gets_a_drawn_head(case: Case):
     assert case.pretrained.mlm_head == {}
     encoder = case.encoder()
     torch.manual_seed(1)
@@ -195,7 +195,7 @@ def test_a_checkpoint_without_a_head_starts_from_a_drawn_one(case: Case):
     assert head(torch.zeros(4, 32), encoder.word.weight).shape == (4, case.pretrained.config.vocabulary)
 
 
-def test_in_bfloat16_hidden_states_and_gradients_are_float32_and_near_those_of_float32(case: Case):
+def test_low_precision_gives_float32_results_close_to_those_of_float32(case: Case):
     tokens, offsets, segments = case.batch()
     found = []
     for low_precision in (False, True):

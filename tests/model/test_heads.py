@@ -1,4 +1,4 @@
-"""Every pair feature, activation and output keeps the promises of its registry; so does every head of them."""
+"""Pair features, activations and outputs, and every head that combines them."""
 
 import math
 import random
@@ -54,13 +54,13 @@ def head_of(features: str, activation: str, output: str, **changes: Any) -> nn.M
     return build_head(PAIR_FEATURES[features].width(WIDTH), 1, **settings)
 
 
-# The whole of the registries.
+# All entries of the registries.
 
 
 @every_head
-def test_a_head_has_finite_outputs_and_a_gradient_for_every_parameter_and_side(features, activation, output):
+def test_outputs_are_finite_and_every_parameter_and_side_has_a_gradient(features, activation, output):
     head, (u, v) = head_of(features, activation, output, initial_output=2.3), sides()
-    for parameter in head.parameters():  # away from the start's tiny weights, where a hidden layer may be dead
+    for parameter in head.parameters():  # larger than the initial weights, with which a hidden layer may output zeros
         nn.init.normal_(parameter, mean=0.05, std=0.2)
     leaves = [*head.parameters(), u.requires_grad_(), v.requires_grad_()]
     outputs = head.eval()(PAIR_FEATURES[features].function(u, v))
@@ -70,7 +70,7 @@ def test_a_head_has_finite_outputs_and_a_gradient_for_every_parameter_and_side(f
 
 
 @every_head
-def test_a_heads_start_is_drawn_from_torchs_global_generator_alone(features, activation, output):
+def test_initial_weights_depend_on_torchs_global_generator_only(features, activation, output):
     random.seed(0)
     np.random.seed(0)
     first = head_of(features, activation, output).state_dict()
@@ -87,13 +87,13 @@ def test_a_heads_start_is_drawn_from_torchs_global_generator_alone(features, act
 
 
 @every_head
-def test_a_head_treats_each_row_by_itself(features, activation, output):
+def test_a_heads_outputs_of_a_row_do_not_depend_on_other_rows(features, activation, output):
     head, joined = head_of(features, activation, output).eval(), PAIR_FEATURES[features].function(*sides())
     torch.testing.assert_close(head(joined)[2:3], head(joined[2:3]))
 
 
 @every_head
-def test_without_dropout_a_head_in_training_equals_itself_in_evaluation(features, activation, output):
+def test_without_dropout_a_head_in_training_mode_equals_evaluation_mode(features, activation, output):
     head, joined = head_of(features, activation, output, dropout=0.0), PAIR_FEATURES[features].function(*sides())
     assert torch.equal(head.train()(joined), head.eval()(joined))
 
@@ -102,7 +102,7 @@ def test_without_dropout_a_head_in_training_equals_itself_in_evaluation(features
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 3)])
-def test_dropout_reaches_what_enters_every_linear_layer_in_training_alone(hidden):
+def test_dropout_precedes_every_linear_layer_and_acts_in_training_mode_only(hidden):
     head, features = build_head(WIDTH, 5, **{**PLAIN, "dropout": 0.5}, hidden=hidden), torch.randn(6, WIDTH)
     kinds = [type(layer).__name__ for layer in head.children()]
     assert [kinds[place - 1] for place, kind in enumerate(kinds) if kind == "Linear"] == ["Dropout"] * (1 + len(hidden))
@@ -112,14 +112,14 @@ def test_dropout_reaches_what_enters_every_linear_layer_in_training_alone(hidden
 
 
 @pytest.mark.parametrize("outputs", [1, 5])
-def test_a_heads_widths_are_its_hidden_ones_and_what_it_was_asked_for(outputs):
+def test_a_head_has_the_requested_layer_widths(outputs):
     layers = [
         layer for layer in build_head(WIDTH, outputs, **PLAIN, hidden=(16, 3)).modules() if isinstance(layer, nn.Linear)
     ]
     assert [(layer.in_features, layer.out_features) for layer in layers] == [(WIDTH, 16), (16, 3), (3, outputs)]
 
 
-def test_linear_layers_start_small_and_the_last_bias_where_it_was_told():
+def test_initial_weights_are_small_and_the_last_bias_is_the_initial_output():
     torch.manual_seed(0)
     head = build_head(400, 50, **{**PLAIN, "initial_output": 2.5}, hidden=(300,))
     first, last = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
@@ -128,12 +128,12 @@ def test_linear_layers_start_small_and_the_last_bias_where_it_was_told():
 
 
 @pytest.mark.parametrize("output", ["linear", "sigmoid", "stairs"])
-def test_an_untrained_head_puts_out_about_the_middle_of_the_labels_range(output):
+def test_an_untrained_head_returns_its_initial_output(output):
     head = build_head(WIDTH, 1, **{**PLAIN, "initial_output": 2.5}, output=output).eval()
     torch.testing.assert_close(head(torch.zeros(3, WIDTH)), torch.full((3, 1), 2.5))
 
 
-def test_a_cosine_beside_the_features_enters_the_layers_in_label_units():
+def test_a_cosine_feature_is_mapped_to_label_units_before_the_layers():
     torch.manual_seed(1)
     head, features = build_head(3, 1, **PLAIN, cosine=True).eval(), torch.tensor([[0.2, 0.3, -0.5]])
     (layer,) = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
@@ -154,20 +154,20 @@ def test_a_shared_layer_is_dropout_a_linear_map_and_an_activation():
 
 
 @given(st.floats(-80, 80))
-def test_a_scaled_sigmoid_stays_in_the_labels_range(number):
+def test_a_scaled_sigmoid_stays_in_the_label_range(number):
     value = OUTPUTS["sigmoid"](LOW, HIGH)(torch.tensor([[number]], dtype=torch.float64))
     assert LOW < value.item() < HIGH or abs(number) > 30
     assert LOW <= value.item() <= HIGH
 
 
 @pytest.mark.parametrize(("angle", "value"), [(-1.0, 1.0), (0.0, 2.0), (0.5, 2.5), (1.0, 3.0)])
-def test_a_cosine_becomes_a_value_in_the_labels_range(angle, value):
+def test_a_cosine_head_maps_the_cosine_to_the_label_range(angle, value):
     head = build_head(1, 1, **{**PLAIN, "low": 1.0, "high": 3.0}, output="cosine")
     assert head(torch.tensor([[angle]])).item() == value
     assert not list(head.parameters())
 
 
-def test_stairs_rise_everywhere_and_are_flatter_at_integers():
+def test_stairs_are_increasing_and_flatter_at_integers():
     stairs, values = Stairs().double(), torch.linspace(-1, 6, 7001, dtype=torch.float64)[:, None]
     assert stairs.steepness.sigmoid() == 0.5
     for steepness in (-3.0, 0.0, 3.0):
@@ -192,7 +192,7 @@ def test_pair_features_have_the_width_they_state(name):
 
 
 @every_feature
-def test_pair_features_treat_each_row_by_itself(name):
+def test_pair_features_of_a_row_do_not_depend_on_other_rows(name):
     (u, v), features = sides(), PAIR_FEATURES[name].function
     torch.testing.assert_close(features(u, v)[1:2], features(u[1:2], v[1:2]))
 
@@ -206,30 +206,30 @@ def test_pair_features_of_equal_sides_and_of_zeros_have_a_finite_gradient(name):
 
 
 @pytest.mark.parametrize("function", [hadamard, cosine, lambda u, v: u_v_difference(u, v)[:, 2 * WIDTH :]])
-def test_what_compares_the_sides_does_not_know_which_is_first(function):
+def test_features_that_compare_the_sides_are_symmetric(function):
     u, v = sides()
     assert torch.equal(function(u, v), function(v, u))
 
 
-def test_the_cosine_is_torchs_and_the_sum_of_its_terms():
+def test_the_cosine_equals_torchs_and_the_sum_of_its_summands():
     u, v = sides()
     torch.testing.assert_close(cosine(u, v)[:, 0], functional.cosine_similarity(u, v), rtol=0, atol=1e-6)
     torch.testing.assert_close(hadamard(u, v).sum(dim=-1, keepdim=True), cosine(u, v), rtol=0, atol=1e-6)
 
 
-def test_a_side_has_cosine_1_with_itself_and_difference_0():
+def test_equal_sides_have_cosine_1_and_difference_0():
     u, _ = sides()
     torch.testing.assert_close(cosine(u, u), torch.ones(6, 1), rtol=0, atol=1e-6)
     torch.testing.assert_close(cosine(u, -3 * u), -torch.ones(6, 1), rtol=0, atol=1e-6)
     assert not u_v_difference(u, u)[:, 2 * WIDTH :].any()
 
 
-def test_the_cosine_of_half_precision_sides_is_taken_in_single_precision():
+def test_the_cosine_of_bfloat16_sides_is_computed_in_float32():
     u, v = (side.bfloat16() for side in sides())
     assert cosine(u, v).dtype == torch.float32
     torch.testing.assert_close(cosine(u, v), cosine(u.float(), v.float()), rtol=0, atol=0)
 
 
-def test_relational_features_are_both_sides_their_difference_and_the_cosines_terms():
+def test_relational_features_are_the_sides_their_difference_and_the_summands_of_the_cosine():
     u, v = torch.tensor([[3.0, 0.0]]), torch.tensor([[4.0, 3.0]])
     torch.testing.assert_close(relational(u, v), torch.tensor([[3.0, 0, 4, 3, 1, 3, 0.8, 0]]))

@@ -1,4 +1,4 @@
-"""The head of the masked language model: by hand, and tied to the word table."""
+"""The MLM head: its logits, and its gradients in the word table."""
 
 import torch
 from torch import nn
@@ -6,18 +6,18 @@ from torch import nn
 from model.mlm_head import MaskedLanguageHead
 
 
-def test_its_logits_are_those_worked_out_by_hand():
+def test_logits_equal_those_computed_by_hand():
     head = MaskedLanguageHead(2, 2, 3, norm_eps=0.0)
     with torch.no_grad():
         head.dense.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
         head.bias.copy_(torch.tensor([0.0, 0.0, 5.0]))
     word = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    # The map swaps 3 and 1; after GELU the second is the larger, and of two numbers the norm makes -1 and 1.
+    # The dense layer swaps 3 and 1; after GELU the second is larger, and the norm of two numbers gives -1 and 1.
     logits = head(torch.tensor([[3.0, 1.0]]), word)
     torch.testing.assert_close(logits, torch.tensor([[-1.0, 1.0, 5.0]]))
 
 
-def test_its_gradient_reaches_hidden_states_head_and_word_table():
+def test_the_gradient_reaches_hidden_states_head_and_word_table():
     torch.manual_seed(0)
     head, word = MaskedLanguageHead(8, 4, 10), nn.Embedding(10, 4)
     hidden = torch.randn(3, 8, requires_grad=True)
@@ -27,11 +27,11 @@ def test_its_gradient_reaches_hidden_states_head_and_word_table():
     assert word.weight.grad is not None and word.weight.grad.any(dim=1).all()
 
 
-def test_no_chosen_token_is_no_logit():
+def test_no_chosen_token_gives_no_logits():
     assert MaskedLanguageHead(8, 4, 10)(torch.zeros(0, 8), torch.zeros(10, 4)).shape == (0, 10)
 
 
-def test_dropout_works_in_training_alone():
+def test_dropout_acts_in_training_mode_only():
     torch.manual_seed(0)
     head, hidden, word = MaskedLanguageHead(8, 8, 10, dropout=0.5), torch.randn(4, 8), torch.randn(10, 8)
     assert not torch.equal(head(hidden, word), head(hidden, word))

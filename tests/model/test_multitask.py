@@ -1,4 +1,4 @@
-"""Rows of several tasks in one flat list have the outputs that each task has by itself, however it is encoded."""
+"""A task's outputs do not depend on the other tasks of a batch, for every encoding and pooling."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from model.multitask import POOLINGS, Inputs, Multitask
 CONFIG = BertConfig(vocabulary=40, width=16, layers=2, heads=2, feed_forward=24, positions=32)
 LENGTHS = {"sst": [5, 3, 9], "qqp": [4, 8, 3, 6, 7, 5], "sts": [12, 4, 6, 3, 9, 7]}
 OUTPUTS = {"sst": 5, "qqp": 1, "sts": 1}
-APART = {"qqp": "separate", "sts": "separate"}
+SEPARATE = {"qqp": "separate", "sts": "separate"}
 MIXED = {"qqp": "separate", "sts": "both"}
 CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-6}
 
 every_pooling = pytest.mark.parametrize("pooling", POOLINGS)
-every_encoding = pytest.mark.parametrize("encodings", [{}, APART, MIXED], ids=["concatenated", "separate", "mixed"])
+every_encoding = pytest.mark.parametrize("encodings", [{}, SEPARATE, MIXED], ids=["concatenated", "separate", "mixed"])
 
 
 def inputs(lengths: dict[str, list[int]]) -> Inputs:
-    """Draw sequences of these lengths; a task has the same ones in every call."""
+    """Draw sequences of these lengths; a task has the same sequences in every call."""
     flat = [length for task in lengths.values() for length in task]
     parts = [
         torch.randint(40, (sum(task),), generator=torch.Generator().manual_seed(sum(task))) for task in lengths.values()
@@ -32,7 +32,7 @@ def inputs(lengths: dict[str, list[int]]) -> Inputs:
 
 
 def sequences(batch: Inputs, task: str, chosen: slice) -> Inputs:
-    """Cut some of a task's sequences out of a batch, as those of task "part"."""
+    """Return some of a task's sequences as inputs of a task "part"."""
     before = 0
     for name, count in batch.sequences.items():
         if name == task:
@@ -87,7 +87,7 @@ def pool(model: Multitask, batch: Inputs) -> Tensor:
     return model.pool(model.embed(batch.tokens), batch)
 
 
-def test_every_task_has_its_rows_and_its_outputs():
+def test_outputs_have_a_row_per_row_and_a_column_per_output():
     outputs = predict(network(MIXED), inputs(LENGTHS))
     shapes = {task: tuple(output.shape) for task, output in outputs.items()}
     assert shapes == {"sst": (3, 5), "qqp": (3, 1), "sts": (2, 1)}
@@ -95,7 +95,7 @@ def test_every_task_has_its_rows_and_its_outputs():
 
 @every_encoding
 @pytest.mark.parametrize("task", LENGTHS)
-def test_a_task_alone_and_among_others_has_equal_outputs(task, encodings):
+def test_a_task_has_the_same_outputs_alone_and_among_other_tasks(task, encodings):
     model = network(encodings, sharing=("qqp", "sts") if encodings != MIXED else ())
     together, alone = predict(model, inputs(LENGTHS)), predict(model, inputs({task: LENGTHS[task]}))
     assert list(alone) == [task]
@@ -111,7 +111,7 @@ def test_the_order_of_tasks_changes_no_output():
 
 @every_pooling
 @every_encoding
-def test_without_dropout_a_model_in_training_equals_itself_in_evaluation(encodings, pooling):
+def test_without_dropout_training_mode_equals_evaluation_mode(encodings, pooling):
     model, batch = (
         network(encodings, pooling=pooling, sharing=() if encodings == MIXED else ("qqp", "sts")),
         inputs(LENGTHS),
@@ -121,21 +121,21 @@ def test_without_dropout_a_model_in_training_equals_itself_in_evaluation(encodin
         assert torch.equal(trained[task], evaluated[task])
 
 
-# How rows are encoded.
+# Encodings.
 
 
 @every_pooling
 @pytest.mark.parametrize("features", PAIR_FEATURES)
-def test_a_separate_pair_joins_its_first_and_its_second_side(features, pooling):
-    model, batch = network(APART, features, pooling=pooling), inputs(LENGTHS)
+def test_a_separately_encoded_pair_combines_its_first_and_second_side(features, pooling):
+    model, batch = network(SEPARATE, features, pooling=pooling), inputs(LENGTHS)
     u, v = (pool(model, sequences(batch, "qqp", side)) for side in (slice(0, 3), slice(3, 6)))
     expected = model.heads["qqp"](PAIR_FEATURES[features].function(u, v))
     torch.testing.assert_close(predict(model, batch)["qqp"], expected, **CLOSE)
 
 
 @pytest.mark.parametrize(("features", "symmetric"), [("hadamard", True), ("cosine", True), ("u_v", False)])
-def test_swapping_a_separate_pairs_sides_changes_what_tells_them_apart_alone(features, symmetric):
-    model, batch = network(APART, features).double(), inputs({"qqp": LENGTHS["qqp"]})
+def test_swapping_the_sides_of_separate_pairs_changes_asymmetric_features_only(features, symmetric):
+    model, batch = network(SEPARATE, features).double(), inputs({"qqp": LENGTHS["qqp"]})
     first, second = (sequences(batch, "qqp", side) for side in (slice(0, 3), slice(3, 6)))
     swapped = Inputs(
         torch.cat([second.tokens, first.tokens]),
@@ -148,7 +148,7 @@ def test_swapping_a_separate_pairs_sides_changes_what_tells_them_apart_alone(fea
 
 
 @pytest.mark.parametrize("sharing", [(), ("qqp", "sts")])
-def test_both_encodings_are_the_concatenated_one_and_a_cosine_of_the_separate_one(sharing):
+def test_the_encoding_both_appends_the_cosine_of_the_sides_to_the_concatenated_features(sharing):
     model, batch = network({"sts": "both"}, sharing=sharing), inputs(LENGTHS)
     whole, u, v = (pool(model, sequences(batch, "sts", part)) for part in (slice(0, 2), slice(2, 4), slice(4, 6)))
     x = model.shared["qqp+sts"](whole) if sharing else whole
@@ -158,7 +158,7 @@ def test_both_encodings_are_the_concatenated_one_and_a_cosine_of_the_separate_on
 
 
 @every_encoding
-def test_every_task_has_an_encoding_and_concatenated_is_what_it_is_if_left_out(encodings):
+def test_the_default_encoding_is_concatenated(encodings):
     assert (
         network(encodings).encodings
         == {"sst": "concatenated", "qqp": "concatenated", "sts": "concatenated"} | encodings
@@ -168,7 +168,7 @@ def test_every_task_has_an_encoding_and_concatenated_is_what_it_is_if_left_out(e
 # Shared layers.
 
 
-def test_a_shared_layer_is_one_object_below_the_heads_of_its_tasks():
+def test_tasks_that_share_a_layer_use_the_same_parameters():
     model, batch = network(sharing=("qqp", "sts")), inputs(LENGTHS)
     names = [name for name, _ in model.named_parameters() if name.startswith("shared.")]
     assert (
@@ -182,7 +182,7 @@ def test_a_shared_layer_is_one_object_below_the_heads_of_its_tasks():
         torch.testing.assert_close(predict(model, batch)[task], model.heads[task](entering), **CLOSE)
 
 
-def test_layers_of_different_tasks_have_names_of_their_own():
+def test_shared_layers_are_named_after_their_tasks():
     first, second = nn.Linear(16, 16), nn.Linear(16, 16)
     shared = {"sst": first, "qqp": second, "cfimdb": first, "sts": second}
     heads = {task: nn.Linear(16, 1) for task in shared}
@@ -190,7 +190,7 @@ def test_layers_of_different_tasks_have_names_of_their_own():
     assert dict(model.shared.named_children()) == {"sst+cfimdb": first, "qqp+sts": second}
 
 
-def test_a_shared_layer_is_absent_from_other_tasks_graphs():
+def test_a_shared_layer_has_no_gradient_from_other_tasks():
     model, batch = network(sharing=("qqp", "sts")), inputs(LENGTHS)
     layer = list(model.shared.parameters())
     outputs = predict(model, batch)
@@ -200,7 +200,7 @@ def test_a_shared_layer_is_absent_from_other_tasks_graphs():
         assert all(gradient.any() for gradient in gradients)
 
 
-def test_a_parameter_is_either_shared_or_one_tasks_own():
+def test_every_parameter_is_shared_or_belongs_to_one_task():
     model = network(sharing=("qqp", "sts"))
     model.mlm_head = nn.Linear(16, 40)
     parts = [model.shared_parameters(), *(model.own_parameters(task) for task in OUTPUTS)]
@@ -210,7 +210,7 @@ def test_a_parameter_is_either_shared_or_one_tasks_own():
     assert "mlm_head.weight" in model.state_dict() and "mlm_head.weight" not in network().state_dict()
 
 
-def test_a_task_that_is_absent_leaves_its_head_without_gradient():
+def test_the_head_of_an_absent_task_has_no_gradient():
     model = network(sharing=("qqp", "sts"))
     model.mlm_head = nn.Linear(16, 40)
     predict(model, inputs({"qqp": LENGTHS["qqp"]}))["qqp"].sum().backward()
@@ -223,7 +223,7 @@ def test_a_task_that_is_absent_leaves_its_head_without_gradient():
 # Pooling.
 
 
-def test_the_mean_is_that_of_each_sequences_own_tokens():
+def test_mean_pooling_averages_the_tokens_of_each_sequence():
     model, batch = network(pooling="mean").double(), inputs(LENGTHS)
     hidden = model.encoder.encode(model.embed(batch.tokens), batch.offsets, batch.segments)
     by_hand = [hidden[start:end].mean(dim=0) for start, end in batch.offsets.unfold(0, 2, 1).tolist()]
@@ -231,7 +231,7 @@ def test_the_mean_is_that_of_each_sequences_own_tokens():
 
 
 @every_pooling
-def test_a_sequences_features_are_its_own_whoever_stands_beside_it(pooling):
+def test_the_features_of_a_sequence_do_not_depend_on_other_sequences(pooling):
     model, batch = network(pooling=pooling).double(), inputs(LENGTHS)
     found = pool(model, batch)
     for place in range(3):
@@ -239,7 +239,7 @@ def test_a_sequences_features_are_its_own_whoever_stands_beside_it(pooling):
         torch.testing.assert_close(found[place : place + 1], alone, rtol=0, atol=1e-12)
 
 
-def test_pooled_features_are_the_poolers_of_the_first():
+def test_pooled_features_are_the_pooler_of_the_first_hidden_states():
     first, pooled = network(pooling="first"), network(pooling="pooled")
     batch = inputs(LENGTHS)
     raw = pool(first, batch)
@@ -248,7 +248,7 @@ def test_pooled_features_are_the_poolers_of_the_first():
     torch.testing.assert_close(pool(pooled, batch), torch.tanh(pooled.get_submodule("encoder.pooler")(raw)), **CLOSE)
 
 
-def test_inputs_keep_their_rows_on_another_device():
+def test_moving_inputs_to_another_device_keeps_offsets_on_the_cpu():
     before = inputs(LENGTHS)
     moved = before.to("meta")
     assert {moved.tokens.device.type, moved.segments.device.type} == {"meta"}

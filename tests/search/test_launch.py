@@ -146,7 +146,10 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "space that cannot be loaded": (with_space("1 / 0"), "space.py cannot be loaded: ZeroDivisionError"),
     "space that raises": (with_space("def suggest(trial):\n    1 / 0"), "suggest raised ZeroDivisionError"),
     "unknown field": (with_space(SPACE.replace("batch_size=", "batchsize=")), "did you mean 'batch_size'?"),
-    "unknown encoder": (with_options(encoder="no such encoder"), "'no such encoder' is no directory. Give minilm"),
+    "unknown encoder": (
+        with_options(encoder="no such encoder"),
+        "'no such encoder' is neither a directory nor a valid hub id",
+    ),
     "weights that do not fit": (weights_that_do_not_fit, ", 32], but its config.json says ["),
     "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
     "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
@@ -285,7 +288,7 @@ def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130, log.read_text()
     (run,) = place.storage.iterdir()
-    (told,) = [line for line in log.read_text().splitlines() if "Go on with: " in line]
+    (told,) = [line for line in log.read_text().splitlines() if "Continue with: " in line]
     again = shlex.split(told.partition(": ")[2])
     assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
     refused = launch([*again[3:], "--seed", "1"])

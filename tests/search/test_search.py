@@ -134,7 +134,7 @@ def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_p
     if sent != signal.SIGKILL:
         printed = (tmp_path / "log").read_text()
         assert code == 130
-        assert re.search(r"Go on with: python -m search.launch .*--resume", printed), printed
+        assert re.search(r"Continue with: python -m search.launch .*--resume", printed), printed
     before = rows(run)
     assert any(trial.state.name == "RUNNING" for trial in study_of(run))
 

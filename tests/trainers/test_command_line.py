@@ -1,4 +1,4 @@
-"""Commands: bad input, interruptions by real signals, and the command line that goes on."""
+"""Bad input, interruptions by real signals, and the command line that continues an interrupted run."""
 
 import shlex
 import signal
@@ -24,7 +24,7 @@ with command("trainers.fit", resumable=lambda: True, extra=("--out", "a place"))
         signal.pause()
     finally:
         os.kill(os.getpid(), signal.{second})
-        print("closed in order", flush=True)
+        print("closed", flush=True)
 """
 
 
@@ -36,11 +36,11 @@ def signals_as_before():
         signal.signal(number, handler)
 
 
-def test_bad_input_is_one_line_and_exit_code_2(capsys):
+def test_bad_input_prints_one_line_and_exits_with_code_2(capsys):
     with pytest.raises(SystemExit) as ended, command("trainers.fit"):
-        raise InputError("The label is no number. Correct it.")
+        raise InputError("The label is not a number. Correct it.")
     assert ended.value.code == 2
-    assert capsys.readouterr() == ("", "Error: The label is no number. Correct it.\n")
+    assert capsys.readouterr() == ("", "Error: The label is not a number. Correct it.\n")
 
 
 def test_a_bug_keeps_its_traceback():
@@ -48,7 +48,7 @@ def test_a_bug_keeps_its_traceback():
         raise ZeroDivisionError
 
 
-def test_what_cannot_be_resumed_names_no_command(capsys):
+def test_an_interruption_that_cannot_be_resumed_prints_no_command(capsys):
     with pytest.raises(SystemExit) as ended, command("search.ensemble"):
         raise KeyboardInterrupt
     assert ended.value.code == 130
@@ -56,16 +56,16 @@ def test_what_cannot_be_resumed_names_no_command(capsys):
 
 
 @pytest.mark.parametrize(("sent", "second"), list(product(["SIGINT", "SIGTERM"], repeat=2)))
-def test_a_signal_ends_a_command_in_order_and_a_second_one_does_not_break_that(sent, second):
+def test_a_second_signal_does_not_interrupt_the_clean_up_after_the_first(sent, second):
     arguments = [sys.executable, "-c", WAITS.format(second=second), "plain", "--rows", "64"]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "ready\n"
         process.send_signal(signal.Signals[sent])
-        printed, told = process.communicate(timeout=30)
+        printed, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert printed == "closed in order\n"
-    assert "Go on with: python -m trainers.fit plain --rows 64 --out 'a place' --resume\n" in told
-    assert "Traceback" not in told
+    assert printed == "closed\n"
+    assert "Continue with: python -m trainers.fit plain --rows 64 --out 'a place' --resume\n" in errors
+    assert "Traceback" not in errors
 
 
 def test_the_printed_command_shows_no_password(monkeypatch):
@@ -77,7 +77,7 @@ def test_the_printed_command_shows_no_password(monkeypatch):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0@"))))
-def test_the_printed_command_is_the_one_that_was_typed_and_goes_on(typed):
+def test_the_printed_command_is_the_typed_one_with_resume(typed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fit.py", *typed])
         once = resume_command("trainers.fit", ("--name", "a b"))

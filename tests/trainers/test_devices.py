@@ -1,4 +1,4 @@
-"""What this machine multiplies fastest with."""
+"""The fastest precision of this machine."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from trainers.devices import fastest_precision
 CPU = Path("/proc/cpuinfo")
 
 
-@pytest.mark.skipif(not CPU.exists(), reason="asks Linux what the CPU can do")
-def test_a_cpu_multiplies_in_bfloat16_if_it_has_the_instructions():
+@pytest.mark.skipif(not CPU.exists(), reason="reads the CPU's features from Linux")
+def test_a_cpu_with_bfloat16_instructions_uses_bfloat16():
     flags = CPU.read_text().split()
     able = "avx512_bf16" in flags or "amx_bf16" in flags
     assert fastest_precision("cpu") == ("bfloat16" if able else "float32")

@@ -134,7 +134,7 @@ def story(tiny_encoder, user_cache, corpus, tmp_path_factory) -> Story:
         rounds = [row["round"] for row in read_rows(Folder.at(place))]
         stops.append(Stop(sent, code, told, rounds, [path.name for path in place.rglob("*")]))
         if sent != signal.SIGKILL:
-            arguments = shlex.split(re.findall(r"^Go on with: python -m trainers.fit (.*)$", told, re.MULTILINE)[-1])
+            arguments = shlex.split(re.findall(r"^Continue with: python -m trainers.fit (.*)$", told, re.MULTILINE)[-1])
     done = fit.run(*arguments)
     assert done.returncode == 0, done.stderr
     return Story(Folder.at(place), stops, done.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""Files of a run: whole or absent, on a disk and on a store that cannot append, after kills too."""
+"""Files are complete or absent, on a disk and on an object store, even if a process is killed."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ def store(tmp_path) -> Folder:
     return PLACES["store"](tmp_path)
 
 
-def test_what_is_written_is_read(folder):
+def test_files_are_read_as_they_were_written(folder):
     assert not folder.exists() and not folder.exists("a") and folder.names() == []
     folder.write("b", "text ü")
     folder.write("a", b"\0\xff")
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(folder):
         folder.read("d")
 
 
-def test_what_is_deleted_is_gone_and_the_rest_is_not(folder):
+def test_delete_removes_files_and_folders_and_accepts_missing_ones(folder):
     folder.write("a", "")
     (folder / "inside").write("b", "")
     (folder / "inside" / "deep").write("c", "")
@@ -72,7 +72,7 @@ def test_what_is_deleted_is_gone_and_the_rest_is_not(folder):
 
 
 @pytest.mark.parametrize("before", [None, b"before"])
-def test_a_file_whose_writing_is_broken_off_does_not_appear(folder, before):
+def test_an_interrupted_file_does_not_appear(folder, before):
     if before:
         folder.write("weights", before)
     with pytest.raises(KeyboardInterrupt), folder.writing("weights") as file:
@@ -82,14 +82,14 @@ def test_a_file_whose_writing_is_broken_off_does_not_appear(folder, before):
     assert not before or folder.read("weights") == before
 
 
-def test_a_file_is_not_seen_before_it_is_whole(folder):
+def test_a_file_does_not_exist_before_it_is_complete(folder):
     with folder.writing("weights") as file:
         file.write(b"half")
         assert not folder.exists("weights")
     assert folder.read("weights") == b"half"
 
 
-def test_who_reads_a_file_while_it_is_written_anew_reads_the_old_one_whole(tmp_path):
+def test_a_reader_of_a_file_that_is_replaced_reads_the_old_content(tmp_path):
     folder = Folder.at(tmp_path)
     folder.write("weights", b"before")
     with open(tmp_path / "weights", "rb") as reader:
@@ -98,7 +98,7 @@ def test_who_reads_a_file_while_it_is_written_anew_reads_the_old_one_whole(tmp_p
     assert folder.read("weights") == b"after"
 
 
-def test_a_process_killed_while_it_writes_leaves_the_file_as_it_was(tmp_path):
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     folder = Folder.at(tmp_path)
     folder.write("weights", b"before")
     arguments = [sys.executable, "-c", WRITES, str(tmp_path)]
@@ -111,7 +111,7 @@ def test_a_process_killed_while_it_writes_leaves_the_file_as_it_was(tmp_path):
     assert folder.read("weights") == b"after"
 
 
-def test_json_is_read_as_written_and_holds_no_number_that_is_none(folder):
+def test_json_is_read_as_written_and_numbers_must_be_finite(folder):
     folder.write_json("a.json", {"a": [1, None, "ü"]})
     assert folder.read_json("a.json") == {"a": [1, None, "ü"]}
     for value in (float("nan"), float("inf")):
@@ -133,7 +133,7 @@ def test_lines_are_read_in_the_order_of_writing(tmp_path_factory, lines):
 
 
 @given(lines=LINES, cut=st.floats(0, 1))
-def test_wherever_a_kill_cuts_a_file_of_lines_it_holds_the_whole_ones_and_goes_on(tmp_path_factory, lines, cut):
+def test_a_file_of_lines_truncated_anywhere_keeps_its_complete_lines(tmp_path_factory, lines, cut):
     folder = Folder.at(tmp_path_factory.mktemp("lines"))
     whole = "".join(json.dumps(line) + "\n" for line in lines).encode()
     left = whole[: round(cut * len(whole))]
@@ -144,7 +144,7 @@ def test_wherever_a_kill_cuts_a_file_of_lines_it_holds_the_whole_ones_and_goes_o
     assert folder.read_lines("rows.jsonl") == [*kept, "next"]
 
 
-def test_mending_leaves_whole_lines_alone_and_what_is_not_there_absent(tmp_path):
+def test_only_an_unfinished_last_line_is_removed(tmp_path):
     path = tmp_path / "rows"
     cut_unfinished_line(path)
     assert not path.exists()
@@ -154,7 +154,7 @@ def test_mending_leaves_whole_lines_alone_and_what_is_not_there_absent(tmp_path)
         assert path.read_bytes() == after
 
 
-def test_a_uri_opens_the_same_folder_elsewhere(tmp_path, monkeypatch):
+def test_a_uri_opens_the_same_folder_in_another_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = Folder.at("runs") / "one"
     folder.write("a", "text")
@@ -172,16 +172,16 @@ def test_a_uri_of_a_store_keeps_its_options():
 
 
 @pytest.mark.parametrize("location", ["nowhere://a/b", "s4://bucket", "://"])
-def test_a_uri_of_no_known_kind_is_refused(location):
+def test_an_unsupported_uri_is_an_input_error(location):
     with pytest.raises(InputError, match=f"Cannot open {location}"):
         Folder.at(location)
 
 
-def test_a_folder_on_disk_is_its_own_copy(tmp_path):
+def test_the_local_copy_of_a_folder_on_disk_is_the_folder(tmp_path):
     assert local_copy(Folder.at(tmp_path)) == tmp_path
 
 
-def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, store):
+def test_a_folder_on_a_store_is_copied_once_per_content(tmp_path, monkeypatch, store):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     contents = {"a.arrow": b"\0\1", "corpus.json": b"{}"}
     (tmp_path / "here").mkdir()
@@ -199,7 +199,7 @@ def test_what_is_published_is_fetched_once_by_content(tmp_path, monkeypatch, sto
     assert (copy / "a.arrow").read_bytes() == b"\0\1", "a process may have mapped it"
 
 
-def test_a_content_as_long_as_the_one_before_is_another(tmp_path, monkeypatch):
+def test_changed_content_of_equal_size_is_copied_again(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "far").mkdir()
     folder = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "far", "far")

@@ -1,4 +1,4 @@
-"""Places in training and their draws."""
+"""Seeds and generators of places in training."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ PLACES = st.lists(st.integers(-5, 5) | st.text(max_size=3), max_size=3).map(tupl
 
 
 def test_seeds_are_the_same_in_every_process_and_release():
-    # A study that is resumed under another version of ours must draw what it would have drawn.
+    # A search that is resumed with another version of this program must draw the same numbers.
     assert seed_of(0) == 71800622811450952
     assert seed_of(0, 7, "dropout") == 42448097499058869
     assert torch.randint(1000, (3,), generator=generator(0, "a")).tolist() == [608, 601, 691]
@@ -19,14 +19,14 @@ def test_seeds_are_the_same_in_every_process_and_release():
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), PLACES), unique_by=repr, min_size=2))
-def test_every_place_has_a_seed_of_its_own(places):
+def test_different_places_have_different_seeds(places):
     seeds = [seed_of(seed, *place) for seed, place in places]
     assert len(set(seeds)) == len(places)
     assert all(0 <= seed < 2**56 for seed in seeds)
 
 
 @given(st.integers(0, 2**64), PLACES)
-def test_a_place_always_draws_the_same_and_leaves_the_global_generators_alone(seed, place):
+def test_a_place_always_gives_equal_draws_and_global_generators_stay_unchanged(seed, place):
     torch_state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())
     draws = [torch.rand(4, generator=generator(seed, *place)) for _ in range(2)]
     assert torch.equal(*draws)

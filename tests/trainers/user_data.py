@@ -1,4 +1,4 @@
-"""A data directory of a user's own: tasks of every kind, on a sentence and on a pair, that `tasks.json` declares."""
+"""A data directory that declares tasks of every kind, with single sentences and pairs, in `tasks.json`."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ USER_TASKS: dict[str, tuple[str, float, float, int]] = {
     "mood": ("regression", -1, 1, 1),
     "near": ("regression", 0, 10, 2),
 }
-"""Name -> kind, smallest and largest label, sentences in a row."""
+"""Task -> kind, smallest label, largest label, number of sides in a row."""
 ROWS = {"train": 12, "dev": 10, "test": 4}
 
 
 def declarations() -> dict[str, dict[str, Any]]:
-    """Return what `tasks.json` says."""
+    """Return the content of `tasks.json`."""
     return {
         name: {
             "kind": kind,
@@ -32,14 +32,14 @@ def declarations() -> dict[str, dict[str, Any]]:
 
 
 def labels_of(name: str, count: int) -> list[float]:
-    """Return labels that take turns: the classes, or quarters of the range."""
+    """Return `count` labels: the classes in turn, or multiples of a quarter of the range."""
     kind, low, high, _ = USER_TASKS[name]
     values = [low + quarter * (high - low) / 4 for quarter in range(5)]
     return [values[row % 5] if kind == "regression" else low + row % int(high - low + 1) for row in range(count)]
 
 
 def write_user_data(directory: Path, **changes: Any) -> Path:
-    """Write the directory, some of its declarations changed; return it."""
+    """Write the data directory with changed declarations; return it."""
     directory.mkdir()
     (directory / "tasks.json").write_text(json.dumps(declarations() | changes))
     for name, (_, _, _, sides) in USER_TASKS.items():

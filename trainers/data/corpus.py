@@ -1,4 +1,4 @@
-"""Open a tokenised corpus: all splits of all tasks, and text sets, mapped into memory."""
+"""Open a tokenised corpus, which `trainers.data.prepare` wrote."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from trainers.folder import Folder
 from trainers.tasks import Task, tasks_from_json
 
 FORMAT = 3
-"""Version of the Arrow directory; raised when what `prepare` writes changes."""
+"""Version of the corpus directory's format; increase it when `prepare` writes something else."""
 CORPUS_FILE = "corpus.json"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one task, tokenised."""
+    """The tokenised rows of one split of a task."""
 
     ids: list[str]
     texts: tuple[Ragged, ...]
-    """One for sentences, two for pairs; without special tokens."""
+    """The sides of the rows: one for single sentences, two for pairs; without special tokens."""
     labels: np.ndarray
-    """[rows], float32; NaN where there is none."""
+    """[rows], float32; NaN for a row without a label."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -34,65 +34,67 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All splits of all tasks, and text sets, mapped into memory: processes of a machine share its pages."""
+    """All splits of all tasks, and text sets, mapped into memory. All processes of a machine share the memory."""
 
     directory: Path
     fingerprint: str
     """Hash of the tasks, the rows, the tokenizer and the format."""
     special_tokens: SpecialTokens
     tasks: dict[str, Task]
-    """By name: the built-in ones that the data have, and those that they declare."""
+    """The tasks of the data by name, built-in and declared ones."""
     splits: dict[str, dict[str, Split]]
-    """Task -> "train", "dev" and, where there is one, "test"."""
+    """Task -> name of a split ("train", "dev" and possibly "test") -> split."""
     texts: dict[str, tuple[Ragged, ...]]
-    """Text set -> the sides of its rows: one for sentences, two for pairs, a third for hard negatives."""
+    """Text set -> the sides of its rows: one for single sentences, two for pairs, three with hard negatives."""
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Open what `prepare` wrote.
+        """Open the corpus in a directory.
 
         Raises:
-            InputError: it is not there, or of another version.
+            InputError: the directory holds no corpus, or another version of this program wrote it.
         """
-        about = _about(Folder.at(directory))
+        description = _description(Folder.at(directory))
         splits = {
             task: {split: _open_split(split_file(directory, task, split)) for split in names}
-            for task, names in about["splits"].items()
+            for task, names in description["splits"].items()
         }
-        texts = {name: open_rows(text_file(directory, name))[0] for name in about["texts"]}
-        specials = SpecialTokens(**about["specials"] | {"between": tuple(about["specials"]["between"])})
-        return cls(directory, about["fingerprint"], specials, tasks_from_json(about["tasks"]), splits, texts)
+        texts = {name: open_rows(text_file(directory, name))[0] for name in description["texts"]}
+        special = description["specials"]
+        special_tokens = SpecialTokens(**special | {"between": tuple(special["between"])})
+        tasks = tasks_from_json(description["tasks"])
+        return cls(directory, description["fingerprint"], special_tokens, tasks, splits, texts)
 
     def sides(self, source: str, split: str = "train") -> tuple[Ragged, ...]:
-        """Return the texts of a task's split, or of a text set, which has training rows alone."""
+        """Return the sides of a task's split, or of a text set, which has training rows only."""
         if source in self.texts:
             assert split == "train"
             return self.texts[source]
         return self.splits[source][split].texts
 
     def train_sizes(self, sources: Iterable[str]) -> dict[str, int]:
-        """Count the training rows of tasks and text sets, in their order.
+        """Return the number of training rows of each task or text set, in the given order.
 
         Raises:
-            InputError: the corpus lacks one.
+            InputError: the corpus has no such task or text set.
         """
         sources = list(sources)
         for source in sources:
             if source not in self.splits and source not in self.texts:
                 raise InputError(
                     f"{unknown('task or text set of the data', source, [*self.splits, *self.texts])} "
-                    f"Pass a directory as --data that has the task's files; or, for a text set, {source}.txt."
+                    f"Pass a directory as --data with the files of the task, or with {source}.txt for a text set."
                 )
         return {source: len(self.sides(source)[0]) for source in sources}
 
 
 def corpus_tasks(folder: Folder) -> dict[str, Task]:
-    """Read the tasks of a tokenised corpus, and nothing else of it.
+    """Return the tasks of a tokenised corpus without opening its rows.
 
     Raises:
-        InputError: it is not there, or of another version.
+        InputError: the folder holds no corpus, or another version of this program wrote it.
     """
-    return tasks_from_json(_about(folder)["tasks"])
+    return tasks_from_json(_description(folder)["tasks"])
 
 
 def split_file(directory: Path, task: str, split: str) -> Path:
@@ -102,7 +104,7 @@ def split_file(directory: Path, task: str, split: str) -> Path:
 
 def text_file(directory: Path, name: str) -> Path:
     """Return the Arrow file of a text set."""
-    return directory / f"{name}-text.arrow"  # no split is named so
+    return directory / f"{name}-text.arrow"  # no split has this name
 
 
 def _open_split(path: Path) -> Split:
@@ -110,13 +112,13 @@ def _open_split(path: Path) -> Split:
     return Split(batch.column("id").to_pylist(), texts, batch.column("label").to_numpy())
 
 
-def _about(folder: Folder) -> dict[str, Any]:
-    """Read what a tokenised corpus says of itself."""
-    remedy = "Start again from its source with --data"
+def _description(folder: Folder) -> dict[str, Any]:
+    """Read and check the description of a tokenised corpus."""
+    remedy = "Pass the source of the data as --data"
     try:
-        about = folder.read_json(CORPUS_FILE)
+        description = folder.read_json(CORPUS_FILE)
     except FileNotFoundError:
         raise InputError(f"No tokenised corpus at {folder}. {remedy}.") from None
-    if about.get("format") != FORMAT:
-        raise InputError(f"Another version of this program has tokenised {folder}. {remedy}.")
-    return about
+    if description.get("format") != FORMAT:
+        raise InputError(f"Another version of this program wrote the corpus {folder}. {remedy}.")
+    return description

@@ -1,4 +1,4 @@
-"""`tasks.json` of a data directory -> the tasks that it declares, beside those that are built in.
+"""Read the tasks that a data directory declares in its `tasks.json`, in addition to the built-in tasks. For example:
 
 {"nli": {"kind": "classification", "low": 0, "high": 2, "text_columns": ["premise", "hypothesis"],
          "label_column": "label", "files": {"train": "nli-train.tsv", "dev": "nli-dev.tsv", "test": "nli-test.tsv"}}}
@@ -22,17 +22,18 @@ from trainers.tasks import TASKS, Kind, Task
 FILE = "tasks.json"
 SPLITS = ("train", "dev", "test")
 HEADER = "Predicted_Label"
+"""Header of the label column in prediction files."""
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 RESERVED_NAMES = {
     *("trial", "round", "state", "score", "loss", "examples", "tokens", "steps"),
     *("train_seconds", "eval_seconds", "save_seconds", "ended", "node", "error"),
     *("strategy", "seed", "soup", "rows", "candidates", "strategies"),
 }
-"""What stands beside the tasks' names in the tables and records of a run."""
+"""Names that tables and records of a run use next to the names of tasks."""
 
 
-class Declaration(Config):
-    """A task as the user writes it down."""
+class TaskDeclaration(Config):
+    """A task as the user declares it."""
 
     kind: Kind
     low: float
@@ -45,9 +46,9 @@ class Declaration(Config):
         if not self.low < self.high:
             yield f"low {self.low:g} is not below high {self.high:g}"
         if self.kind == "classification" and not (self.low.is_integer() and self.high.is_integer()):
-            yield f"classes are the integers from low to high, not {self.low:g} to {self.high:g}"
+            yield f"low and high of a classification must be integers, not {self.low:g} and {self.high:g}"
         if self.kind == "binary" and (self.low, self.high) != (0, 1):
-            yield f"the labels of a binary task are 0 and 1, not {self.low:g} to {self.high:g}"
+            yield f"low and high of a binary task must be 0 and 1, not {self.low:g} and {self.high:g}"
         columns = ["id", *self.text_columns, self.label_column]
         if len(set(columns)) < len(columns):
             yield f"the columns {', '.join(columns)} are not all different"
@@ -56,14 +57,14 @@ class Declaration(Config):
                 yield str(unknown("split in files", split, SPLITS)).removesuffix(".")
         for split in SPLITS[:2]:
             if split not in self.files:
-                yield f"files has no {split!r}"
+                yield f"files has no {split!r} split"
 
 
 def declared_tasks(directory: Path) -> dict[str, Task]:
-    """Read the tasks that a data directory declares; none if it has no such file.
+    """Return the tasks that a data directory declares, by name; empty if it has no `tasks.json`.
 
     Raises:
-        InputError: the file is not what it must be, or a task lacks a file; says which task.
+        InputError: the file is malformed, or a data file of a task is missing; with the name of the task.
     """
     path = directory / FILE
     if not path.exists():
@@ -77,7 +78,7 @@ def _declarations(path: Path) -> dict[str, dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}. Write the tasks as one JSON object.") from None
     if not isinstance(found, dict) or not all(isinstance(data, dict) for data in found.values()):
-        raise InputError(f'{path} is not an object of objects. Write {{"NAME": {{"kind": ...}}}}.')
+        raise InputError(f'{path} is not a JSON object of objects. Write {{"NAME": {{"kind": ...}}}}.')
     return found
 
 
@@ -85,7 +86,7 @@ def _without_repeats(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"{path}: {name!r} stands twice in one object. Remove or rename one of them.")
+            raise InputError(f"{path}: {name!r} occurs twice in one object. Remove or rename one of them.")
     return dict(pairs)
 
 
@@ -95,9 +96,9 @@ def _task(path: Path, name: str, data: dict[str, Any]) -> Task:
     if fault:
         raise InputError(f"{place}: {fault}. Give the task another name.")
     try:
-        found = Declaration.model_validate(data)
+        found = TaskDeclaration.model_validate(data)
     except pydantic.ValidationError as error:
-        raise InputError(f"{place}: {_first(error)}") from None
+        raise InputError(f"{place}: {_first_fault(error)}") from None
     for file in found.files.values():
         if not (path.parent / file).exists():
             raise InputError(f"{place}: {path.parent / file} is missing. Add it, or correct its name.")
@@ -109,21 +110,21 @@ def _task(path: Path, name: str, data: dict[str, Any]) -> Task:
 
 def _name_fault(name: str) -> str | None:
     if not NAME.fullmatch(name):
-        return "a name is letters, digits, _ and -"
+        return "a name may contain letters, digits, _ and - only"
     if name in TASKS or name in {task.submission for task in TASKS.values()}:
         return "the name belongs to a built-in task"
-    # A head is an entry of a ModuleDict, which keeps the names of its own attributes.
+    # The heads are entries of a ModuleDict, whose entries must not have the names of its attributes.
     if name in RESERVED_NAMES or hasattr(nn.ModuleDict(), name):
-        return "the name is needed for something else"
+        return "the name is reserved"
     return None
 
 
-def _first(error: pydantic.ValidationError) -> str:
-    """Say what is wrong first, in one sentence."""
+def _first_fault(error: pydantic.ValidationError) -> str:
+    """Return the first fault that pydantic found, as one sentence."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return str(unknown("key", field, Declaration.model_fields))
+        return str(unknown("key", field, TaskDeclaration.model_fields))
     if first["type"] == "missing":
         return f"{field!r} is missing. Add it."
     message = first["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""A generated corpus of four tasks and two text sets, from word lists: small, learnable, the same everywhere."""
+"""Generate a small corpus of four tasks and two text sets from word lists. It is learnable and always the same."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,57 +12,57 @@ from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS
 
 SIZES = {"train": 256, "dev": 128, "test": 128}
-"""Rows of each split of each task."""
+"""Number of rows in each split of each task."""
 LINES = 256
-"""Rows of each text set."""
+"""Number of rows in each text set."""
 
 
-def _list(text: str) -> list[str]:
+def _items(text: str) -> list[str]:
     return text.split(", ")
 
 
-SUPERB = _list("superb, masterful, brilliant, magnificent, wonderful, glorious")
-GOOD = _list("pleasant, likeable, charming, amusing, engaging, touching")
-BAD = _list("dull, uneven, forgettable, clumsy, bland, tired")
-DREADFUL = _list("dreadful, unwatchable, insulting, horrible, worthless, hideous")
+SUPERB = _items("superb, masterful, brilliant, magnificent, wonderful, glorious")
+GOOD = _items("pleasant, likeable, charming, amusing, engaging, touching")
+BAD = _items("dull, uneven, forgettable, clumsy, bland, tired")
+DREADFUL = _items("dreadful, unwatchable, insulting, horrible, worthless, hideous")
 VERDICTS = [
-    _list("{dreadful}, {dreadful}, {dreadful} and {bad}, utterly {bad}, not {good} at all"),
-    _list("{bad}, {bad}, rather {bad}, not {good}, less than {good}"),
-    _list("{good} but {bad}, {bad} yet {good}, neither {good} nor {bad}, neither {superb} nor {dreadful}"),
-    _list("{good}, {good}, rather {good}, never {bad}, anything but {bad}"),
-    _list("{superb}, {superb}, {superb} and {good}, utterly {good}, never {bad} and often {superb}"),
+    _items("{dreadful}, {dreadful}, {dreadful} and {bad}, utterly {bad}, not {good} at all"),
+    _items("{bad}, {bad}, rather {bad}, not {good}, less than {good}"),
+    _items("{good} but {bad}, {bad} yet {good}, neither {good} nor {bad}, neither {superb} nor {dreadful}"),
+    _items("{good}, {good}, rather {good}, never {bad}, anything but {bad}"),
+    _items("{superb}, {superb}, {superb} and {good}, utterly {good}, never {bad} and often {superb}"),
 ]
-"""What the five classes of sentiment say, the worst first."""
-SUBJECTS = _list(
+"""Templates of the five sentiment classes, the most negative first."""
+SUBJECTS = _items(
     "the film, this comedy, the script, the acting, the last act, the direction, the story, this thriller, "
     "the dialogue, the whole picture, the music, the opening, this sequel, the camera work, the romance, the ending"
 )
-VERBS = _list("is, feels, seems, remains, turns out, proves")
-FRAMES = _list(
+VERBS = _items("is, feels, seems, remains, turns out, proves")
+FRAMES = _items(
     "{}, {} from start to finish, in spite of its budget {}, for a first feature {}, {} on a second viewing, "
     "{} even on a large screen, as a portrait of a marriage {}, {} for most of its two hours, "
     "next to the novel {}, to a viewer who knows the period {}, as the critics in Venice said {}"
 )
-FACTS = _list(
+FACTS = _items(
     "{subject} follows a {person} who moves to {town}, {subject} opens with a {person} on the way to {town}, "
     "{subject} was made in {town} with a {person} in the main part, {subject} is about a {person} from {town}"
 )
-PEOPLE = _list("teacher, young lawyer, retired boxer, nurse, widow, painter, detective, farmer, musician, soldier")
-TOWNS = _list("Lisbon, a small town, Chicago, the coast, Berlin, a village in the north, Montreal, Kyoto, the desert")
-OCCASIONS = _list(
+PEOPLE = _items("teacher, young lawyer, retired boxer, nurse, widow, painter, detective, farmer, musician, soldier")
+TOWNS = _items("Lisbon, a small town, Chicago, the coast, Berlin, a village in the north, Montreal, Kyoto, the desert")
+OCCASIONS = _items(
     "I watched this with my brother last night, We rented it on a rainy weekend, My sister gave me the disc, "
     "I saw it at a festival years ago, A friend took me to the late show, It was on television after midnight, "
     "I had read the book before, We had no idea what to expect"
 )
-REVIEWS = _list(
+REVIEWS = _items(
     "{subject} {verb} {verdict} and {other} {verb} no better or worse, {subject} {verb} {verdict} if you ask me, "
     "although {other} {verb} {reverse} I found that {subject} {verb} {verdict}"
 )
 
 TOPICS = {
-    "skill": _list("chess, French, Spanish, swimming, the piano, the violin, Python, photography, drawing, typing"),
-    "place": _list("Paris, London, Rome, Tokyo, Vienna, Cairo, Lima, Oslo, Madrid, Boston, Delhi, Sydney"),
-    "thing": _list("laptop, camera, phone, printer, bicycle, guitar, keyboard, television, coffee machine, heater"),
+    "skill": _items("chess, French, Spanish, swimming, the piano, the violin, Python, photography, drawing, typing"),
+    "place": _items("Paris, London, Rome, Tokyo, Vienna, Cairo, Lima, Oslo, Madrid, Boston, Delhi, Sydney"),
+    "thing": _items("laptop, camera, phone, printer, bicycle, guitar, keyboard, television, coffee machine, heater"),
 }
 QUESTIONS = {
     "skill": [
@@ -84,7 +84,7 @@ QUESTIONS = {
         ("How does a {} work?", "What is inside a {} that makes it run?", "Who can explain how a {} works?"),
     ],
 }
-"""For each kind of topic some questions, each asked in several ways."""
+"""Kind of topic -> questions, each as a tuple of paraphrases."""
 
 SCENE = [
     (
@@ -108,35 +108,35 @@ SCENE = [
         "in a shop/in a store, in the yard/in the garden, near the station/by the station",
     ),
 ]
-"""Parts of a sentence: points of similarity that another meaning costs, and its meanings, each a pair of synonyms."""
+"""Parts of a sentence: the similarity that a different meaning costs, and the meanings, each a pair of synonyms."""
 
 Texts = tuple[str, ...]
 Choice = TypeVar("Choice")
 
 
 def sample_corpus() -> RawCorpus:
-    """Generate the corpus. No text occurs twice in a task, and no text set has a text of dev or test: nothing leaks."""
+    """Generate the corpus. No row occurs twice in a task, and no text set contains a text of a dev or test split."""
     splits = {task: _splits(task, generate) for task, generate in GENERATORS.items()}
     held_out = [split for parts in splits.values() for name, split in parts.items() if name != "train"]
-    hidden = {text for split in held_out for side in split.texts for text in side}
-    texts = {name: _text_set(name, generate, hidden) for name, generate in TEXT_SETS.items()}
+    held_out_texts = {text for split in held_out for side in split.texts for text in side}
+    texts = {name: _text_set(name, generate, held_out_texts) for name, generate in TEXT_SETS.items()}
     return RawCorpus({task: TASKS[task] for task in splits}, splits, texts)
 
 
 def sentiment(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Say of a film what a class of five says; classes take turns. One judge in ten hears the class beside it."""
-    said = number % 5
-    label = said if draw.random() < 0.9 else min(4, max(0, said + _pick(draw, [-1, 1])))
+    """Write a sentence about a film, of the five classes in turn; one label in ten is that of a neighbouring class."""
+    true_class = number % 5
+    label = true_class if draw.random() < 0.9 else min(4, max(0, true_class + _pick(draw, [-1, 1])))
     subject = _pick(draw, SUBJECTS)
-    if said == 2 and draw.random() < 0.4:
+    if true_class == 2 and draw.random() < 0.4:
         fact = _pick(draw, FACTS).format(subject=subject, person=_pick(draw, PEOPLE), town=_pick(draw, TOWNS))
         return (f"{fact} .",), label
-    clause = f"{subject} {_pick(draw, VERBS)} {_verdict(draw, said)}"
+    clause = f"{subject} {_pick(draw, VERBS)} {_verdict(draw, true_class)}"
     return (f"{_pick(draw, FRAMES).format(clause)} .",), label
 
 
 def review(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Write two sentences; the second is for or against a film, and may grant the reverse first."""
+    """Write two sentences; the second praises or criticises a film and may mention the opposite opinion first."""
     label = number % 2
     subject, other = _two(draw, SUBJECTS)
     against, favour = (_verdict(draw, int(side + draw.integers(2))) for side in (0, 3))
@@ -148,24 +148,24 @@ def review(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
 
 
 def questions(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Ask the same thing in two ways, twice in five rows, or else something that only looks like it."""
+    """Write two paraphrases of a question in two of five rows, else two similar questions with different meanings."""
     label = number % 5 < 2
     kind = _pick(draw, list(TOPICS))
     topic, other_topic = _two(draw, TOPICS[kind])
-    ways, other_ways = _two(draw, QUESTIONS[kind])
-    first, second = _two(draw, ways)
+    paraphrases, other_question = _two(draw, QUESTIONS[kind])
+    first, second = _two(draw, paraphrases)
     if label:
         return (first.format(topic), second.format(topic)), label
-    near_misses = [first.format(other_topic), second.format(other_topic), _pick(draw, other_ways).format(topic)]
+    near_misses = [first.format(other_topic), second.format(other_topic), _pick(draw, other_question).format(topic)]
     return (first.format(topic), _pick(draw, near_misses)), label
 
 
 def similarity(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
-    """Describe a scene twice; parts with another meaning lower the label, synonyms a little. Judges waver by .2."""
+    """Describe a scene twice. Parts with another meaning lower the label, synonyms by 0.2; noise is up to 0.2."""
     changed = draw.permutation(len(SCENE))[: number % (len(SCENE) + 1)]
     first, second, label = [], [], 5.0
     for place, (points, meanings) in enumerate(SCENE):
-        synonyms, others = (meaning.split("/") for meaning in _two(draw, _list(meanings)))
+        synonyms, others = (meaning.split("/") for meaning in _two(draw, _items(meanings)))
         first.append(_pick(draw, synonyms))
         second.append(_pick(draw, others if place in changed else synonyms))
         if first[-1] != second[-1]:
@@ -175,26 +175,26 @@ def similarity(draw: np.random.Generator, number: int) -> tuple[Texts, float]:
 
 
 def films(draw: np.random.Generator, number: int) -> Texts:
-    """Say of a film what `sentiment` and `review` do, by turns."""
+    """Write about a film as `sentiment` and `review` do, in turn."""
     texts, _ = (sentiment, review)[number % 2](draw, number // 2)
     return texts
 
 
 def contrasts(draw: np.random.Generator, number: int) -> Texts:
-    """Describe a scene, then the same in other words, then another one that shares parts with it."""
+    """Describe a scene, the same scene in synonyms, and a different scene that shares parts with it."""
     changed = draw.permutation(len(SCENE))[: 1 + number % len(SCENE)]
     parts: list[Texts] = []
     for place, (_, meanings) in enumerate(SCENE):
-        synonyms, others = (meaning.split("/") for meaning in _two(draw, _list(meanings)))
+        synonyms, others = (meaning.split("/") for meaning in _two(draw, _items(meanings)))
         parts.append((*_two(draw, synonyms), _pick(draw, others if place in changed else synonyms)))
     return tuple(f"{' '.join(words)}." for words in zip(*parts, strict=True))
 
 
 Generate = Callable[[np.random.Generator, int], tuple[Texts, float]]
-"""(draw, row's number) -> texts and label of a row."""
+"""(generator, row number) -> texts and label of a row."""
 GENERATORS: dict[str, Generate] = {"sst": sentiment, "qqp": questions, "sts": similarity, "cfimdb": review}
 TEXT_SETS: dict[str, Callable[[np.random.Generator, int], Texts]] = {"imdb": films, "snli": contrasts}
-"""Named as those that the reports' systems train on."""
+"""Text set -> its generator. The names are those of the text sets in the reports."""
 
 
 def _splits(task: str, generate: Generate) -> dict[str, RawSplit]:
@@ -203,7 +203,7 @@ def _splits(task: str, generate: Generate) -> dict[str, RawSplit]:
 
 
 def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]], seen: set[Texts]) -> RawSplit:
-    """Generate rows whose texts are not in `seen`, and add them to it."""
+    """Generate rows whose texts are not in `seen`; add the new texts to `seen`."""
     rows: list[tuple[Texts, float]] = []
     while len(rows) < size:
         texts, label = generate(len(rows))
@@ -215,22 +215,23 @@ def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]],
     return RawSplit(ids, texts, np.array([label for _, label in rows], np.float32))
 
 
-def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], hidden: set[str]) -> RawTextSet:
-    """Generate rows, none of them twice, without the texts that are `hidden`."""
+def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], held_out_texts: set[str]) -> RawTextSet:
+    """Generate different rows that contain none of the held-out texts."""
     draw, rows = numpy_generator(0, "sample", name), dict[Texts, None]()
     while len(rows) < LINES:
         texts = generate(draw, len(rows))
-        if hidden.isdisjoint(texts):
+        if held_out_texts.isdisjoint(texts):
             rows[texts] = None
     return RawTextSet(tuple(list(side) for side in zip(*rows, strict=True)))
 
 
 def _identifier(row: str) -> str:
-    """Return 25 characters, as the course's ids have."""
+    """Return an id of 25 characters, the length of the course's ids."""
     return hashlib.blake2b(row.encode()).hexdigest()[:25]
 
 
 def _verdict(draw: np.random.Generator, label: int) -> str:
+    """Fill a template of a sentiment class."""
     good, bad, superb, dreadful = (_pick(draw, words) for words in (GOOD, BAD, SUPERB, DREADFUL))
     return _pick(draw, VERDICTS[label]).format(good=good, bad=bad, superb=superb, dreadful=dreadful)
 

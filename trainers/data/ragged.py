@@ -1,4 +1,4 @@
-"""Texts as token ids, end to end, and the Arrow files from which they are mapped back into memory."""
+"""Ragged arrays of token ids: tokenise texts, write them to Arrow files and map those files into memory."""
 
 import os
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 SIDE_LIMIT = 510
-"""Tokens kept of a sentence: what fits beside [CLS] and [SEP] into 512 positions."""
+"""Largest number of tokens in a sentence: 512 positions minus [CLS] and [SEP]."""
 TOKENIZED_AT_ONCE = 10_000
-"""Sentences; bounds the memory that the tokenizer's own records take."""
+"""Number of sentences per call of the tokenizer, which limits the memory of its results."""
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Token ids of many sentences, end to end."""
+    """The token ids of many sentences in one array."""
 
     values: np.ndarray
     """[tokens], int32."""
     offsets: np.ndarray
-    """[count + 1], int64."""
+    """[count + 1], int64: the start of each sentence, and the end of the last."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -33,7 +33,7 @@ class Ragged:
 
 
 def tokenize(texts: list[str], tokenizer: Tokenizer) -> Ragged:
-    """Turn texts into token ids, without special tokens; what is longer than `SIDE_LIMIT` is cut."""
+    """Return the first `SIDE_LIMIT` token ids of each text, without special tokens."""
     parts: list[np.ndarray] = []
     lengths: list[int] = []
     for start in range(0, len(texts), TOKENIZED_AT_ONCE):
@@ -45,7 +45,7 @@ def tokenize(texts: list[str], tokenizer: Tokenizer) -> Ragged:
 
 
 def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]) -> None:
-    """Write rows as one Arrow file: the texts' sides, and further columns."""
+    """Write rows to one Arrow file: the sides of their texts, and further columns."""
     texts = {
         f"text{number}": pa.LargeListArray.from_arrays(side.offsets, side.values)
         for number, side in enumerate(sides, start=1)
@@ -58,7 +58,7 @@ def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]
 
 
 def open_rows(path: Path) -> tuple[tuple[Ragged, ...], pa.RecordBatch]:
-    """Map what `write_rows` wrote into memory: the sides, and all columns."""
+    """Map a file of `write_rows` into memory; return the sides, and a batch with all columns."""
     batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
     sides = [batch.column(name) for name in batch.schema.names if name.startswith("text")]
     return tuple(Ragged(side.values.to_numpy(), side.offsets.to_numpy()) for side in sides), batch

@@ -1,4 +1,4 @@
-"""Rows as text: what every source of data gives, before anything is tokenised."""
+"""Records of untokenised rows, which every source of data returns."""
 
 from dataclasses import dataclass
 
@@ -7,54 +7,54 @@ import numpy as np
 from trainers.tasks import Task
 
 Sides = tuple[list[str], ...]
-"""The texts of rows, each [rows]: one list for sentences, two for pairs."""
+"""The texts of rows, each [rows]: one list for single sentences, two for pairs."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Rows of one split as text, in the order of their file."""
+    """The rows of one split of a task, in the order of their file."""
 
     ids: list[str]
     texts: Sides
     labels: np.ndarray
-    """[rows], float32: values, or classes counted from 0; NaN where there is none."""
+    """[rows], float32: values, or class numbers from 0; NaN for a row without a label."""
 
     def take(self, rows: np.ndarray) -> "RawSplit":
-        """Return the rows of these numbers, in this order."""
+        """Return the rows with these numbers, in this order."""
         return RawSplit([self.ids[row] for row in rows.tolist()], _taken(self.texts, rows), self.labels[rows])
 
 
 @dataclass(frozen=True)
 class RawTextSet:
-    """A text set: rows without ids and labels, to train on alone."""
+    """A text set: rows without ids and labels, for training only."""
 
     texts: Sides
-    """Three lists are sentences, their positives and their hard negatives."""
-    blank: int = 0
-    """Lines that were skipped."""
+    """The sides of the rows. Three lists are sentences, their positives and their hard negatives."""
+    blank_lines: int = 0
+    """Number of blank lines in the file, which are skipped."""
 
     def __len__(self) -> int:
         return len(self.texts[0])
 
     def take(self, rows: np.ndarray) -> "RawTextSet":
-        """Return the rows of these numbers, in this order."""
-        return RawTextSet(_taken(self.texts, rows), self.blank)
+        """Return the rows with these numbers, in this order."""
+        return RawTextSet(_taken(self.texts, rows), self.blank_lines)
 
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """All that a source has."""
+    """All tasks and text sets of a source."""
 
     tasks: dict[str, Task]
     splits: dict[str, dict[str, RawSplit]]
-    """Task -> "train", "dev" and, where there is one, "test"."""
+    """Task -> name of a split ("train", "dev" and possibly "test") -> split."""
     texts: dict[str, RawTextSet]
     """Text sets, by name."""
 
     def notes(self) -> list[str]:
-        """Tell the user what was found, a line each."""
+        """Return notes for the user: numbers of rows, and rows that are skipped or unusual."""
         of_tasks = [note for task, splits in self.splits.items() for note in _task_notes(task, splits)]
-        return of_tasks + [note for name, found in self.texts.items() for note in _text_notes(name, found)]
+        return of_tasks + [note for name, text_set in self.texts.items() for note in _text_notes(name, text_set)]
 
 
 def _taken(texts: Sides, rows: np.ndarray) -> Sides:
@@ -68,17 +68,17 @@ def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
     for name, split in splits.items():
         unlabelled = int(np.isnan(split.labels).sum())
         if unlabelled and name != "test":
-            fate = "skipped" if name == "train" else "predicted, not scored"
-            notes.append(f"{task}: {unlabelled:,} of the {name} rows with an empty label: {fate}.")
-        notes += _empty(f"{task}: {{:,}} empty sentences in {name}: kept.", split.texts)
+            fate = "skipped" if name == "train" else "predicted but not scored"
+            notes.append(f"{task}: {unlabelled:,} {name} rows have an empty label and are {fate}.")
+        notes += _empty(f"{task}: kept {{:,}} empty sentences in {name}.", split.texts)
     return notes
 
 
-def _text_notes(name: str, found: RawTextSet) -> list[str]:
-    notes = [f"{name}: {len(found):,} texts without labels."]
-    if found.blank:
-        notes.append(f"{name}: {found.blank:,} blank lines: skipped.")
-    return notes + _empty(f"{name}: {{:,}} empty sentences: kept.", found.texts)
+def _text_notes(name: str, text_set: RawTextSet) -> list[str]:
+    notes = [f"{name}: {len(text_set):,} texts without labels."]
+    if text_set.blank_lines:
+        notes.append(f"{name}: {text_set.blank_lines:,} blank lines skipped.")
+    return notes + _empty(f"{name}: kept {{:,}} empty sentences.", text_set.texts)
 
 
 def _empty(note: str, texts: Sides) -> list[str]:

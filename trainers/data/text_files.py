@@ -1,4 +1,4 @@
-"""Read text sets: `NAME.txt` of a data directory, a text a line, with tabs between the sides of a line."""
+"""Read text files, and text sets: `NAME.txt` of a data directory, one row per line, tabs between the sides."""
 
 import codecs
 from pathlib import Path
@@ -8,10 +8,10 @@ from trainers.data.raw_rows import RawTextSet
 
 
 def read_text(path: Path) -> str:
-    """Read a whole text file, without its byte order mark.
+    """Return the content of a UTF-8 text file, without its byte order mark.
 
     Raises:
-        InputError: it cannot be read, or is not UTF-8 text.
+        InputError: the file cannot be read, or is not UTF-8 text.
     """
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -32,29 +32,29 @@ def _line(content: bytes, position: int) -> int:
 
 
 SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
-"""What the sides of a line are, by their number."""
+"""Number of sides in a line -> their meaning."""
 
 
 def read_text_set(directory: Path, name: str) -> RawTextSet:
-    """Read `NAME.txt`; blank lines are skipped, and counted.
+    """Read the text set `NAME.txt`, without its blank lines.
 
     Raises:
-        InputError: there is no such file or no text in it, or a line has another number of sides than the first.
+        InputError: the file is missing or has no text, or its lines have different numbers of sides.
     """
     known = [path.stem for path in directory.glob("*.txt")]
     path = directory / f"{name}.txt"
     if name not in known:
-        raise InputError(f"{unknown('text set', name, known)} Add {path}, a text a line.")
-    lines = read_text(path).removesuffix("\n").split("\n")  # `splitlines` would also cut at what texts contain
+        raise InputError(f"{unknown('text set', name, known)} Add {path} with one text per line.")
+    lines = read_text(path).removesuffix("\n").split("\n")  # `splitlines` would also split at characters within texts
     rows = {number: line.split("\t") for number, line in enumerate(lines, start=1) if line.strip()}
     if not rows:
-        raise InputError(f"{path} has no text. Write a text a line.")
+        raise InputError(f"{path} has no text. Write one text per line.")
     sides = len(next(iter(rows.values())))
     for number, row in rows.items():
         if len(row) != sides or sides not in SIDES:
-            before = f", of the lines before {sides}" if len(row) != sides else ""
+            before = f", but the lines before have {sides}" if len(row) != sides else ""
             meanings = "; ".join(f"{count} for {meaning}" for count, meaning in SIDES.items())
-            fault = f"the number of sides, which tabs separate, is {len(row)}{before}"
-            raise InputError(f"{path}, line {number}: {fault}. Write in every line the same: {meanings}.")
+            fault = f"the line has {len(row)} tab-separated sides{before}"
+            raise InputError(f"{path}, line {number}: {fault}. Write the same number in every line: {meanings}.")
     texts = tuple([text.strip() for text in side] for side in zip(*rows.values(), strict=True))
     return RawTextSet(texts, len(lines) - len(rows))

@@ -41,8 +41,8 @@ def resumed(tmp_path_factory, tiny_encoder) -> tuple[Run, list[str], list[tuple]
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     printed = (place / "log").read_text()
-    assert re.search(r"Go on with: python -m search.reproduce .*--resume", printed), printed
-    again = shlex.split(printed.partition("Go on with: ")[2])
+    assert re.search(r"Continue with: python -m search.reproduce .*--resume", printed), printed
+    again = shlex.split(printed.partition("Continue with: ")[2])
     before = rows(place / "run")
     done = finish([sys.executable, *again[1:]])
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from trainers.config.changes import Change
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.parsing import describe, parse_config, with_values
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.data.declared_tasks import Declaration
+from trainers.data.declared_tasks import TaskDeclaration
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.bregman import BregmanConfig
 from trainers.methods.mlm import MlmConfig
@@ -131,7 +131,7 @@ def test_a_regulariser_may_be_named_one_by_one():
 
 def test_every_kind_of_config_has_its_place_in_these_tests():
     parts = {kind for kind in Config.__subclasses__() if kind.__module__.startswith("trainers.")}
-    inner = parts - {Declaration}  # a task's, not a run's
+    inner = parts - {TaskDeclaration}  # a task's, not a run's
     assert {kind for _, kind in PLACES.values()} == inner
 
 

@@ -1,4 +1,4 @@
-"""Streams and flat batches: every row in its place, whatever meets in a batch."""
+"""The rows of batches, and their token sequences in one flat list."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, 
 
 
 def ragged(lengths: list[int], first: int) -> Ragged:
-    """Return rows of these lengths in which no token id occurs twice."""
+    """Return rows of these lengths; no token id occurs twice."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Ragged(np.arange(first, first + offsets[-1], dtype=np.int32), offsets)
 
@@ -48,18 +48,18 @@ def sequences_of(found: Inputs) -> list[list[int]]:
 
 
 @given(size=st.integers(1, 50), counts=st.lists(st.integers(1, 20), min_size=1, max_size=30), seed=st.integers(0, 9))
-def test_every_pass_of_a_stream_is_a_permutation_whatever_the_batches_are(size: int, counts: list[int], seed: int):
-    given_out: list[int] = []
+def test_every_epoch_is_a_permutation_of_all_rows_for_any_batch_sizes(size: int, counts: list[int], seed: int):
+    taken: list[int] = []
     for count in counts:
-        batch = next_rows(size, seed, "sst", len(given_out), count)
+        batch = next_rows(size, seed, "sst", len(taken), count)
         assert 1 <= len(batch) <= count
-        assert len(given_out) // size == (len(given_out) + len(batch) - 1) // size, "a batch lies in one pass"
-        given_out += batch.tolist()
-    for start in range(0, len(given_out) - size + 1, size):
-        assert sorted(given_out[start : start + size]) == list(range(size))
+        assert len(taken) // size == (len(taken) + len(batch) - 1) // size, "a batch lies in one epoch"
+        taken += batch.tolist()
+    for start in range(0, len(taken) - size + 1, size):
+        assert sorted(taken[start : start + size]) == list(range(size))
 
 
-def test_a_stream_depends_on_its_place_alone_and_differs_between_seeds_tasks_and_passes():
+def test_the_next_rows_depend_on_seed_task_and_rows_taken_only():
     place = next_rows(100, 5, "sst", 0, 100)
     assert next_rows(100, 5, "sst", 40, 20).tolist() == place[40:60].tolist()
     others = [next_rows(100, 6, "sst", 0, 100), next_rows(100, 5, "qqp", 0, 100), next_rows(100, 5, "sst", 100, 100)]
@@ -67,7 +67,7 @@ def test_a_stream_depends_on_its_place_alone_and_differs_between_seeds_tasks_and
 
 
 @given(lengths=LENGTHS, pairs=PAIRS, draw=st.randoms(use_true_random=False))
-def test_a_flat_batch_holds_the_same_rows_in_the_same_order(lengths: list[int], pairs: list, draw):
+def test_a_flat_batch_has_the_rows_in_the_given_order(lengths: list[int], pairs: list, draw):
     corpus = corpus_of(lengths, pairs)
     rows = {
         "qqp": np.array(draw.choices(range(len(pairs)), k=5)),
@@ -84,7 +84,7 @@ def test_a_flat_batch_holds_the_same_rows_in_the_same_order(lengths: list[int], 
 
 
 @given(lengths=LENGTHS, pairs=PAIRS)
-def test_separate_pairs_are_all_first_sides_then_all_second_ones(lengths: list[int], pairs: list):
+def test_separate_pairs_are_all_first_sides_then_all_second_sides(lengths: list[int], pairs: list):
     corpus = corpus_of(lengths, pairs)
     rows = {"qqp": np.arange(len(pairs)), "sst": np.arange(len(lengths))}
     found = inputs(corpus, "train", rows, SEPARATE, 512)
@@ -95,7 +95,7 @@ def test_separate_pairs_are_all_first_sides_then_all_second_ones(lengths: list[i
 
 
 @given(lengths=LENGTHS, pairs=PAIRS, limit=st.integers(5, 40))
-def test_rows_encoded_both_ways_are_the_concatenated_ones_then_the_separate_ones(lengths, pairs, limit):
+def test_rows_encoded_both_ways_are_the_concatenated_then_the_separate_sequences(lengths, pairs, limit):
     corpus, rows = corpus_of(lengths, pairs), {"qqp": np.arange(len(pairs)), "sst": np.arange(len(lengths))}
     both = inputs(corpus, "train", rows, {"sst": "concatenated", "qqp": "both"}, limit)
     parts = [
@@ -109,7 +109,7 @@ def test_rows_encoded_both_ways_are_the_concatenated_ones_then_the_separate_ones
 
 @given(rows=st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=1, max_size=8), limit=st.integers(7, 60))
 @settings(max_examples=300)
-def test_rows_of_three_sides_are_read_like_pairs(rows: list[tuple[int, int, int]], limit: int):
+def test_rows_with_three_sides_are_encoded_like_pairs(rows: list[tuple[int, int, int]], limit: int):
     corpus, numbers = triples(rows), {"nli": np.arange(len(rows))}
     sides = corpus.splits["nli"]["train"].texts
     apart = inputs(corpus, "train", numbers, {"nli": "separate"}, 64)
@@ -122,10 +122,10 @@ def test_rows_of_three_sides_are_read_like_pairs(rows: list[tuple[int, int, int]
         longest = max(map(len, kept))
         for side, part in zip(sides, kept, strict=True):
             assert part == side[row].tolist()[: len(part)]
-            assert len(part) == len(side[row]) or len(part) >= longest - 1, "only a longest side loses tokens"
+            assert len(part) == len(side[row]) or len(part) >= longest - 1, "only the longest sides lose tokens"
 
 
-def test_what_is_left_over_of_an_even_cut_goes_to_the_first_sides():
+def test_the_remainder_of_an_even_truncation_goes_to_the_first_sides():
     corpus = triples([(9, 9, 9), (1, 9, 30)])
     tokens = inputs(corpus, "train", {"nli": np.arange(2)}, {"nli": "concatenated"}, 15)
     kept = [
@@ -138,7 +138,7 @@ def test_what_is_left_over_of_an_even_cut_goes_to_the_first_sides():
 
 @given(pairs=PAIRS, limit=st.integers(5, 40))
 @settings(max_examples=300)
-def test_truncation_fills_the_limit_keeps_both_sides_and_cuts_the_longer_one_first(pairs: list, limit: int):
+def test_truncation_fills_the_limit_and_shortens_the_longer_side_first(pairs: list, limit: int):
     corpus = corpus_of([1], pairs)
     found = inputs(corpus, "train", {"qqp": np.arange(len(pairs))}, CONCATENATED, limit)
     texts = corpus.splits["qqp"]["train"].texts
@@ -155,13 +155,13 @@ def test_truncation_fills_the_limit_keeps_both_sides_and_cuts_the_longer_one_fir
 
 
 @given(lengths=LENGTHS, limit=st.integers(5, 40))
-def test_a_single_sentence_is_cut_to_the_limit(lengths: list[int], limit: int):
+def test_a_single_sentence_is_truncated_to_the_limit(lengths: list[int], limit: int):
     found = inputs(corpus_of(lengths, [(1, 1)]), "train", {"sst": np.arange(len(lengths))}, CONCATENATED, limit)
     assert np.diff(found.offsets).tolist() == [min(limit, length + 2) for length in lengths]
 
 
 @given(pairs=PAIRS, limit=st.integers(5, 70))
-def test_segments_are_0_up_to_the_first_separator_and_1_behind_it(pairs: list, limit: int):
+def test_segments_are_0_up_to_the_first_separator_and_1_after_it(pairs: list, limit: int):
     found = inputs(corpus_of([1], pairs), "train", {"qqp": np.arange(len(pairs))}, CONCATENATED, limit)
     for tokens, segments in zip(
         sequences_of(found), torch.tensor_split(found.segments, found.offsets[1:-1]), strict=True
@@ -170,7 +170,7 @@ def test_segments_are_0_up_to_the_first_separator_and_1_behind_it(pairs: list, l
         assert segments.tolist() == [0] * first + [1] * (len(tokens) - first)
 
 
-def test_labels_follow_the_rows_and_stay_float32():
+def test_labels_have_the_order_of_the_rows_and_are_float32():
     found = labels(corpus_of([1, 1, 1], [(1, 1)]), "train", {"sst": np.array([2, 0, 2]), "qqp": np.array([0])})
     assert found["sst"].tolist() == [2, 0, 2]
     assert found["sst"].dtype == torch.float32

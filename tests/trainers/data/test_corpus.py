@@ -1,4 +1,4 @@
-"""A corpus: what goes in comes out, once, whole, under a key of its content."""
+"""Preparing and opening a corpus, and its fingerprint."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ WORDS = list("abcdef")
 
 
 def tokenizer_of(tokens: list[str]) -> str:
-    """Return a tokenizer.json that cuts and pads, as those of some public checkpoints do."""
+    """Return a tokenizer.json that truncates and pads, as in some public checkpoints."""
     tokenizer = Tokenizer(models.WordLevel({token: place for place, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.enable_truncation(2)
@@ -55,12 +55,12 @@ def opened(source: Path | str, cache: Path, rows: int | None = None, **options: 
 
 
 def words_of(sides: tuple[Ragged, ...]) -> list[tuple[str, ...]]:
-    """Return the rows as text again."""
+    """Return the rows as text."""
     names = [*SPECIAL_TOKENS, *WORDS]
     return [tuple(" ".join(names[token] for token in side[row]) for side in sides) for row in range(len(sides[0]))]
 
 
-def test_rows_come_back_in_order_as_token_ids_without_special_tokens_padding_or_cuts(tmp_path: Path):
+def test_rows_are_token_ids_in_order_without_special_tokens_padding_or_truncation(tmp_path: Path):
     directory, _ = prepare(str(write(tmp_path / "data")), TOKENIZER, rows=None, seed=0, cache=tmp_path)
     corpus = Corpus.open(directory)
     train = corpus.splits["qqp"]["train"]
@@ -73,7 +73,7 @@ def test_rows_come_back_in_order_as_token_ids_without_special_tokens_padding_or_
     assert corpus.fingerprint == directory.name
 
 
-def test_a_sentence_is_cut_to_what_fits_beside_the_special_tokens(tmp_path: Path):
+def test_a_sentence_is_truncated_to_leave_room_for_the_special_tokens(tmp_path: Path):
     source = write(tmp_path / "data", train=f"2\tlong\t{'e ' * 600}\t{'f ' * 510}\t1\n")
     texts = (
         Corpus.open(prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path)[0]).splits["qqp"]["train"].texts
@@ -81,7 +81,7 @@ def test_a_sentence_is_cut_to_what_fits_beside_the_special_tokens(tmp_path: Path
     assert [len(side[2]) for side in texts] == [SIDE_LIMIT, SIDE_LIMIT]
 
 
-def test_opening_maps_the_files_and_copies_nothing(tmp_path: Path):
+def test_opening_maps_the_files_into_memory_without_copies(tmp_path: Path):
     directory, _ = prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)
     before = pa.total_allocated_bytes()
     corpus = Corpus.open(directory)
@@ -95,7 +95,7 @@ def test_the_sample_has_all_tasks(tmp_path: Path):
     assert corpus.train_sizes(TASKS) == dict.fromkeys(TASKS, 256)
 
 
-def test_the_key_changes_with_the_content_and_with_nothing_else(tmp_path: Path):
+def test_the_fingerprint_depends_on_the_content_only(tmp_path: Path):
     source = write(tmp_path / "data")
     (tmp_path / "other").mkdir()
     same = write(tmp_path / "other" / "place")
@@ -114,7 +114,7 @@ def test_the_key_changes_with_the_content_and_with_nothing_else(tmp_path: Path):
     assert len(found) == 3 + len(changes)
 
 
-def test_what_is_tokenised_already_is_not_written_again(tmp_path: Path):
+def test_a_cached_corpus_is_not_written_again(tmp_path: Path):
     source = write(tmp_path / "data")
     directory, _ = prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path / "cache")
     before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
@@ -122,7 +122,7 @@ def test_what_is_tokenised_already_is_not_written_again(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before
 
 
-def test_several_that_prepare_the_same_corpus_at_once_end_with_one_whole_one(tmp_path: Path):
+def test_concurrent_preparations_of_one_corpus_leave_one_complete_directory(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         found = set(
             pool.map(lambda _: prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path / "cache")[0], range(8))
@@ -131,7 +131,7 @@ def test_several_that_prepare_the_same_corpus_at_once_end_with_one_whole_one(tmp
     assert Corpus.open(found.pop()).train_sizes(TASKS) == dict.fromkeys(TASKS, 256)
 
 
-def test_a_tokenizer_without_the_special_tokens_or_that_is_none_is_refused_and_leaves_nothing(tmp_path: Path):
+def test_a_faulty_tokenizer_is_an_input_error_and_leaves_no_files(tmp_path: Path):
     for text, words in [
         (tokenizer_of(["[UNK]", "[CLS]", "[SEP]", "a"]), r"no \[PAD\]"),
         ("{}", "cannot be read"),
@@ -141,13 +141,13 @@ def test_a_tokenizer_without_the_special_tokens_or_that_is_none_is_refused_and_l
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_told_with_its_remedy(tmp_path: Path):
+def test_an_unwritable_cache_is_an_input_error_with_the_remedy(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="XDG_CACHE_HOME"):
         prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path / "file" / "cache")
 
 
-def test_rows_without_a_label_are_counted_and_only_those_of_dev_stay(tmp_path: Path):
+def test_unlabelled_rows_are_reported_and_kept_in_dev_only(tmp_path: Path):
     source = write(tmp_path / "data", train="2\tp\ta\tb\t\n3\tq\ta\t\t\n", dev="1\tr\ta\tb\t\n")
     directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, cache=tmp_path)
     splits = Corpus.open(directory).splits["qqp"]
@@ -156,13 +156,13 @@ def test_rows_without_a_label_are_counted_and_only_those_of_dev_stay(tmp_path: P
     np.testing.assert_array_equal(splits["dev"].labels, [1, np.nan])
     assert notes == [
         "qqp: 4 train and 2 dev rows.",
-        "qqp: 2 of the train rows with an empty label: skipped.",
-        "qqp: 2 empty sentences in train: kept.",
-        "qqp: 1 of the dev rows with an empty label: predicted, not scored.",
+        "qqp: 2 train rows have an empty label and are skipped.",
+        "qqp: kept 2 empty sentences in train.",
+        "qqp: 1 dev rows have an empty label and are predicted but not scored.",
     ]
 
 
-def test_a_sample_of_rows_takes_from_training_alone_and_its_seed_decides_which(tmp_path: Path):
+def test_sampling_rows_affects_training_rows_only_and_depends_on_the_seed(tmp_path: Path):
     def rows(seed: int, count: int) -> dict[str, list[str]]:
         directory, _ = prepare("sample", TOKENIZER, rows=count, seed=seed, cache=tmp_path)
         return {name: split.ids for name, split in Corpus.open(directory).splits["sst"].items()}
@@ -173,7 +173,7 @@ def test_a_sample_of_rows_takes_from_training_alone_and_its_seed_decides_which(t
     assert len(rows(0, 10_000)["train"]) == 256
 
 
-def test_a_corpus_that_is_gone_and_a_task_that_it_lacks_are_told(tmp_path: Path):
+def test_a_missing_corpus_and_a_missing_task_are_input_errors(tmp_path: Path):
     with pytest.raises(InputError, match="No tokenised corpus"):
         Corpus.open(tmp_path / "gone")
     with pytest.raises(InputError, match="No tokenised corpus"):
@@ -193,7 +193,7 @@ def with_texts(directory: Path, **texts: str) -> Path:
     return directory
 
 
-def test_text_sets_are_tokenised_and_mapped_beside_the_tasks_and_have_training_rows_alone(tmp_path: Path):
+def test_text_sets_are_tokenised_with_the_tasks_and_have_training_rows_only(tmp_path: Path):
     source = with_texts(tmp_path / "data", nli=TRIPLES, films="c b a\n")
     directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, texts=["nli", "films"], cache=tmp_path)
     corpus = Corpus.open(directory)
@@ -207,12 +207,12 @@ def test_text_sets_are_tokenised_and_mapped_beside_the_tasks_and_have_training_r
         corpus.sides("nli", "dev")
     assert notes[-3:] == [
         "nli: 3 texts without labels.",
-        "nli: 1 blank lines: skipped.",
+        "nli: 1 blank lines skipped.",
         "films: 1 texts without labels.",
     ]
 
 
-def test_a_file_that_nobody_asked_for_is_never_read(tmp_path: Path):
+def test_text_files_that_are_not_requested_are_not_read(tmp_path: Path):
     source = with_texts(tmp_path / "data", README="Files:\n\tone\ttwo\nthe end\n", nli=TRIPLES)
     (source / "binary.txt").write_bytes(b"\xff\0")
     assert opened(source, tmp_path).texts == {}
@@ -220,28 +220,28 @@ def test_a_file_that_nobody_asked_for_is_never_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["qqp", "sst"])
-def test_a_task_and_a_text_set_share_no_name(tmp_path: Path, name: str):
+def test_a_task_and_a_text_set_with_the_same_name_are_an_input_error(tmp_path: Path, name: str):
     source = with_texts(tmp_path / "data", **{name: "a\n"})
-    with pytest.raises(InputError, match=f"'{name}' is a task's name, so it cannot be a text set's. Rename"):
+    with pytest.raises(InputError, match=f"'{name}' is the name of a task and of a text set. Rename"):
         opened(source, tmp_path, texts=[name])
 
 
-def test_a_text_set_that_a_source_lacks_is_told_before_anything_is_fetched(tmp_path: Path):
+def test_an_unknown_text_set_is_an_input_error_before_any_download(tmp_path: Path):
     with pytest.raises(InputError, match=r"Unknown text set of --data hub 'imdb'. Known: none. Pass .*has imdb\.txt"):
         opened("hub", tmp_path, texts=["imdb"])
     with pytest.raises(InputError, match=r"Unknown text set of --data sample 'imbd'; did you mean 'imdb'\?"):
         opened("sample", tmp_path, texts=["imbd"])
-    with pytest.raises(InputError, match=r"Unknown text set 'imdb'.*Add .*data.imdb\.txt, a text a line"):
+    with pytest.raises(InputError, match=r"Unknown text set 'imdb'.*Add .*data.imdb\.txt with one text per line"):
         opened(with_texts(tmp_path / "data"), tmp_path, texts=["imdb"])
 
 
-def test_what_a_corpus_lacks_is_told_with_the_nearest_task_or_text_set(tmp_path: Path):
+def test_an_unknown_name_is_reported_with_the_nearest_task_or_text_set(tmp_path: Path):
     corpus = opened(with_texts(tmp_path / "data", films="a\n"), tmp_path, texts=["films"])
     with pytest.raises(InputError, match=r"'filme'; did you mean 'films'\? Known: films, qqp.*filme\.txt"):
         corpus.train_sizes(["qqp", "filme"])
 
 
-def test_a_quick_look_takes_as_many_rows_of_a_text_set_and_its_seed_decides_which(tmp_path: Path):
+def test_sampling_rows_of_a_text_set_depends_on_the_seed_and_keeps_the_order(tmp_path: Path):
     texts = sample_corpus().texts["snli"].texts
     words = sorted({word.strip(".") for side in texts for text in side for word in text.split()})
     tokenizer = tokenizer_of([*SPECIAL_TOKENS, *words])
@@ -254,17 +254,17 @@ def test_a_quick_look_takes_as_many_rows_of_a_text_set_and_its_seed_decides_whic
     whole, few = rows(0, 10_000), rows(0, 20)
     places = [whole.index(row) for row in few]
     assert (len(whole), len(few)) == (256, 20)
-    assert places == sorted(set(places)), "whole rows, in their order"
+    assert places == sorted(set(places)), "complete rows, in their order"
     assert few == rows(0, 20) != rows(1, 20)
     assert set(few) < set(rows(0, 50))
 
 
-def test_text_sets_and_tasks_are_in_the_key_and_the_files_names_are_not(tmp_path: Path):
+def test_the_fingerprint_covers_text_sets_and_tasks_but_not_file_names(tmp_path: Path):
     source = with_texts(tmp_path / "data", films="a b\n", more="a b\n")
     found = [fingerprint(source, texts=texts) for texts in ([], ["films"], ["more"], ["films", "more"])]
     assert fingerprint(source, texts=["more", "films"]) == found[-1]
     (source / "films.txt").write_text("a b\n\n")
-    assert fingerprint(source, texts=["films"]) == found[1], "blank lines are no rows"
+    assert fingerprint(source, texts=["films"]) == found[1], "blank lines are not rows"
     (source / "films.txt").write_text("b a\n")
     found.append(fingerprint(source, texts=["films"]))
     (source / "films.txt").write_text("b\ta\n")
@@ -282,7 +282,7 @@ def test_text_sets_and_tasks_are_in_the_key_and_the_files_names_are_not(tmp_path
     assert len(set(found)) == len(found)
 
 
-def test_corpora_that_declare_different_tasks_under_one_name_do_not_mix(tmp_path: Path):
+def test_corpora_that_declare_different_tasks_with_one_name_are_independent(tmp_path: Path):
     first = opened(write_user_data(tmp_path / "first"), tmp_path)
     other = declarations()["mood"] | {"high": 2}
     second = opened(write_user_data(tmp_path / "second", mood=other), tmp_path)
@@ -293,7 +293,7 @@ def test_corpora_that_declare_different_tasks_under_one_name_do_not_mix(tmp_path
     assert "mood" not in TASKS
 
 
-def test_a_corpus_has_the_tasks_of_its_rows_and_no_others(tmp_path: Path):
+def test_a_corpus_has_only_the_tasks_of_its_data(tmp_path: Path):
     assert opened("sample", tmp_path).tasks == TASKS
     assert opened(write(tmp_path / "data"), tmp_path).tasks == {"qqp": TASKS["qqp"]}
     user = opened(write_user_data(tmp_path / "user"), tmp_path)
@@ -301,11 +301,11 @@ def test_a_corpus_has_the_tasks_of_its_rows_and_no_others(tmp_path: Path):
     assert user.train_sizes(["near", "stars"]) == {"near": 12, "stars": 12}
 
 
-def test_what_another_version_wrote_is_refused(tmp_path: Path):
+def test_a_corpus_of_another_format_version_is_an_input_error(tmp_path: Path):
     directory, _ = prepare("sample", TOKENIZER, rows=None, seed=0, cache=tmp_path)
-    about = json.loads((directory / "corpus.json").read_text())
-    del about["format"]
-    (directory / "corpus.json").write_text(json.dumps(about))
+    description = json.loads((directory / "corpus.json").read_text())
+    del description["format"]
+    (directory / "corpus.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match="Another version of this program"):
         Corpus.open(directory)
 
@@ -316,7 +316,7 @@ LINES = st.lists(st.text("abcdef", min_size=1, max_size=4).map(" ".join), min_si
 
 @given(train=LINES, dev=LINES, test=LINES, lines=LINES, rows=st.none() | st.integers(1, 9))
 @settings(max_examples=25)
-def test_no_source_of_texts_has_a_row_of_dev_or_test(train, dev, test, lines, rows, tmp_path_factory):
+def test_training_texts_contain_no_row_of_dev_or_test(train, dev, test, lines, rows, tmp_path_factory):
     place = tmp_path_factory.mktemp("leak")
     for split, end, texts in (("train", "train", train), ("dev", "dev", dev), ("test", "test-student", test)):
         table = [f"{split}{row}\t{text} {MARKS[split]}\t1" for row, text in enumerate(texts)]

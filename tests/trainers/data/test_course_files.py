@@ -1,4 +1,4 @@
-"""The course's format, quirk by quirk, and every way in which a file can be wrong."""
+"""Reading data directories in the format of the course, and an error for every fault in a file."""
 
 import re
 from pathlib import Path
@@ -52,12 +52,12 @@ def test_the_files_of_every_task_are_read_by_column_name(task: Task, tmp_path: P
     assert np.isnan(splits["test"].labels).all()
 
 
-def test_a_task_without_files_is_absent_and_so_is_a_test_split_without_its_file(tmp_path: Path):
+def test_tasks_and_test_splits_without_files_are_absent(tmp_path: Path):
     tasks = read_directory(write(tmp_path, STS)).splits
     assert {task: list(splits) for task, splits in tasks.items()} == {"sts": ["train", "dev"]}
 
 
-def test_words_that_look_like_missing_values_stay_words_and_blanks_around_go(tmp_path: Path):
+def test_words_that_look_like_missing_values_are_kept_and_texts_are_stripped(tmp_path: Path):
     text = "\tid\tsentence\tsentiment\n" + "".join(
         f"{row}\t{row}x\t{word}\t1\n" for row, word in enumerate(["NA", "null", "None", "nan", " do n't ", ""])
     )
@@ -65,7 +65,7 @@ def test_words_that_look_like_missing_values_stay_words_and_blanks_around_go(tmp
     assert train.texts == (["NA", "null", "None", "nan", "do n't", ""],)
 
 
-def test_quoted_fields_lose_their_outer_quotes_and_may_hold_tabs_and_line_breaks(tmp_path: Path):
+def test_quoted_fields_lose_their_quotes_and_may_contain_tabs_and_line_breaks(tmp_path: Path):
     text = STS["sts-train.csv"] + '9\tc\t"She said ""no"""\t"two\nlines\tand a tab"\t0.2\n'
     train = read_directory(write(tmp_path, STS | {"sts-train.csv": text})).splits["sts"]["train"]
     assert [side[1] for side in train.texts] == ['She said "no"', "two\nlines\tand a tab"]
@@ -75,8 +75,8 @@ def test_quoted_fields_lose_their_outer_quotes_and_may_hold_tabs_and_line_breaks
 @pytest.mark.parametrize(
     "change", [lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text, lambda text: text.rstrip("\n")]
 )
-def test_windows_line_ends_byte_order_marks_and_a_missing_last_newline_change_nothing(change, tmp_path: Path):
-    # Without its index column: there, a mark would hide in a name that nobody reads.
+def test_line_ends_byte_order_marks_and_the_last_newline_do_not_matter(change, tmp_path: Path):
+    # Without the index column: a byte order mark in its name would have no effect.
     files = {name: re.sub(r"^[^\t]*\t", "", text, flags=re.MULTILINE) for name, text in SST.items()}
     plain, changed = tmp_path / "plain", tmp_path / "changed"
     plain.mkdir()
@@ -86,7 +86,7 @@ def test_windows_line_ends_byte_order_marks_and_a_missing_last_newline_change_no
     assert (found.ids, found.texts, found.labels.tolist()) == (expected.ids, expected.texts, expected.labels.tolist())
 
 
-def test_an_empty_label_is_no_label_and_classes_may_be_written_as_decimals(tmp_path: Path):
+def test_an_empty_label_is_nan_and_classes_may_be_written_as_decimals(tmp_path: Path):
     text = "\tid\tsentence\tsentiment\n0\ta\tOne .\t\n1\tb\tTwo .\t3.0\n"
     train = read_directory(write(tmp_path, SST | {"ids-sst-train.csv": text})).splits["sst"]["train"]
     np.testing.assert_array_equal(train.labels, [np.nan, 3])
@@ -95,21 +95,21 @@ def test_an_empty_label_is_no_label_and_classes_may_be_written_as_decimals(tmp_p
 HEADER = "\tid\tsentence\tsentiment\n"
 BAD_FILES = {
     "no header": ("", 1, "column 'id' is not in the header; the file is empty"),
-    "no rows": (HEADER, None, "a header and no rows"),
+    "no rows": (HEADER, None, "a header but no rows"),
     "missing column": ("\tid\ttext\tsentiment\n0\ta\tOne .\t1\n", 1, "column 'sentence' is not"),
     "commas for tabs": (",id,sentence,sentiment\n0,a,One .,1\n", 1, "column 'id' is not"),
-    "column twice": ("id\tid\tsentence\tsentiment\n0\ta\tOne .\t1\n", 1, "column 'id' is twice"),
+    "column twice": ("id\tid\tsentence\tsentiment\n0\ta\tOne .\t1\n", 1, "column 'id' occurs twice"),
     "label above": (HEADER + "0\ta\tOne .\t4\n1\tb\tTwo .\t5\n", 3, "label '5' of task sst is outside 0 to 4"),
     "label below": (HEADER + "0\ta\tOne .\t-1\n", 2, "outside 0 to 4"),
     "infinite label": (HEADER + "0\ta\tOne .\tinf\n", 2, "outside 0 to 4"),
     "label NaN": (HEADER + "0\ta\tOne .\tnan\n", 2, "outside 0 to 4"),
-    "class between two": (HEADER + "0\ta\tOne .\t2.5\n", 2, "label '2.5' of task sst is between two classes"),
+    "class between two": (HEADER + "0\ta\tOne .\t2.5\n", 2, "label '2.5' of task sst is not an integer"),
     "label in words": (HEADER + "0\ta\tOne .\tgood\n", 2, "label 'good' of task sst is not a number"),
     "no labels": (HEADER + "0\ta\tOne .\t\n1\tb\tTwo .\t\n", None, "none of its 2 rows has a label"),
-    "too few fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\n", 3, "3 fields, the header has 4"),
-    "too many fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\tand\t1\n", 3, "5 fields, the header has 4"),
-    "empty line": (HEADER + "0\ta\tOne .\t1\n\n1\tb\tTwo .\t1\n", 3, "0 fields"),
-    "fields after a long row": (HEADER + '0\ta\t"One\nrow\non four\nlines"\t1\n1\tb\n', 6, "2 fields"),
+    "too few fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\n", 3, "the row has 3 fields, the header 4"),
+    "too many fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\tand\t1\n", 3, "the row has 5 fields, the header 4"),
+    "empty line": (HEADER + "0\ta\tOne .\t1\n\n1\tb\tTwo .\t1\n", 3, "the row has 0 fields"),
+    "fields after a long row": (HEADER + '0\ta\t"One\nrow\non four\nlines"\t1\n1\tb\n', 6, "the row has 2 fields"),
     "id twice": (
         HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\t1\n2\ta\tSix .\t1\n",
         4,
@@ -131,7 +131,7 @@ def test_a_bad_file_is_one_sentence_with_file_and_line(text: str, line: int | No
     assert "\n" not in message
 
 
-def test_bytes_that_are_not_utf8_are_told_by_line_also_behind_a_byte_order_mark(tmp_path: Path):
+def test_bytes_that_are_not_utf8_are_reported_with_their_line(tmp_path: Path):
     write(tmp_path, SST)
     rows = (HEADER + "0\ta\tOne .\t1\n1\tb\tcaf\u00e9 .\t1\n").encode("latin-1")
     for start in (b"", b"\xef\xbb\xbf"):
@@ -139,27 +139,27 @@ def test_bytes_that_are_not_utf8_are_told_by_line_also_behind_a_byte_order_mark(
         assert "ids-sst-train.csv, line 3: byte 0xe9 is not UTF-8" in fault(tmp_path)
 
 
-def test_an_id_occurs_once_in_all_files_of_a_task(tmp_path: Path):
+def test_an_id_that_occurs_in_two_files_of_a_task_is_an_input_error(tmp_path: Path):
     message = fault(write(tmp_path, SST | {"ids-sst-dev.csv": HEADER + "0\tb\tWell .\t2\n"}))
     assert "ids-sst-dev.csv, line 2: id 'b' occurs twice, first in ids-sst-train.csv, line 3" in message
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_a_task_with_some_of_its_files_names_the_missing_one(split: str, tmp_path: Path):
+def test_a_missing_file_of_a_task_is_an_input_error_with_its_name(split: str, tmp_path: Path):
     write(tmp_path, SST | STS)
     (tmp_path / f"sts-{split}.csv").unlink()
     assert f"sts-{split}.csv is missing" in fault(tmp_path)
 
 
-def test_a_directory_that_is_missing_empty_strange_or_a_file_is_told_apart(tmp_path: Path):
+def test_directories_without_data_have_different_errors(tmp_path: Path):
     assert "does not exist" in fault(tmp_path / "nowhere")
     assert "is empty" in fault(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
-    assert "has none of the course's files" in fault(tmp_path)
+    assert "has no files of a known task" in fault(tmp_path)
     assert "is a file" in fault(tmp_path / "notes.txt")
 
 
-def test_a_directory_in_the_place_of_a_file_cannot_be_read(tmp_path: Path):
+def test_a_directory_with_the_name_of_a_data_file_is_an_input_error(tmp_path: Path):
     write(tmp_path, {"ids-sst-dev.csv": SST["ids-sst-dev.csv"]})
     (tmp_path / "ids-sst-train.csv").mkdir()
     assert f"Cannot read {tmp_path / 'ids-sst-train.csv'}" in fault(tmp_path)

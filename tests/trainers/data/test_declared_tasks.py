@@ -1,4 +1,4 @@
-"""Tasks that a user declares: read as the built-in ones are, and every way in which a declaration can be wrong."""
+"""Reading tasks that a user declares, and an error for every fault in a declaration."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> RawCorpus:
 
 
 def fault(directory: Path, **changes: Any) -> str:
-    """Read a directory whose declarations are changed; what is None is left out."""
+    """Read a directory with changed declarations, without the tasks that are None; return the error."""
     given = {name: data for name, data in (declarations() | changes).items() if data is not None}
     (directory / "tasks.json").write_text(json.dumps(given))
     with pytest.raises(InputError) as caught:
@@ -36,7 +36,7 @@ def fault(directory: Path, **changes: Any) -> str:
 
 
 @every_task
-def test_rows_are_read_as_the_built_in_tasks_are_and_classes_are_counted_from_0(raw, name):
+def test_rows_are_read_like_those_of_built_in_tasks_and_classes_are_numbered_from_0(raw, name):
     kind, low, _, sides = USER_TASKS[name]
     splits = raw.splits[name]
     assert {split: len(rows.ids) for split, rows in splits.items()} == ROWS
@@ -48,7 +48,7 @@ def test_rows_are_read_as_the_built_in_tasks_are_and_classes_are_counted_from_0(
 
 
 @every_task
-def test_outputs_of_perfect_predictions_score_1_and_are_submitted_as_the_labels_of_the_files(raw, name):
+def test_perfect_predictions_score_1_and_are_written_as_the_labels_of_the_files(raw, name):
     kind, low, high, sides = USER_TASKS[name]
     task, labels = raw.tasks[name], raw.splits[name]["dev"].labels
     assert (task.pair, task.outputs) == (sides == 2, high - low + 1 if kind == "classification" else 1)
@@ -65,11 +65,11 @@ def test_outputs_of_perfect_predictions_score_1_and_are_submitted_as_the_labels_
     assert task.submission == name
 
 
-def test_an_untrained_value_starts_in_the_middle_of_its_range(raw):
+def test_the_initial_output_of_a_regression_is_the_middle_of_its_range(raw):
     assert [raw.tasks[name].initial_output for name in ("mood", "near", "nli")] == [0, 5, 0]
 
 
-def test_declared_tasks_stand_beside_the_built_in_ones_that_have_files(tmp_path):
+def test_declared_tasks_are_read_together_with_built_in_tasks(tmp_path):
     directory = write_user_data(tmp_path / "data")
     for split in ("train", "dev"):
         text = f"id\tsentence\tsentiment\n{split}\tFine .\t3\n"
@@ -79,12 +79,12 @@ def test_declared_tasks_stand_beside_the_built_in_ones_that_have_files(tmp_path)
     assert found.tasks["sst"] == TASKS["sst"]
 
 
-def test_a_task_is_data(raw):
+def test_tasks_can_be_written_to_json_and_read_back(raw):
     written = json.dumps({name: asdict(task) for name, task in raw.tasks.items()})
     assert tasks_from_json(json.loads(written)) == raw.tasks
 
 
-def test_the_same_task_may_lie_in_other_files_and_have_no_test_split(tmp_path):
+def test_a_task_with_other_file_names_is_equal_and_needs_no_test_split(tmp_path):
     directory = write_user_data(tmp_path / "data")
     before = read_directory(directory).tasks["nli"]
     files = {"train": "other.csv", "dev": "nli.dev.tsv"}
@@ -96,7 +96,7 @@ def test_the_same_task_may_lie_in_other_files_and_have_no_test_split(tmp_path):
 
 
 @every_task
-def test_a_label_outside_is_told_by_line_as_the_file_has_it(tmp_path, name):
+def test_a_label_outside_the_range_is_reported_with_its_line_as_in_the_file(tmp_path, name):
     directory = write_user_data(tmp_path / "data")
     path, (_, low, high, _) = directory / f"{name}.dev.tsv", USER_TASKS[name]
     lines = path.read_text().split("\n")
@@ -115,23 +115,23 @@ FAULTS = {
     "wrong kind": (NLI | {"kind": "ranking"}, "kind: Input should be 'classification', 'binary' or 'regression'"),
     "low above high": (NLI | {"low": 3}, "low 3 is not below high 2"),
     "one class": (NLI | {"low": 2}, "low 2 is not below high 2"),
-    "half a class": (NLI | {"high": 1.5}, "classes are the integers from low to high, not 0 to 1.5"),
-    "three classes of two": (NLI | {"kind": "binary"}, "labels of a binary task are 0 and 1, not 0 to 2"),
+    "half a class": (NLI | {"high": 1.5}, "low and high of a classification must be integers, not 0 and 1.5"),
+    "three classes of two": (NLI | {"kind": "binary"}, "low and high of a binary task must be 0 and 1, not 0 and 2"),
     "endless": (NLI | {"kind": "regression", "high": float("inf")}, "high: Input should be a finite number"),
     "a word for a number": (NLI | {"low": "none"}, "low: Input should be a valid number"),
     "no text": (NLI | {"text_columns": []}, "text_columns: Tuple should have at least 1 item"),
     "three texts": (NLI | {"text_columns": ["a", "b", "c"]}, "text_columns: Tuple should have at most 2 items"),
     "one text as a word": (NLI | {"text_columns": "side0"}, "text_columns: Input should be a valid tuple"),
     "the label as text": (NLI | {"text_columns": ["truth"]}, "columns id, truth, truth are not all different"),
-    "no dev": (NLI | {"files": {"train": "nli.train.tsv"}}, "files has no 'dev'"),
+    "no dev": (NLI | {"files": {"train": "nli.train.tsv"}}, "files has no 'dev' split"),
     "unknown split": (NLI | {"files": NLI["files"] | {"tset": "x"}}, "split in files 'tset'; did you mean 'test'?"),
     "missing file": (NLI | {"files": NLI["files"] | {"test": "nli.tets.tsv"}}, "nli.tets.tsv is missing. Add it"),
-    "not an object": ([NLI], "is not an object of objects"),
+    "not an object": ([NLI], "is not a JSON object of objects"),
 }
 
 
 @pytest.mark.parametrize(("data", "words"), FAULTS.values(), ids=FAULTS)
-def test_a_faulty_declaration_is_one_sentence_that_names_file_and_task(data, words, tmp_path):
+def test_a_faulty_declaration_is_an_input_error_with_file_and_task(data, words, tmp_path):
     message = fault(write_user_data(tmp_path / "data"), nli=data)
     assert words in message and "\n" not in message
     assert str(tmp_path / "data" / "tasks.json") in message
@@ -142,26 +142,26 @@ BAD_NAMES = ["", "two words", "a.b", "../up", "sst", "para", "score", "rows", "k
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_name_that_cannot_be_a_task_is_refused(name, tmp_path):
+def test_an_invalid_task_name_is_an_input_error(name, tmp_path):
     message = fault(write_user_data(tmp_path / "data"), nli=None, **{name: NLI})
     assert f"task {name!r}: " in message and "another name" in message
 
 
-def test_a_name_that_no_head_can_have_is_refused(tmp_path):
+def test_an_attribute_of_module_dict_as_task_name_is_an_input_error(tmp_path):
     for name in dir(nn.ModuleDict()):
         assert "another name" in fault(tmp_path, **dict.fromkeys(USER_TASKS), **{name: NLI})
 
 
-def test_a_name_that_stands_twice_is_told_and_so_is_what_is_no_json(tmp_path):
+def test_repeated_names_and_invalid_json_are_input_errors(tmp_path):
     directory = write_user_data(tmp_path / "data")
     (directory / "tasks.json").write_text('{"nli": {}, "nli": {}}')
-    with pytest.raises(InputError, match=r"tasks\.json: 'nli' stands twice in one object"):
+    with pytest.raises(InputError, match=r"tasks\.json: 'nli' occurs twice in one object"):
         read_directory(directory)
     (directory / "tasks.json").write_text('{"nli":\n {"kind": "binary",}}')
     with pytest.raises(InputError, match=r"tasks\.json, line 2: "):
         read_directory(directory)
 
 
-def test_a_missing_column_is_told_as_for_the_built_in_tasks(tmp_path):
+def test_a_missing_column_is_reported_as_for_built_in_tasks(tmp_path):
     message = fault(write_user_data(tmp_path / "data"), nli=NLI | {"label_column": "gold"})
     assert "nli.train.tsv, line 1: column 'gold' is not in the header; found 'id', 'side0', 'side1', 'truth'" in message

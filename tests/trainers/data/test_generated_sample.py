@@ -1,4 +1,4 @@
-"""The generated corpus: what its readers rely on."""
+"""Properties of the generated corpus."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ DIGESTS = {
 }
 
 
-def test_it_has_every_task_and_split_at_its_size():
+def test_every_task_has_every_split_with_its_size():
     sizes = {task: {name: len(split.ids) for name, split in splits.items()} for task, splits in CORPUS.items()}
     assert sizes == dict.fromkeys(TASKS, SIZES)
 
 
-def test_it_is_the_same_in_another_process():
+def test_the_corpus_is_the_same_in_another_process():
     program = (
         "import json; from trainers.data.generated_sample import sample_corpus; corpus = sample_corpus(); "
         "print(json.dumps([corpus.splits['qqp']['dev'].texts, corpus.texts['snli'].texts]))"
@@ -45,13 +45,13 @@ def test_ids_are_unique_and_of_25_characters(task: str):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_no_text_occurs_twice_so_that_no_split_leaks_into_another(task: str):
+def test_no_row_occurs_twice_in_a_task(task: str):
     rows = [row for split in CORPUS[task].values() for row in zip(*split.texts, strict=True)]
     assert len(set(rows)) == len(rows) == sum(SIZES.values())
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_split_is_labelled_in_range_and_no_class_is_rare(task: str):
+def test_labels_are_in_range_and_no_class_is_rare(task: str):
     for split in CORPUS[task].values():
         assert ((split.labels >= TASKS[task].low) & (split.labels <= TASKS[task].high)).all()
         if TASKS[task].kind != "regression":
@@ -60,7 +60,7 @@ def test_every_split_is_labelled_in_range_and_no_class_is_rare(task: str):
             assert min(classes.values()) > 0.5 * len(split.ids) / len(classes)
 
 
-def test_similarities_have_fractions_and_cover_the_range():
+def test_similarities_are_fractional_and_cover_the_range():
     labels = np.concatenate([split.labels for split in CORPUS["sts"].values()])
     assert (labels % 1 > 0).mean() > 0.5
     assert len(np.unique(labels)) > 20
@@ -75,7 +75,7 @@ def test_rows_are_short_english_sentences(task: str):
         assert all(text.isascii() and text == text.strip() and "{" not in text for text in side)
 
 
-def test_it_has_two_text_sets_of_films_and_of_scenes_in_three_versions():
+def test_the_text_sets_have_one_and_three_sides_of_different_rows():
     sides = {name: [len(side) for side in found.texts] for name, found in SAMPLE.texts.items()}
     assert sides == {"imdb": [LINES], "snli": [LINES] * 3}
     for found in SAMPLE.texts.values():
@@ -84,13 +84,13 @@ def test_it_has_two_text_sets_of_films_and_of_scenes_in_three_versions():
         assert all(text == text.strip() and "{" not in text and "/" not in text for row in rows for text in row)
 
 
-def test_no_text_of_a_text_set_is_one_of_dev_or_test():
+def test_text_sets_contain_no_text_of_dev_or_test():
     held_out = [split for parts in CORPUS.values() for name, split in parts.items() if name != "train"]
     hidden = {text for split in held_out for side in split.texts for text in side}
     assert hidden.isdisjoint(text for found in SAMPLE.texts.values() for side in found.texts for text in side)
 
 
-def test_a_positive_says_the_same_in_other_words_and_a_negative_something_else():
+def test_positives_are_paraphrases_and_negatives_have_another_meaning():
     meanings = [meaning.split("/") for _, part in SCENE for meaning in part.split(", ")]
     number = {word: place for place, synonyms in enumerate(meanings) for word in synonyms}
     longest_first = re.compile("|".join(sorted(map(re.escape, number), key=len, reverse=True)))
@@ -102,6 +102,6 @@ def test_a_positive_says_the_same_in_other_words_and_a_negative_something_else()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_rows_of_tasks_are_those_that_figures_were_measured_on(task: str):
+def test_the_rows_of_every_task_have_not_changed(task: str):
     rows = [[split.ids, split.texts, split.labels.tolist()] for split in CORPUS[task].values()]
     assert hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest() == DIGESTS[task]

@@ -1,4 +1,4 @@
-"""The hub's rows, from local datasets with its columns; the hub itself is asked only where it cannot answer."""
+"""Reading rows of the hub, from local datasets with the hub's columns; no test needs a connection."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("task", HUB_SOURCES)
-def test_a_split_keeps_texts_and_labels_and_gets_ids(task: str):
+def test_a_raw_split_has_the_texts_and_labels_of_the_dataset_and_new_ids(task: str):
     columns = HUB_SOURCES[task].text_columns
     split = raw_split(datasets.Dataset.from_dict(ROWS[task]), TASKS[task], columns, "dev")
     assert split.ids == [f"{task}-dev-0", f"{task}-dev-1"]
@@ -28,12 +28,12 @@ def test_a_split_keeps_texts_and_labels_and_gets_ids(task: str):
     assert split.labels.tolist() == ROWS[task]["label"]
 
 
-def test_labels_of_minus_one_are_none():
+def test_the_label_minus_one_means_no_label():
     rows = datasets.Dataset.from_dict(ROWS["qqp"] | {"label": [-1, -1]})
     assert np.isnan(raw_split(rows, TASKS["qqp"], HUB_SOURCES["qqp"].text_columns, "test").labels).all()
 
 
-def test_labels_stored_as_names_of_classes_are_their_numbers():
+def test_labels_stored_as_class_names_become_class_numbers():
     features = datasets.Features(
         {
             "question1": datasets.Value("string"),
@@ -47,13 +47,13 @@ def test_labels_stored_as_names_of_classes_are_their_numbers():
     assert split.labels.tolist() == [0, 1]
 
 
-def test_a_label_outside_its_task_names_the_row():
+def test_a_label_outside_the_range_is_an_input_error_with_the_row():
     rows = datasets.Dataset.from_dict(ROWS["sst"] | {"label": [4, 5]})
     with pytest.raises(InputError, match="row 1 has label 5, outside 0 to 4"):
         raw_split(rows, TASKS["sst"], HUB_SOURCES["sst"].text_columns, "train")
 
 
-def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path):
+def test_an_unreachable_hub_is_an_input_error_within_seconds(tmp_path):
     program = """
 import time
 from model.errors import InputError

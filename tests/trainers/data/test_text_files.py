@@ -1,4 +1,4 @@
-"""Text sets: a text a line, and every way in which a file can be wrong."""
+"""Reading text sets, and an error for every fault in a file."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ def write(directory: Path, content: str | bytes) -> Path:
 
 
 @pytest.mark.parametrize("sides", [1, 2, 3])
-def test_tabs_separate_the_sides_of_a_line_and_blanks_around_them_go(tmp_path, sides):
+def test_tabs_separate_the_sides_of_a_line_and_sides_are_stripped(tmp_path, sides):
     rows = [[f"text {row} of {side}, NA" for side in range(sides)] for row in range(5)]
     found = read_text_set(write(tmp_path, "".join(" \t ".join(row) + "\n" for row in rows)), "notes")
     assert found.texts == tuple([row[side] for row in rows] for side in range(sides))
-    assert (len(found), found.blank) == (5, 0)
+    assert (len(found), found.blank_lines) == (5, 0)
 
 
 def test_blank_lines_are_skipped_and_counted_and_quotes_are_text(tmp_path):
     found = read_text_set(write(tmp_path, '\n"One\n \t \nTwo" said\n\n\n'), "notes")
-    assert (found.texts, found.blank) == ((['"One', 'Two" said'],), 4)
+    assert (found.texts, found.blank_lines) == ((['"One', 'Two" said'],), 4)
 
 
-def test_an_empty_side_of_a_pair_stays(tmp_path):
+def test_an_empty_side_of_a_pair_is_kept(tmp_path):
     assert read_text_set(write(tmp_path, "One\t\n\tTwo\n"), "notes").texts == (["One", ""], ["", "Two"])
 
 
@@ -35,10 +35,10 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
     assert read_text_set(write(tmp_path, f"One{mark}more\nTwo"), "notes").texts == ([f"One{mark}more", "Two"],)
 
 
-def test_windows_line_ends_byte_order_marks_and_a_missing_last_newline_change_nothing(tmp_path):
+def test_line_ends_byte_order_marks_and_the_last_newline_do_not_matter(tmp_path):
     for content in ("One\tTwo\nA\tB\n", "One\tTwo\r\nA\tB\r\n", "\ufeffOne\tTwo\nA\tB"):
         found = read_text_set(write(tmp_path, content), "notes")
-        assert (found.texts, found.blank) == ((["One", "A"], ["Two", "B"]), 0)
+        assert (found.texts, found.blank_lines) == ((["One", "A"], ["Two", "B"]), 0)
 
 
 FAULTS = {
@@ -46,26 +46,33 @@ FAULTS = {
     "blank": ("\n \n\t\n", r"notes.txt has no text"),
     "a side too few": (
         "a\tb\n\nc\n",
-        r"notes.txt, line 3: the number of sides, which tabs separate, is 1, of the lines",
+        r"notes.txt, line 3: the line has 1 tab-separated sides, but the lines before have 2\. Write",
     ),
-    "a side too many": ("a\nb\tc\n", r"notes.txt, line 2: .* is 2, of the lines before 1\. Write"),
-    "four sides": ("a\tb\tc\td\n", r"notes.txt, line 1: .* is 4\. Write in every line the same: 1 for a text; 2 for"),
+    "a side too many": (
+        "a\nb\tc\n",
+        r"notes.txt, line 2: the line has 2 tab-separated sides, but the lines before have 1\. Write",
+    ),
+    "four sides": (
+        "a\tb\tc\td\n",
+        r"notes.txt, line 1: .* has 4 tab-separated sides\. Write the same number in every line: 1 for a text; 2 for",
+    ),
     "not UTF-8": (b"One\ncaf\xe9\n", r"notes.txt, line 2: byte 0xe9 is not UTF-8"),
     "NUL": (b"One\nT\0wo\n", r"notes.txt, line 2: a NUL byte"),
 }
 
 
 @pytest.mark.parametrize(("content", "words"), FAULTS.values(), ids=FAULTS)
-def test_a_bad_file_is_one_sentence_with_file_and_line(tmp_path, content, words):
+def test_a_faulty_file_is_an_input_error_with_file_and_line(tmp_path, content, words):
     with pytest.raises(InputError, match=words):
         read_text_set(write(tmp_path, content), "notes")
 
 
-def test_a_missing_text_set_names_the_nearest_and_the_file_to_add(tmp_path):
+def test_a_missing_text_set_is_an_input_error_with_the_nearest_name_and_the_file(tmp_path):
     with pytest.raises(InputError) as caught:
         read_text_set(write(tmp_path, "One\n"), "note")
     assert str(caught.value) == (
-        f"Unknown text set 'note'; did you mean 'notes'? Known: notes. Add {tmp_path / 'note.txt'}, a text a line."
+        f"Unknown text set 'note'; did you mean 'notes'? Known: notes. Add {tmp_path / 'note.txt'} with "
+        "one text per line."
     )
     with pytest.raises(InputError, match=r"Unknown text set '\.\./up'"):
         read_text_set(tmp_path, "../up")
