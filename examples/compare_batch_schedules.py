@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas
 import typer
 
-from model.pretrained import read_public
+from model.pretrained import read_pretrained
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder
@@ -15,7 +15,7 @@ from trainers.trial import run_trial
 
 def main(encoder: str = "minilm", rows: int = 128, out: Path = Path("runs/schedules")) -> None:
     """Train with three batch schedules. Started again after an interruption, it continues where it was."""
-    pretrained = read_public(encoder)
+    pretrained = read_pretrained(encoder)
     directory, _ = prepare("sample", pretrained.tokenizer, rows=rows, seed=0)
     corpus = Corpus.open(directory)
     found = []

@@ -2,7 +2,7 @@
 
 import typer
 
-from model.pretrained import read_public
+from model.pretrained import read_pretrained
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.recipes.joint import plain
@@ -11,7 +11,7 @@ from trainers.training.training import Training
 
 def main(encoder: str = "minilm", rows: int = 128) -> None:
     """Train the recipe `plain` on the generated sample, and stop early if a round is worse than the one before."""
-    pretrained = read_public(encoder)
+    pretrained = read_pretrained(encoder)
     directory, _ = prepare("sample", pretrained.tokenizer, rows=rows, seed=0)
     config = plain().replace(encoder=encoder)
     before = 0.0

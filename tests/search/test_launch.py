@@ -148,7 +148,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "unknown field": (with_space(SPACE.replace("batch_size=", "batchsize=")), "did you mean 'batch_size'?"),
     "unknown encoder": (
         with_options(encoder="no such encoder"),
-        "'no such encoder' is neither a directory nor a valid hub id",
+        "'no such encoder' is neither a directory nor a valid hub id. Pass minilm",
     ),
     "weights that do not fit": (weights_that_do_not_fit, ", 32], but its config.json says ["),
     "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
