@@ -1,13 +1,19 @@
-"""Real searches in processes of their own, on a tiny encoder in the hub's layout."""
+"""Run real searches on a tiny encoder: each in a process of its own, or in the test's process on a Ray that stays."""
 
+import io
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 SPACE = """
 from trainers.recipes.joint import plain
@@ -28,7 +34,7 @@ def command(space: Path, storage: Path, encoder: Path, *options: str, name: str 
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a search in a session of its own, as from a terminal that nobody shares."""
+    """Start a search in a session of its own, as from a terminal of its own."""
     with open(log, "ab") as output:
         return subprocess.Popen(
             arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment()
@@ -36,13 +42,42 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(arguments: list[str], limit: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run a search to its end."""
+    """Run a command in a process of its own to its end."""
     return subprocess.run(arguments, capture_output=True, text=True, timeout=limit, env=environment(), check=False)
 
 
+def finish_here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run `python -m MODULE ...` in this process to its end; use it through the fixture `finish_here`."""
+    python, option, module, *rest = arguments
+    assert option == "-m", python
+    code, out, err = 0, io.StringIO(), io.StringIO()
+    with surroundings_kept(), redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [module, *rest]):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def surroundings_kept() -> Iterator[None]:
+    """Restore the environment and the handlers of signals, which a command changes for its own process."""
+    variables = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with warnings.catch_warnings():  # runpy's, of a module that a test has imported before
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def environment() -> dict[str, str]:
-    """Return the environment of a search whose process is told nothing of other Rays."""
-    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    """Return the environment of a command in a process of its own: without any settings of Ray."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
 
 
 def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:

@@ -182,6 +182,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
 }
 
 
+@pytest.mark.usefixtures("without_ray")
 @pytest.mark.parametrize(("arguments", "said"), FAULTS.values(), ids=FAULTS)
 def test_bad_input_is_one_sentence_with_a_remedy_and_leaves_no_run_behind(place, arguments, said):
     ended = launch(arguments(place))
@@ -301,12 +302,12 @@ def test_two_drivers_of_one_run_are_refused(place):
     assert refused.exit_code == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
 
 
-def test_the_example_in_the_help_works_as_printed(place):
-    help = finish([sys.executable, "-m", "search.launch", "--help"]).stdout
+def test_the_example_in_the_help_works_as_printed(place, finish_here):
+    help = finish_here([sys.executable, "-m", "search.launch", "--help"]).stdout
     (example,) = [line.partition(": ")[2] for line in help.splitlines() if line.strip().startswith("Example: ")]
     python, *arguments = shlex.split(example)
     assert python == "python"
     small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "64"]
-    done = finish([sys.executable, *arguments, *small, "--trials", "1"])
+    done = finish_here([sys.executable, *arguments, *small, "--trials", "1"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")

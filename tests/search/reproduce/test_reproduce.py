@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from search.reproduce.__main__ import app
 from search.runs.run import Run
-from tests.search.searching import finish, rows, start, wait_for
+from tests.search.searching import rows, start, wait_for
 from trainers.folder import Folder
 
 RECIPES = ("pcgrad", "r002-concat")
@@ -28,7 +28,7 @@ def command(storage: Path, encoder: Path, *options: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory, tiny_encoder) -> tuple[Run, list[str], list[tuple]]:
+def resumed(tmp_path_factory, tiny_encoder, finish_here) -> tuple[Run, list[str], list[tuple]]:
     """Interrupt and resume a run of two recipes under two seeds.
 
     Returns:
@@ -44,7 +44,7 @@ def resumed(tmp_path_factory, tiny_encoder) -> tuple[Run, list[str], list[tuple]
     assert re.search(r"Continue with: python -m search.reproduce .*--resume", printed), printed
     again = shlex.split(printed.partition("Continue with: ")[2])
     before = rows(place / "run")
-    done = finish([sys.executable, *again[1:]])
+    done = finish_here([sys.executable, *again[1:]])
     assert done.returncode == 0, done.stderr
     return Run(Folder.at(place / "run")), done.stdout.splitlines(), before
 
@@ -95,22 +95,22 @@ def test_the_table_and_its_path_are_printed_last_and_its_metrics_are_those_of_th
     assert not (run.folder.local / "ensemble").exists()
 
 
-def test_resuming_an_ended_run_prints_its_table_again_and_its_settings_cannot_change(resumed, tiny_encoder):
+def test_resuming_an_ended_run_prints_its_table_again_and_its_settings_cannot_change(resumed, finish_here):
     run, printed, _ = resumed
     arguments = ["--name", "run", "--storage", str(run.folder.local.parent)]
     refused = CliRunner().invoke(app, [*arguments, "--resume", "plain"])
     assert refused.exit_code == 2
     assert "was made for pcgrad r002-concat, not for plain. Leave RECIPE out" in refused.stderr
     assert "exists with 4 ended trials. Pass --resume" in CliRunner().invoke(app, arguments).stderr
-    again = finish([sys.executable, "-m", "search.reproduce", *arguments, "--resume"])
+    again = finish_here([sys.executable, "-m", "search.reproduce", *arguments, "--resume"])
     assert again.returncode == 0, again.stderr
     table = printed[next(place for place, line in enumerate(printed) if line.startswith("recipe ")) :]
     assert again.stdout.splitlines()[-len(table) :] == table
 
 
-def test_if_no_training_finishes_the_notes_give_the_reason_and_the_exit_code_is_1(tmp_path, tiny_encoder):
+def test_if_no_training_finishes_the_notes_give_the_reason_and_the_exit_code_is_1(tmp_path, tiny_encoder, finish_here):
     arguments = command(tmp_path, tiny_encoder, "r000-trilogy/sst", "--set", "stages.0.learning_rate=1e30")
-    done = finish(arguments)
+    done = finish_here(arguments)
     assert done.returncode == 1, done.stderr
     assert "r000-trilogy/sst, seed 0: loss or weights were not finite in round 1." in done.stdout
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "reproduction.md")

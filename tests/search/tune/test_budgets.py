@@ -1,4 +1,4 @@
-"""Budgets: each rule by hand, what earlier sessions have used, and a real search that has had enough."""
+"""Budgets: each rule worked out by hand, the use of earlier sessions, and a real search that two budgets end."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from search.tune.budgets import (
     score_is_reached,
     time_is_up,
 )
-from tests.search.searching import command, finish
+from tests.search.searching import command
 from trainers.folder import Folder
 
 HALF_AN_HOUR = {"train_seconds": 1700.0, "eval_seconds": 70.0, "save_seconds": 30.0}
@@ -39,14 +39,14 @@ def row(round: int, score: float | None, *, ended: int = 0, last: bool = False) 
     return {"round": round, "score": score, "last": last, "ended": f"2026-01-02T03:04:{ended:02}+00:00", **HALF_AN_HOUR}
 
 
-def told(number: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a round as Tune tells of it."""
+def reported(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a round as Tune reports it."""
     return row | {"config": {"number": number}}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A rule, what was used, and the limits that allow it and that do not."""
+    """A rule, the use of a search, limits under which the rule lets it continue, and limits under which it ends."""
 
     rule: Any
     used: Used
@@ -65,50 +65,52 @@ CASES = {
         [Limits(plateau=4), Limits(plateau=5), Limits(plateau=9)],
         [Limits(plateau=3), Limits(plateau=2), Limits(plateau=1)],
     ),
-    "a way up": Case(is_on_plateau, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]),
-    "no trial that was scored": Case(is_on_plateau, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
-    "nothing but a first trial": Case(is_on_plateau, Used(ended=[0.5]), [Limits(plateau=1)]),
+    "better from trial to trial": Case(
+        is_on_plateau, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]
+    ),
+    "no trial with a score": Case(is_on_plateau, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
+    "one trial only": Case(is_on_plateau, Used(ended=[0.5]), [Limits(plateau=1)]),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_rule_ends_a_search_at_its_limit_and_no_other_does(case: Case):
+def test_a_rule_ends_a_search_at_its_limit_and_no_other_rule_does(case: Case):
     for limits in (*case.allow, Limits()):
         assert [rule(limits, case.used) for rule in RULES] == [None] * len(RULES)
     for limits in case.end:
         assert [rule for rule in RULES if rule(limits, case.used)] == [case.rule]
 
 
-def test_the_time_of_a_session_ends_trials_at_their_next_round():
+def test_a_time_budget_stops_trials_at_the_end_of_their_rounds():
     budget = Budget(Limits(seconds=3600), [], 0)
-    assert not budget.spent(), "the clock stands"
+    assert not budget.spent(), "the clock does not run yet"
     budget.start()
     assert not budget.spent() and 3590 < (budget.remaining() or 0) <= 3600
-    assert not budget.stops("a", told(0, row(1, 0.5)))
+    assert not budget.stops("a", reported(0, row(1, 0.5)))
     budget.started -= 3600
-    assert budget.stops("a", told(0, row(2, 0.5)))
-    assert not budget.stops("a", told(0, row(3, 0.5, last=True))), "a trial that has finished is not cut"
+    assert budget.stops("a", reported(0, row(2, 0.5)))
+    assert not budget.stops("a", reported(0, row(3, 0.5, last=True))), "a trial that has finished is not stopped"
     assert "1:00:00" in str(budget.reason)
 
 
-def test_without_limits_a_search_may_do_what_it_likes():
+def test_without_limits_no_budget_is_ever_used_up():
     budget = Budget(Limits(), [], 1)
     budget.start()
     for number in range(20):
-        assert not budget.stops("a", told(number, row(1, 0.5)))
+        assert not budget.stops("a", reported(number, row(1, 0.5)))
         budget.add_ended(number)
     assert budget.remaining() is None and not budget.spent() and budget.reason is None
 
 
-def test_enough_stays_enough_when_a_trial_that_is_being_cut_still_gets_better():
+def test_a_used_up_budget_stays_used_up_when_the_last_round_of_a_stopped_trial_is_better():
     budget = Budget(Limits(plateau=1), [], 0)
     budget.start()
     for number, score in enumerate((0.5, 0.4, 0.3)):
-        assert not budget.stops("a", told(number, row(1, score)))
+        assert not budget.stops("a", reported(number, row(1, score)))
     budget.add_ended(0)
     assert not budget.spent()
     budget.add_ended(1)
-    assert budget.stops("a", told(2, row(2, 0.9)))
+    assert budget.stops("a", reported(2, row(2, 0.9)))
     budget.add_ended(2)
     assert budget.spent()
 
@@ -127,18 +129,20 @@ BEFORE = [
 ]
 
 
-def test_what_earlier_sessions_have_used_is_read_from_their_rows():
+def test_the_use_of_earlier_sessions_is_read_from_their_rows():
     used = Budget(Limits(), BEFORE[::-1], 0.25).used
-    assert used.ended == [0.5, -math.inf, 0.4], "in the order of their ends; what was cut or trained nothing is not in"
+    assert used.ended == [0.5, -math.inf, 0.4], (
+        "in the order of their ends, without trials that a budget stopped or that have no round"
+    )
     assert used.best == 0.6
     assert used.gpu_hours == pytest.approx(6 * 0.5 * 0.25)
 
 
-def test_a_round_that_is_told_again_is_counted_once():
+def test_a_round_that_is_reported_again_counts_once():
     budget = Budget(Limits(), BEFORE, 1)
-    budget.stops("a", told(5, row(1, 0.6)))
+    budget.stops("a", reported(5, row(1, 0.6)))
     assert budget.used.gpu_hours == pytest.approx(3)
-    budget.stops("a", told(5, row(2, 0.7)))
+    budget.stops("a", reported(5, row(2, 0.7)))
     assert budget.used.gpu_hours == pytest.approx(3.5)
     budget.add_ended(5)
     assert budget.used.ended[-1] == 0.7
@@ -151,11 +155,11 @@ def test_gpu_hours_are_refused_where_there_are_no_gpus():
     Limits(seconds=5, score=0.5, plateau=3).check(0)
 
 
-def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_another_budget(tmp_path, tiny_encoder):
+def test_a_search_that_has_reached_its_score_ends_and_resumes_under_another_budget(tmp_path, tiny_encoder, finish_here):
     """All configs are equal, and so are their scores: the second trial that ends is no better than the first."""
     (tmp_path / "space.py").write_text(EQUAL)
     arguments = command(tmp_path / "space.py", tmp_path, tiny_encoder, "--trials", "5", "--concurrency", "1")
-    done = finish([*arguments, "--stop-at", "0.01"])
+    done = finish_here([*arguments, "--stop-at", "0.01"])
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if "--stop-at 0.01" in line]) == 1
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
@@ -163,7 +167,7 @@ def test_a_search_that_has_reached_its_score_ends_in_order_and_goes_on_under_ano
     (cut,) = run.trials()
     assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", ENDED_BY_BUDGET, 1, [cut.rows[0]["score"]])
 
-    done = finish([*arguments, "--plateau", "1", "--resume"])
+    done = finish_here([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if "none of the last 1 trials" in line]) == 1
     again, *trials = run.trials()

@@ -348,13 +348,3 @@ def test_the_report_tells_how_the_best_trial_came_to_be(whole):
     text = render(whole.run)
     assert ("How the best trial was trained" in text) == (best.clone is not None)
     assert all(f"<td>{one.first} to {one.last}</td>" in text for one in lineage(best, trials) if best.clone)
-
-
-def test_a_trial_leaves_its_slot_after_every_new_round_that_was_judged(whole):
-    turns, trial = PopulationScheduler([]), SimpleNamespace(config={"number": 0})
-    told = [(1, None), (2, 0.5), (2, 0.5), (3, 0.5), (3, 0.5), (4, 0.5)]
-    rows = [{"round": round, "score": score, "last": round == 4} for round, score in told]
-    stops = [turns.on_trial_result(None, trial, row) == TrialScheduler.STOP for row in rows]
-    assert stops == [False, True, False, True, False, False]
-    again = PopulationScheduler(whole.run.trials())
-    assert again.on_trial_result(None, trial, whole.trials[0].rows[-1] | {"last": False}) == TrialScheduler.CONTINUE

@@ -1,4 +1,4 @@
-"""Ray here and elsewhere: how it starts, and a search on a cluster of two that share nothing but the run directory."""
+"""The start of Ray on this machine, and a search on a cluster of two nodes that share only the run directory."""
 
 import shutil
 import subprocess
@@ -30,12 +30,13 @@ cluster.shutdown()
 """
 
 
-def test_without_a_share_no_gpu_is_looked_for():
+def test_without_a_share_cuda_is_not_initialised():
     limit_gpu_memory(None)
     assert not torch.cuda.is_initialized()
 
 
-def test_a_ray_that_cannot_start_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("without_ray")
+def test_a_ray_that_cannot_start_is_one_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
     (tmp_path / ("long" * 30)).mkdir()
     with (
@@ -51,18 +52,22 @@ def test_this_machine_is_one_node():
 
 
 @pytest.fixture
-def surroundings() -> Iterator[dict[str, str]]:
-    """Give an environment in which Ray keeps to loopback and to a directory of its own, with a short path."""
+def cluster_environment() -> Iterator[dict[str, str]]:
+    """Return an environment in which Ray uses loopback only, and a directory of its own with a short path."""
     with tempfile.TemporaryDirectory(prefix="rc-", ignore_cleanup_errors=True) as scratch:
         own = {"RAY_TMPDIR": scratch, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
         yield environment() | own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @pytest.fixture
-def address(surroundings: dict[str, str]) -> Iterator[str]:
-    """Start a Ray of two nodes of one CPU each, told apart by nothing but their raylets."""
+def address(cluster_environment: dict[str, str]) -> Iterator[str]:
+    """Start a Ray cluster of two nodes on this machine, with one CPU each."""
     with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], text=True, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", CLUSTER],
+        text=True,
+        env=cluster_environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         try:
             assert process.stdout
@@ -73,7 +78,7 @@ def address(surroundings: dict[str, str]) -> Iterator[str]:
             process.communicate(timeout=60)
 
 
-def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_encoder, address, surroundings):
+def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_encoder, address, cluster_environment):
     project = tmp_path / "project"
     for package in SHIPPED:
         shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -83,10 +88,10 @@ def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_
     (tmp_path / "space.py").write_text(SPACE)
     options = ("--address", address, "--trials", "2", "--concurrency", "2")
     arguments = command(tmp_path / "space.py", tmp_path / "runs", tiny_encoder, *options)
-    done = subprocess.run(arguments, cwd=project, env=surroundings, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(arguments, cwd=project, env=cluster_environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "run"
     assert done.stdout.splitlines()[-1] == str(run / "report.html")
     nodes, files = zip(*(row["node"].split() for _, row in rows(run)), strict=True)
     assert len(set(nodes)) == 2
-    assert all("/_ray_pkg_" in file for file in files), "the worker imported what the driver had shipped"
+    assert all("/_ray_pkg_" in file for file in files), "the workers imported the code that the driver shipped"

@@ -1,4 +1,4 @@
-"""One trial at a time, a search is a function of its seed, however often it is cut."""
+"""A search with one trial at a time depends on its seed alone, however often it is interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from tests.search.example_run import write_search
 from tests.search.untrained import ROUND_COUNT, Untrained
 
 TRIALS = 16
-"""More than samplers draw at random at first."""
+"""More than the first trials, whose parameters the samplers draw at random."""
 
 
 def searched(place: Path, corpus: Path, cuts: list[int], **changed: Any) -> Run:
-    """Search, and be killed after so many rounds of each session."""
+    """Search in sessions that are killed after `cuts` rounds each, then in one that runs to the end."""
     run = write_search(place, corpus, tasks=("sst",), rounds=ROUND_COUNT, **changed)
     for steps in (*cuts, None):
         with opened_study(run, None) as study:
@@ -25,7 +25,7 @@ def searched(place: Path, corpus: Path, cuts: list[int], **changed: Any) -> Run:
 
 
 def outcome(run: Run) -> list[Any]:
-    """Return all of a run's trials but the time."""
+    """Return all of a run's trials, without times."""
     return [
         (trial.number, trial.params, trial.state, trial.values, trial.reason, [row["score"] for row in trial.rows])
         for trial in run.trials()
@@ -35,7 +35,7 @@ def outcome(run: Run) -> list[Any]:
 @pytest.mark.parametrize(
     ("sampler", "objective"), [*((name, ["score"]) for name in SAMPLERS), ("tpe", ["score", "seconds"])]
 )
-def test_a_search_that_was_killed_and_resumed_does_what_the_uninterrupted_one_does(
+def test_a_search_that_was_killed_and_resumed_equals_the_uninterrupted_one(
     tmp_path: Path, sample_corpus_directory: Path, sampler: str, objective: list[str]
 ):
     same = {"sampler": sampler, "objective": objective}
@@ -46,7 +46,7 @@ def test_a_search_that_was_killed_and_resumed_does_what_the_uninterrupted_one_do
     assert len({repr(params) for _, params, *_ in whole}) == TRIALS
 
 
-def test_another_seed_is_another_search(tmp_path: Path, sample_corpus_directory: Path):
+def test_another_seed_gives_another_search(tmp_path: Path, sample_corpus_directory: Path):
     first, second = (
         outcome(searched(tmp_path / str(seed), sample_corpus_directory, [], seed=seed, sampler="random"))
         for seed in (0, 1)

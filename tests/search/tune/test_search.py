@@ -1,4 +1,4 @@
-"""The main job, for real: Ray Tune, Optuna, worker processes, files; what it leaves behind when it ends or is ended."""
+"""Whole searches with Ray Tune, Optuna and worker processes: the files of a finished and of an interrupted search."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.search.searching import SPACE, command, finish, rows, start, wait_for
 from trainers.folder import Folder
 
 
-def study_of(run: Path) -> list[optuna.trial.FrozenTrial]:
+def study_trials(run: Path) -> list[optuna.trial.FrozenTrial]:
     """Read the trials of a run's study."""
     storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
     return optuna.load_study(study_name=run.name, storage=storage).get_trials()
@@ -28,7 +28,7 @@ def study_of(run: Path) -> list[optuna.trial.FrozenTrial]:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory) -> Path:
-    """Write the space that most tests search."""
+    """Write the space of most searches."""
     path = tmp_path_factory.mktemp("space") / "space.py"
     path.write_text(SPACE)
     return path
@@ -36,14 +36,14 @@ def space(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory, tiny_encoder, space) -> tuple[Path, str]:
-    """Search once to the end; return the run's directory and what was printed."""
+    """Search to the end in a process of its own; return the run's directory and the printed lines."""
     storage = tmp_path_factory.mktemp("runs")
     done = finish(command(space, storage, tiny_encoder, "--trials", "7", "--concurrency", "2"))
     assert done.returncode == 0, done.stderr
     return storage / "run", done.stdout
 
 
-def test_a_search_ends_with_an_ensemble_and_the_reports_path_on_the_last_line(ended):
+def test_a_search_writes_an_ensemble_and_prints_the_path_of_the_report_last(ended):
     run, printed = ended
     assert printed.splitlines()[-1] == str(run / "report.html")
     assert (run / "report.html").stat().st_size > 10_000
@@ -51,8 +51,8 @@ def test_a_search_ends_with_an_ensemble_and_the_reports_path_on_the_last_line(en
     assert {"dev", "cross_fitted", "best_single"} <= set(metrics["score"])
 
 
-def test_stopped_trials_are_pruned_with_their_values_and_finished_ones_complete_with_their_best(ended):
-    trials = study_of(ended[0])
+def test_stopped_trials_are_pruned_and_finished_trials_are_complete_with_their_best_value(ended):
+    trials = study_trials(ended[0])
     states = Counter(trial.state.name for trial in trials)
     assert set(states) == {"COMPLETE", "PRUNED"} and sum(states.values()) == 7
     for trial in trials:
@@ -63,11 +63,11 @@ def test_stopped_trials_are_pruned_with_their_values_and_finished_ones_complete_
             assert sorted(values) == [1]
 
 
-def test_the_files_agree_with_the_study_and_hold_no_more_than_was_promised(ended):
+def test_the_files_agree_with_the_study_and_hold_no_full_states(ended):
     run = ended[0]
-    for told, trial in zip(study_of(run), Run(Folder.at(run)).trials(), strict=True):
-        assert (trial.state, trial.values) == (told.state.name, told.values)
-        assert trial.judged == told.intermediate_values
+    for frozen, trial in zip(study_trials(run), Run(Folder.at(run)).trials(), strict=True):
+        assert (trial.state, trial.values) == (frozen.state.name, frozen.values)
+        assert trial.judged == frozen.intermediate_values
         assert not list((run / "trials").glob(f"{trial.number:05d}/checkpoints/*/state.pt"))
     table = pandas.read_parquet(run / "trials.parquet")
     columns = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"
@@ -75,7 +75,7 @@ def test_the_files_agree_with_the_study_and_hold_no_more_than_was_promised(ended
     assert not table.duplicated(["trial", "round"]).any()
 
 
-def test_predictions_have_all_rows_in_the_inputs_order(ended):
+def test_predictions_have_all_rows_in_the_order_of_the_data(ended):
     run = ended[0]
     corpus = Run(Folder.at(run)).corpus()
     for task, name in {"sst": "sst", "qqp": "para", "sts": "sts"}.items():
@@ -84,39 +84,39 @@ def test_predictions_have_all_rows_in_the_inputs_order(ended):
             assert [line.split(" , ")[0] for line in lines[1:]] == corpus.splits[task][split].ids
 
 
-def test_two_trials_run_side_by_side_each_with_its_own_thread(ended):
+def test_two_trials_run_at_the_same_time_each_with_one_thread(ended):
     def interval(row):
         end = datetime.fromisoformat(row["ended"]).timestamp()
         return end - row["train_seconds"] - row["eval_seconds"] - row["save_seconds"], end
 
-    told = rows(ended[0])
-    assert {row["threads"] for _, row in told} == {1}
-    spans = [(trial, *interval(row)) for trial, row in told]
+    found = rows(ended[0])
+    assert {row["threads"] for _, row in found} == {1}
+    spans = [(trial, *interval(row)) for trial, row in found]
     assert any(a < d and c < b for first, a, b in spans for second, c, d in spans if first != second)
 
 
-def test_a_finished_run_is_kept_from_a_second_start_and_goes_on_with_more_trials(ended, tiny_encoder, space):
+def test_a_finished_run_refuses_a_second_start_and_resumes_with_more_trials(ended, tiny_encoder, space, finish_here):
     run, _ = ended
-    before = {trial.number: trial.params for trial in study_of(run)}
+    before = {trial.number: trial.params for trial in study_trials(run)}
     again = command(space, run.parent, tiny_encoder, "--trials", "9")
-    refused = finish(again)
+    refused = finish_here(again)
     assert refused.returncode == 2 and "exists with 7 ended trials. Pass --resume" in refused.stderr
-    done = finish([*again, "--resume"])
+    done = finish_here([*again, "--resume"])
     assert done.returncode == 0, done.stderr
-    trials = study_of(run)
+    trials = study_trials(run)
     assert len(trials) == 9
     points = [trial.params["learning_rate"] for trial in trials]
     assert {trial.number: trial.params for trial in trials[:7]} == before and len(set(points)) == 9
 
 
-def test_trials_that_are_not_finite_fail_with_their_reasons(tmp_path, tiny_encoder):
+def test_a_trial_that_is_not_finite_fails_with_its_reason(tmp_path, tiny_encoder, finish_here):
     space = tmp_path / "space.py"
     space.write_text(
         SPACE.replace("1e-1, log", "1e21, log").replace('{"learning_rate": 1e-2}', '{"learning_rate": 1e20}')
     )
-    done = finish(command(space, tmp_path, tiny_encoder, "--trials", "2"))
+    done = finish_here(command(space, tmp_path, tiny_encoder, "--trials", "2"))
     assert done.returncode == 0, done.stderr
-    first, second = study_of(tmp_path / "run")
+    first, second = study_trials(tmp_path / "run")
     assert first.state.name == "FAIL" and second.state.name == "COMPLETE"
     trial, _ = Run(Folder.at(tmp_path / "run")).trials()
     assert trial.state == "FAIL" and "not finite in round 1" in str(trial.reason)
@@ -124,7 +124,9 @@ def test_trials_that_are_not_finite_fail_with_their_reasons(tmp_path, tiny_encod
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_path, tiny_encoder, space, sent):
+def test_a_search_that_a_signal_ended_resumes_without_repeating_a_finished_round(
+    tmp_path, tiny_encoder, space, finish_here, sent
+):
     arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
     process = start(arguments, tmp_path / "log")
     run = tmp_path / "run"
@@ -136,22 +138,26 @@ def test_a_search_that_is_ended_goes_on_without_repeating_a_finished_round(tmp_p
         assert code == 130
         assert re.search(r"Continue with: python -m search.launch .*--resume", printed), printed
     before = rows(run)
-    assert any(trial.state.name == "RUNNING" for trial in study_of(run))
+    assert any(trial.state.name == "RUNNING" for trial in study_trials(run))
 
-    done = finish([*arguments, "--resume"])
+    done = finish_here([*arguments, "--resume"])
     assert done.returncode == 0, done.stderr
     after = rows(run)
     assert {repr(row) for row in before} <= {repr(row) for row in after}
     assert not [key for key, count in Counter((trial, row["round"]) for trial, row in after).items() if count > 1]
-    trials = study_of(run)
+    trials = study_trials(run)
     assert len(trials) == 4 and not {"RUNNING", "WAITING"} & {trial.state.name for trial in trials}
-    assert [trial.params["learning_rate"] for trial in trials[:2]] == [1e-2, 1e-3], "those that the space starts with"
+    assert [trial.params["learning_rate"] for trial in trials[:2]] == [1e-2, 1e-3], (
+        "the points that the space starts with"
+    )
 
 
 @pytest.mark.parametrize("objectives", [("sst", "seconds"), ("ensemble",)], ids="+".join)
-def test_a_search_may_be_for_a_task_s_metric_or_for_the_ensemble(tmp_path, tiny_encoder, space, objectives):
+def test_the_objective_may_be_a_metric_of_a_task_or_the_ensemble(
+    tmp_path, tiny_encoder, space, finish_here, objectives
+):
     asked = [option for name in objectives for option in ("--objective", name)]
-    done = finish(command(space, tmp_path, tiny_encoder, "--trials", "3", *asked))
+    done = finish_here(command(space, tmp_path, tiny_encoder, "--trials", "3", *asked))
     assert done.returncode == 0, done.stderr
     finished = [trial for trial in Run(Folder.at(tmp_path / "run")).trials() if trial.state == "COMPLETE"]
     assert finished
