@@ -1,4 +1,4 @@
-"""cluster.yaml: Ray takes it, every node gets this project, and the mistakes that Ray would take too are not in it."""
+"""cluster.yaml: Ray accepts it, every node installs this project, and mistakes that Ray would accept are absent."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
 SCHEMA = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text(encoding="utf-8"))
 EVERY_NODE = ["head_setup_commands", "worker_setup_commands"]
-# Of the fields of EC2's RunInstances, those that this project has a use for; Ray passes whatever stands there on.
+# The fields of EC2's RunInstances that this project uses; Ray passes any field on without a check.
 NODE_FIELDS = {
     "BlockDeviceMappings",
     "IamInstanceProfile",
@@ -31,13 +31,13 @@ NODE_FIELDS = {
 
 @pytest.fixture
 def config() -> dict[str, Any]:
-    """The file as it is written: Ray's defaults would hide what is missing."""
+    """Return the file as it is written: Ray's defaults would hide missing fields."""
     return yaml.safe_load(TEXT)
 
 
 @pytest.fixture
 def prepared(config: dict[str, Any]) -> dict[str, Any]:
-    """The file as Ray runs it: defaults filled in, common commands before those of the head and of the workers."""
+    """Return the file as Ray uses it: with defaults, and with the common commands before the commands of a node type."""
     return prepare_config(config)
 
 
@@ -85,7 +85,7 @@ def test_every_node_installs_the_mounted_project_with_its_minilm_extra(
 
 
 @pytest.mark.parametrize("commands", EVERY_NODE)
-def test_setting_a_node_up_again_leaves_its_shell_as_it_was(
+def test_a_second_set_up_of_a_node_does_not_change_its_shell(
     commands: str, prepared: dict[str, Any], tmp_path: Path
 ) -> None:
     writing = [command for command in prepared[commands] if ">>" in command]
@@ -97,7 +97,7 @@ def test_setting_a_node_up_again_leaves_its_shell_as_it_was(
     assert run_shell("source ~/.bashrc; echo $PATH", tmp_path, path="/bin").startswith(f"{tmp_path}/venv/bin:")
 
 
-def test_no_command_is_left_to_rays_defaults(config: dict[str, Any]) -> None:
+def test_no_command_is_one_of_rays_defaults(config: dict[str, Any]) -> None:
     assert config["setup_commands"]
     assert config["head_start_ray_commands"]
     assert config["worker_start_ray_commands"]
@@ -115,7 +115,7 @@ def test_head_starts_with_autoscaler_and_private_dashboard_and_workers_find_its_
     assert re.findall(r"--address=\$RAY_HEAD_IP:(\d+)", worker) == ports != []
 
 
-def test_the_cluster_is_not_called_as_any_other(config: dict[str, Any]) -> None:
+def test_the_cluster_name_is_not_rays_default(config: dict[str, Any]) -> None:
     assert config["cluster_name"] not in ("", "default")
 
 
@@ -123,36 +123,36 @@ def test_ray_knows_every_key_of_the_provider(config: dict[str, Any]) -> None:
     assert set(config["provider"]) <= set(SCHEMA["properties"]["provider"]["properties"])
 
 
-def test_zones_are_several_and_of_the_region(config: dict[str, Any]) -> None:
+def test_there_are_several_zones_all_in_the_region(config: dict[str, Any]) -> None:
     zones = config["provider"]["availability_zone"].split(",")
     assert len(set(zones)) > 1
     assert all(re.fullmatch(re.escape(config["provider"]["region"]) + "[a-z]", zone) for zone in zones)
 
 
-def test_machines_that_leave_are_ended(config: dict[str, Any]) -> None:
+def test_machines_that_leave_the_cluster_are_terminated(config: dict[str, Any]) -> None:
     assert config["provider"]["cache_stopped_nodes"] is False
 
 
-def test_resources_are_ones_that_trials_ask_for(config: dict[str, Any]) -> None:
+def test_nodes_offer_only_resources_that_trials_request(config: dict[str, Any]) -> None:
     for name, node in config["available_node_types"].items():
         assert set(node["resources"]) <= {"CPU", "GPU"}, name
     assert all(node["resources"]["CPU"] > 0 and node["resources"]["GPU"] > 0 for node in workers(config))
 
 
-def test_bounds_of_workers_fit_into_one_another(config: dict[str, Any]) -> None:
+def test_the_bounds_of_worker_counts_agree(config: dict[str, Any]) -> None:
     for name, node in config["available_node_types"].items():
         assert 0 <= node["min_workers"] <= node["max_workers"] <= config["max_workers"], name
     assert config["upscaling_speed"] > 0
     assert config["idle_timeout_minutes"] > 0
 
 
-def test_the_head_stays_and_bears_no_trials(config: dict[str, Any]) -> None:
+def test_the_head_is_no_spot_machine_and_trains_no_trials(config: dict[str, Any]) -> None:
     head = config["available_node_types"][config["head_node_type"]]
     assert head["resources"]["CPU"] == 0
     assert "InstanceMarketOptions" not in head["node_config"]
 
 
-def test_workers_are_spot_machines_that_begin_at_none_with_a_profile_for_storage(config: dict[str, Any]) -> None:
+def test_workers_are_spot_machines_that_start_from_zero_with_a_profile_for_storage(config: dict[str, Any]) -> None:
     assert workers(config)
     for node in workers(config):
         assert node["min_workers"] == 0 < node["max_workers"]
@@ -160,7 +160,7 @@ def test_workers_are_spot_machines_that_begin_at_none_with_a_profile_for_storage
         assert node["node_config"]["IamInstanceProfile"]["Name"]
 
 
-def test_machines_are_described_in_words_that_ec2_knows(config: dict[str, Any]) -> None:
+def test_machines_are_described_by_fields_of_ec2(config: dict[str, Any]) -> None:
     for name, node in config["available_node_types"].items():
         assert {"InstanceType", "ImageId", "BlockDeviceMappings"} <= set(node["node_config"]) <= NODE_FIELDS, name
     images = {node["node_config"]["ImageId"] for node in config["available_node_types"].values()}
@@ -168,14 +168,14 @@ def test_machines_are_described_in_words_that_ec2_knows(config: dict[str, Any]) 
     assert images.pop().startswith("ami-")
 
 
-def test_what_is_mounted_exists_and_brings_all_that_the_installation_needs(config: dict[str, Any]) -> None:
+def test_mounted_paths_exist_and_contain_all_files_of_the_installation(config: dict[str, Any]) -> None:
     assert all((ROOT / Path(local).expanduser()).exists() for local in config["file_mounts"].values())
     needed = {"pyproject.toml", "README.md", "LICENSE", "model", "search", "spaces", "trainers"}
     assert "." in config["file_mounts"].values()
     assert needed <= {path.name for path in ROOT.iterdir()} - set(config["rsync_exclude"])
 
 
-def test_all_that_a_user_must_edit_is_marked_and_listed_at_the_top(config: dict[str, Any]) -> None:
+def test_all_values_that_a_user_must_edit_are_marked_and_listed_at_the_top(config: dict[str, Any]) -> None:
     header = TEXT[: TEXT.index("\n\n")]
     listed = re.findall(r"^#   (\S*EDIT\S*) ", header, re.MULTILINE)
     assert set(re.findall(r"[\w-]*EDIT[\w-]*", json.dumps(config))) <= set(listed)

@@ -1,4 +1,4 @@
-"""A search whose trials write the rows that a trial writes, and train nothing: the rest is as real as it gets."""
+"""A search without training: the real searcher, study and run directory; trials write rows of made-up scores."""
 
 import time
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ ROUND_COUNT = 9
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
-    """Vary twelve parameters, two of them only where SMART is on."""
+    """Vary twelve parameters, two of them only if SMART is on."""
     smart = SmartConfig()
     if trial.suggest_categorical("smart", [True, False]):
         lambda_s = trial.suggest_float("lambda_s", 1e-2, 10, log=True)
@@ -58,7 +58,7 @@ def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
 
 
 def row_of(number: int, config: TrainConfig, round: int) -> dict[str, Any]:
-    """Return the row of a round, a function of its trial: the nearer to one dropout and the later, the better."""
+    """Return the row of a round: its score rises with the round and falls with the distance from one dropout."""
     noise = numpy_generator(number, round).normal()
     score = float(1 - abs(config.dropout - 0.2) - 0.5 / round + 0.02 * noise)
     row = {"round": round, "judged": round, "last": round == ROUND_COUNT, "finite": True, "score": score}
@@ -69,14 +69,14 @@ def row_of(number: int, config: TrainConfig, round: int) -> dict[str, Any]:
 
 
 class Untrained:
-    """A session of a search: the searcher and early stopping, told what Tune would tell them."""
+    """A session of a search: the searcher and early stopping, called as Tune calls them."""
 
     def __init__(self, run: Run, study: optuna.Study, count: int, *, live: int = 1):
-        """Begin or go on.
+        """Begin or resume the search.
 
         Args:
-            count: trials of the search.
-            live: trials at once.
+            count: the number of trials, earlier sessions included.
+            live: the number of trials at once.
         """
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
@@ -85,18 +85,18 @@ class Untrained:
         self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
         self.at_once, self.live = live, {}
         self.suggestions: list[float] = []
-        """Seconds of each."""
+        """The seconds that each took."""
         self.written = 0.0
-        """Seconds that the trials wrote."""
+        """The seconds that trials needed to write their rows."""
 
     def train(self, steps: int | None = None) -> None:
-        """Train to the end, or for so many rounds."""
+        """Run to the end, or for a number of steps: in each step every live trial writes a round."""
         while self.fill() and steps != 0:
             self.step()
             steps = steps and steps - 1
 
     def fill(self) -> bool:
-        """Ask for trials until so many live as may; return whether any does."""
+        """Ask the searcher for trials until all slots are used; return whether any trial is live."""
         while len(self.live) < self.at_once:
             name, started = f"t{len(self.suggestions)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
@@ -109,9 +109,9 @@ class Untrained:
         return bool(self.live)
 
     def step(self) -> None:
-        """Let every living trial finish a round."""
+        """Let every live trial write a round."""
         for name, (config, round) in list(self.live.items()):
-            row = flatten_dict(self._write(config, round))  # as Tune hands it on
+            row = flatten_dict(self._write(config, round))  # as Tune passes it on
             trial = Trial("SearchTrial", config=config, stub=True)
             decision = self.scheduler.on_trial_result(None, trial, row)
             if row["last"] or decision == TrialScheduler.STOP:

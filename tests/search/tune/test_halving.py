@@ -1,4 +1,4 @@
-"""Early stopping: rungs, brackets and who goes on, worked out by hand and for any scores."""
+"""Successive halving: rungs, brackets and decisions, worked out by hand and for random scores."""
 
 from collections import Counter
 
@@ -14,14 +14,14 @@ SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30)
 
 
-def passes(scores: list[float], score: float) -> bool:
-    """Whether a trial goes on that arrives last at a rung with these scores, one of them its own."""
+def passes_rung(scores: list[float], score: float) -> bool:
+    """Return whether the trial that reaches a rung last continues; `score` is its own, one of `scores`."""
     others = list(scores)
     others.remove(score)
     return last_continues([(other,) for other in others] + [(score,)])
 
 
-def test_rungs_lie_below_the_last_round_and_grow_by_eta():
+def test_rungs_are_powers_of_eta_below_the_last_round():
     assert rungs(6) == (1, 4)
     assert rungs(16) == (1, 4)
     assert rungs(17) == (1, 4, 16)
@@ -30,30 +30,30 @@ def test_rungs_lie_below_the_last_round_and_grow_by_eta():
 
 
 @given(SCORES)
-def test_the_best_of_a_rung_always_goes_on(scores):
-    assert passes(scores, max(scores))
+def test_the_best_trial_of_a_rung_always_continues(scores):
+    assert passes_rung(scores, max(scores))
 
 
 @given(SCORES, st.data())
-def test_who_goes_on_goes_on_with_any_better_score(scores, data):
+def test_a_trial_that_continues_would_also_continue_with_a_better_score(scores, data):
     score = data.draw(st.sampled_from(scores))
-    if passes(scores, score):
-        assert all(passes(scores, better) for better in scores if better >= score)
+    if passes_rung(scores, score):
+        assert all(passes_rung(scores, better) for better in scores if better >= score)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True))
-def test_a_rung_lets_one_in_eta_go_on_rounded_up(scores):
-    assert sum(passes(scores, score) for score in scores) == -(-len(scores) // ETA)
+def test_one_in_eta_trials_of_a_rung_continues_rounded_up(scores):
+    assert sum(passes_rung(scores, score) for score in scores) == -(-len(scores) // ETA)
 
 
-def test_the_first_of_a_rung_goes_on_and_the_second_if_it_is_as_good():
+def test_the_first_trial_of_a_rung_continues_and_the_second_if_it_is_as_good():
     assert last_continues([(0.1,)])
     assert last_continues([(0.1,), (0.1,)])
     assert not last_continues([(0.9,), (0.1,)])
 
 
 @given(PAIRS)
-def test_with_several_objectives_whom_nobody_dominates_goes_on(pairs):
+def test_with_several_objectives_a_trial_that_is_not_dominated_continues(pairs):
     values = np.array(pairs)
     front = _is_pareto_front(-values.astype(float), assume_unique_lexsorted=False)
     assert ((dominated(values) == 0) == front).all()
@@ -61,13 +61,13 @@ def test_with_several_objectives_whom_nobody_dominates_goes_on(pairs):
         assert last_continues([*np.delete(values, place, axis=0).tolist(), values[place].tolist()])
 
 
-def test_with_several_objectives_whom_most_dominate_is_stopped():
+def test_with_several_objectives_the_most_dominated_trial_is_stopped():
     assert not last_continues([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.4, 0.4)])
     assert last_continues([(0.9, 0.1), (0.1, 0.9), (0.5, 0.5), (0.2, 0.95)])
 
 
 @pytest.mark.parametrize("name", BRACKETS)
-def test_a_round_that_is_told_again_is_judged_as_it_was_the_first_time(name: str):
+def test_a_round_that_is_reported_again_gets_the_same_decision(name: str):
     halving, scores = Halving(4, BRACKETS[name]), np.random.default_rng(0).random((40, 4))
     first = {}
     for number in range(40):
@@ -77,12 +77,12 @@ def test_a_round_that_is_told_again_is_judged_as_it_was_the_first_time(name: str
             if not first[number, judged]:
                 break
     assert set(first.values()) == {True, False}
-    for (number, judged), went_on in first.items():
+    for (number, judged), continued in first.items():
         halving.enter(number, judged, (2.0,))
-        assert halving.continues(number, judged) == went_on
+        assert halving.continues(number, judged) == continued
 
 
-def test_asha_has_one_bracket_and_hyperband_trains_equally_long_in_each():
+def test_asha_has_one_bracket_and_hyperband_deals_trials_to_all_as_in_the_paper():
     assert {BRACKETS["asha"](number, 9) for number in range(100)} == {0}
     dealt = Counter(BRACKETS["hyperband"](number, 17) for number in range(64 + 22 + 8 + 4))
     assert dealt == {0: 64, 1: 22, 2: 8, 3: 4}, "algorithm 1 for eta 4 and at most three stops"

@@ -1,4 +1,4 @@
-"""Populations on a real study, real files and real trainings, one trial at a time, as Tune would ask for them."""
+"""Populations on a real study, real files and real trainings, one trial at a time; the test calls as Tune would."""
 
 import itertools
 from collections.abc import Iterator
@@ -51,29 +51,29 @@ def suggest(trial):
 
 
 class Killed(Exception):
-    """The driver is gone, in the middle of whatever it did."""
+    """The driver is killed."""
 
 
 @dataclass
-class World:
-    """A population in a run, and what trains it."""
+class PopulationSearch:
+    """A population in a run, and its trainings."""
 
     run: Run
     checked: Checked
     pretrained: Pretrained
     order: list[tuple[int, int]] = field(default_factory=list)
-    """(trial, round) as they were trained."""
+    """(trial, round), in the order of training."""
 
     @contextmanager
     def session(self) -> Iterator[StudySearcher]:
-        """Open the run as a driver does; leaving is being killed."""
+        """Open the run as a driver does; at the end the driver is killed."""
         with opened_study(self.run, None) as study:
             assert self.checked.shape
             population = Population(self.run, study, self.checked.space, self.checked.shape)
             yield StudySearcher(study, self.run, population, self.checked.shape, trials=SIZE, spent=lambda: False)
 
     def train(self, searcher: StudySearcher, given: dict[str, Any]) -> None:
-        """Train what was handed out until its turn is over."""
+        """Train a trial until the trial scheduler stops it or it finishes."""
         origin = given["origin"] and Origin(Folder.at(given["origin"]["folder"]), given["origin"]["round"])
         config, trial = TrainConfig.model_validate_json(given["train"]), SimpleNamespace(config=given)
         before = {one.number: len(one.rows) for one in self.run.trials()}
@@ -87,7 +87,7 @@ class World:
                 return
             searcher.on_trial_result("a", row)
 
-    def search(self) -> None:
+    def run_to_end(self) -> None:
         """Search to the end."""
         with self.session() as searcher:
             while (given := searcher.suggest("a")) != Searcher.FINISHED:
@@ -102,8 +102,8 @@ class World:
     def trials(self) -> dict[int, Trial]:
         return {trial.number: trial for trial in self.run.trials()}
 
-    def told(self) -> Any:
-        """Return all that came of the search, without times."""
+    def outcome(self) -> Any:
+        """Return the whole outcome of the search, without times."""
         with opened_study(self.run, None) as study:
             states = [(frozen.state.name, frozen.value, frozen.user_attrs) for frozen in study.get_trials()]
         found = {
@@ -124,47 +124,47 @@ def pretrained() -> Pretrained:
 
 @pytest.fixture(scope="module")
 def begin(sample_corpus_directory: Path, pretrained: Pretrained, tmp_path_factory: pytest.TempPathFactory):
-    """Return what begins a search in a directory of its own."""
+    """Return a function that begins a search in a directory of its own."""
     place = tmp_path_factory.mktemp("space") / "space.py"
     place.write_text(SPACE)
     numbers = itertools.count()
 
-    def begin() -> World:
+    def begin() -> PopulationSearch:
         home = tmp_path_factory.mktemp(f"search-{next(numbers)}")
         run = write_search(
             home / "run", sample_corpus_directory, tasks=("sst",), rounds=ROUNDS, trial_scheduler="population"
         )
         space = load_space(place)
-        return World(run, check_space(space, tried_configs(space), run.corpus()), pretrained)
+        return PopulationSearch(run, check_space(space, tried_configs(space), run.corpus()), pretrained)
 
     return begin
 
 
 @pytest.fixture(scope="module")
-def whole(begin) -> World:
-    world = begin()
-    world.search()
-    return world
+def whole(begin) -> PopulationSearch:
+    search = begin()
+    search.run_to_end()
+    return search
 
 
-def clones(world: World) -> dict[int, tuple[Trial, Clone]]:
-    return {number: (trial, trial.clone) for number, trial in world.trials.items() if trial.clone}
+def clones(search: PopulationSearch) -> dict[int, tuple[Trial, Clone]]:
+    return {number: (trial, trial.clone) for number, trial in search.trials.items() if trial.clone}
 
 
-def test_a_population_trains_as_many_rounds_as_its_size_and_rounds_say_each_of_them_once(whole):
+def test_a_population_trains_each_round_of_each_place_once(whole):
     assert len(whole.order) == len(set(whole.order)) == SIZE * ROUNDS
-    assert len(whole.trials) == SIZE + len(clones(whole)) > SIZE + 1, "some were replaced"
+    assert len(whole.trials) == SIZE + len(clones(whole)) > SIZE + 1, "some trials were replaced"
     ended = [trial.state for trial in whole.trials.values()]
     assert ended.count("COMPLETE") == SIZE and ended.count("PRUNED") == len(clones(whole))
     assert not list(Path(whole.run.folder.path).rglob("state.pt"))
 
 
-def test_the_least_advanced_goes_first(whole):
+def test_the_trial_with_the_fewest_rounds_is_trained_next(whole):
     rounds = [round for _, round in whole.order]
     assert rounds == [round for round in range(1, ROUNDS + 1) for _ in range(SIZE)]
 
 
-def test_a_trial_is_replaced_if_its_round_was_the_worst_and_by_the_best(whole):
+def test_the_worst_trial_of_a_round_is_replaced_by_a_clone_of_the_best(whole):
     trials = whole.trials
     for number, (trial, clone) in clones(whole).items():
         old, donor = trials[clone.replaced], trials[clone.trial]
@@ -179,7 +179,7 @@ def test_a_trial_is_replaced_if_its_round_was_the_worst_and_by_the_best(whole):
         assert number > old.number
 
 
-def test_a_clone_is_its_donor_but_for_numbers_that_may_change_and_changes_them_from_its_first_round_on(whole):
+def test_a_clone_has_its_donors_config_and_other_numbers_from_its_first_round_on(whole):
     moved = set()
     for trial, clone in clones(whole).values():
         donor = whole.trials[clone.trial]
@@ -187,7 +187,9 @@ def test_a_clone_is_its_donor_but_for_numbers_that_may_change_and_changes_them_f
         assert config.at(clone.round) == before.at(clone.round)
         for one, found in ((trial, config), (donor, before)):
             fixed = optuna.trial.FixedTrial(one.params)
-            assert found.at(ROUNDS) == call(whole.checked.space, fixed), "the parameters of the study are those it has"
+            assert found.at(ROUNDS) == call(whole.checked.space, fixed), (
+                "the study's parameters are those of the config"
+            )
         moved |= {name for name, value in trial.params.items() if value != donor.params[name]}
     assert {"learning_rate", "dropout"} <= moved <= {"learning_rate", "dropout", "batch_size"}
 
@@ -206,8 +208,8 @@ def test_every_config_trains_again_to_the_same_bits_without_a_population(whole, 
         assert cloned["weights"].items() <= alone["weights"].items()
 
 
-def killed_at(place: str, world: World, count: int) -> None:
-    """Search, and be killed at the n-th time that a driver comes to a place."""
+def killed_at(place: str, search: PopulationSearch, count: int) -> None:
+    """Search until the driver reaches a place for the n-th time and is killed."""
     left = itertools.count(count - 1, -1)
 
     def dies(*given: Any, **named: Any) -> Any:
@@ -221,60 +223,60 @@ def killed_at(place: str, world: World, count: int) -> None:
     setattr(owner, name, dies)
     try:
         with pytest.raises(Killed):
-            world.search()
+            search.run_to_end()
     finally:
         setattr(owner, name, real)
 
 
 @pytest.mark.parametrize(("place", "lost"), [("add", False), ("add", True), ("end", False), ("config", False)])
-def test_a_driver_killed_while_it_replaces_a_trial_goes_on_as_if_it_had_not_been(place, lost, begin, whole):
-    """Before the clone is there; before the old one has ended; before the clone has files."""
-    world = begin()
-    killed_at(place, world, 2)
+def test_a_driver_killed_while_it_replaces_a_trial_resumes_to_the_same_outcome(place, lost, begin, whole):
+    """The kill comes before the clone exists, before the old trial has ended, or before the clone has files."""
+    search = begin()
+    killed_at(place, search, 2)
     if lost:
-        world.run.folder.delete(STUDY)
-    world.search()
-    assert world.told() == whole.told()
-    assert world.order == whole.order
+        search.run.folder.delete(STUDY)
+    search.run_to_end()
+    assert search.outcome() == whole.outcome()
+    assert search.order == whole.order
 
 
-def test_a_search_that_is_killed_after_every_turn_ends_as_one_that_nothing_stopped(begin, whole):
-    world = begin()
+def test_a_search_that_is_killed_after_every_round_equals_the_uninterrupted_one(begin, whole):
+    search = begin()
     for turn in itertools.count():
-        with world.session() as searcher:
+        with search.session() as searcher:
             if (given := searcher.suggest("a")) == Searcher.FINISHED:
                 searcher.close()
                 break
-            if turn % 3:  # else killed before the worker starts
-                world.train(searcher, given)
+            if turn % 3:  # else the driver is killed before the worker starts
+                search.train(searcher, given)
         if turn % 4 == 0:
-            world.run.folder.delete(STUDY)
-    assert world.told() == whole.told()
-    assert world.order == whole.order
+            search.run.folder.delete(STUDY)
+    assert search.outcome() == whole.outcome()
+    assert search.order == whole.order
 
 
-def test_who_has_no_state_to_clone_is_no_donor(begin):
-    world = begin()
-    with world.session() as searcher:
-        while len(world.order) < SIZE:
-            world.train(searcher, searcher.suggest("a"))
-        scores = {number: trial.judged[1] for number, trial in world.trials.items()}
+def test_a_trial_without_a_full_state_is_no_donor(begin):
+    search = begin()
+    with search.session() as searcher:
+        while len(search.order) < SIZE:
+            search.train(searcher, searcher.suggest("a"))
+        scores = {number: trial.judged[1] for number, trial in search.trials.items()}
         ((worst, (best,)),) = ((number, found) for number in scores if (found := donors(scores, number)))
         assert isinstance(searcher.order, Population)
-        state = world.run.trial_folder(best) / "checkpoints" / "00001"
+        state = search.run.trial_folder(best) / "checkpoints" / "00001"
         content = state.read("state.pt")
         state.delete("state.pt")
         assert searcher.order.replacement(worst) is None
         state.write("state.pt", content)
-        examples = world.trials[best].examples
+        examples = search.trials[best].examples
         assert (begun := searcher.order.replacement(worst))
         assert clone_of(begun) == Clone(best, 1, examples, worst)
 
 
-def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_taken_on(begin):
-    world = begin()
-    with world.session() as searcher:
-        world.train(searcher, searcher.suggest("a"))
+def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_used(begin):
+    search = begin()
+    with search.session() as searcher:
+        search.train(searcher, searcher.suggest("a"))
         told, population = searcher.study.trials[0], searcher.order
         assert isinstance(population, Population)
         params, wide = told.params | {"batch_size": 50}, told.distributions | {"batch_size": IntDistribution(2, 64)}
@@ -284,57 +286,57 @@ def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_taken_on(begin):
     assert 50 in found and all(size == 50 or size <= 64 / ROUNDS for size in found)
 
 
-def test_the_worst_in_the_searchs_only_objective_is_replaced(begin):
-    world = begin()
-    world.run.search["objective"] = ["seconds"]
-    with world.session() as searcher:
-        while len(world.order) < SIZE:
-            world.train(searcher, searcher.suggest("a"))
-        seconds = {number: trial.rows[0]["train_seconds"] for number, trial in world.trials.items()}
+def test_the_worst_trial_in_the_only_objective_is_replaced(begin):
+    search = begin()
+    search.run.search["objective"] = ["seconds"]
+    with search.session() as searcher:
+        while len(search.order) < SIZE:
+            search.train(searcher, searcher.suggest("a"))
+        seconds = {number: trial.rows[0]["train_seconds"] for number, trial in search.trials.items()}
         slowest, fastest = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
         assert isinstance(searcher.order, Population)
         assert (begun := searcher.order.replacement(slowest))
         assert (clone := clone_of(begun)) and clone.trial == fastest
 
 
-def test_who_finishes_first_may_still_be_cloned_by_those_a_round_behind(begin):
-    world = begin()
-    with world.session() as searcher:
-        while not any(trial.state == "COMPLETE" for trial in world.trials.values()):
-            world.train(searcher, searcher.suggest("a"))
-    with world.session():
-        (first,) = (trial for trial in world.trials.values() if trial.state == "COMPLETE")
+def test_a_finished_trial_may_still_be_cloned_by_trials_a_round_behind(begin):
+    search = begin()
+    with search.session() as searcher:
+        while not any(trial.state == "COMPLETE" for trial in search.trials.values()):
+            search.train(searcher, searcher.suggest("a"))
+    with search.session():
+        (first,) = (trial for trial in search.trials.values() if trial.state == "COMPLETE")
         assert (first.folder / "checkpoints" / f"{ROUNDS - 1:05d}").exists("state.pt")
 
 
-def test_while_all_are_training_the_next_one_is_waited_for(begin):
-    world = begin()
-    with world.session() as searcher:
+def test_while_all_trials_are_trained_the_searcher_asks_tune_to_wait(begin):
+    search = begin()
+    with search.session() as searcher:
         given = [searcher.suggest(str(number)) for number in range(SIZE)]
         assert [one["number"] for one in given] == list(range(SIZE))
         assert searcher.suggest("more") is None
         searcher.on_trial_complete("0", None, error=True)
-        assert searcher.suggest("more") is None, "who fails is not replaced"
+        assert searcher.suggest("more") is None, "a failed trial is not replaced"
         for number in range(1, SIZE):
             searcher.on_trial_complete(str(number), None, error=True)
         assert searcher.suggest("more") == Searcher.FINISHED
 
 
-def test_a_budget_ends_everybody_where_he_is(begin):
-    world = begin()
-    with world.session() as searcher:
-        while len(world.order) < SIZE + 2:
-            world.train(searcher, searcher.suggest("a"))
+def test_a_used_up_budget_ends_every_trial_after_its_present_round(begin):
+    search = begin()
+    with search.session() as searcher:
+        while len(search.order) < SIZE + 2:
+            search.train(searcher, searcher.suggest("a"))
         searcher.spent = lambda: True
         assert searcher.suggest("a") == Searcher.FINISHED
         searcher.close()
         assert {frozen.state for frozen in searcher.study.get_trials()} == {TrialState.PRUNED}
-    reasons = [trial.reason for trial in world.trials.values()]
+    reasons = [trial.reason for trial in search.trials.values()]
     assert reasons.count("ended with the search") == SIZE
-    assert not list(Path(world.run.folder.path).rglob("state.pt"))
+    assert not list(Path(search.run.folder.path).rglob("state.pt"))
 
 
-def test_the_report_tells_how_the_best_trial_came_to_be(whole):
+def test_the_report_shows_the_lineage_of_the_best_trial(whole):
     trials = whole.trials
     trial = max((trial for trial, _ in clones(whole).values()), key=lambda trial: trial.number)
     passages = lineage(trial, trials)

@@ -1,4 +1,4 @@
-"""The searcher on a real study and real files, told by hand what Tune would tell it."""
+"""The searcher on a real study and real files; the test calls it as Tune would."""
 
 import pickle
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def suggest(trial):
 
 @dataclass(frozen=True)
 class Search:
-    """A run, and what it searches."""
+    """A run, its space and the shape of its configs."""
 
     run: Run
     space: Space
@@ -47,14 +47,14 @@ class Search:
 
     @contextmanager
     def session(self, *, trials: int = 20, spent: bool = False, shape: Shape | None = None) -> Iterator[StudySearcher]:
-        """Open the run as a driver does; leaving is being killed: nothing is closed in order."""
+        """Open the run as a driver does; at the end the driver is killed: it closes nothing."""
         with opened_study(self.run, None) as study:
             enqueue(study, self.space.start)
             order = TrialQueue(self.space)
             yield StudySearcher(study, self.run, order, shape or self.shape, trials=trials, spent=lambda: spent)
 
     def train(self, number: int, rounds: int, **last: Any) -> list[dict[str, Any]]:
-        """Write what a worker writes in so many rounds; return their rows."""
+        """Write the files that a worker writes in its first rounds; return the rows."""
         folder = self.run.trial_folder(number)
         rows = []
         for round in range(1, rounds + 1):
@@ -66,7 +66,7 @@ class Search:
             folder.append_json(ROUNDS, rows[-1])
         return rows
 
-    def told(self) -> list[FrozenTrial]:
+    def study_trials(self) -> list[FrozenTrial]:
         """Read the study from its file."""
         with opened_study(self.run, None) as study:
             return study.get_trials()
@@ -88,7 +88,7 @@ def params(suggested: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Ending:
-    """How Tune ends a trial of three rounds, and what we want of it."""
+    """How Tune ends a trial of three rounds, and the state, value and reason that the study must have."""
 
     state: str
     value: float | None
@@ -98,8 +98,8 @@ class Ending:
     traceback: str = ""
 
     @property
-    def told(self) -> bool:
-        """Whether Tune hands over the last row: it has none of a trial that raised or was never judged."""
+    def has_result(self) -> bool:
+        """Whether Tune passes the last row: it has none of a trial that raised or was interrupted."""
         return not self.error and self.state != "RUNNING"
 
 
@@ -114,12 +114,12 @@ ENDINGS = {
     ),
     "raised": Ending("FAIL", None, "ValueError: no", error=True, traceback="Traceback ...\nValueError: no\n"),
     "lost": Ending("FAIL", None, "its worker was lost", error=True),
-    "never judged": Ending("RUNNING", None, ""),
+    "interrupted": Ending("RUNNING", None, ""),
 }
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_every_ending_is_told_as_what_it_is_to_the_study_and_in_the_files(search: Search, ending: Ending):
+def test_every_ending_has_its_state_value_and_reason_in_the_study_and_in_the_files(search: Search, ending: Ending):
     with search.session() as searcher:
         searcher.suggest("a")
         *rows, last = search.train(0, 3, **ending.last)
@@ -127,8 +127,8 @@ def test_every_ending_is_told_as_what_it_is_to_the_study_and_in_the_files(search
             searcher.on_trial_result("a", row)
         if ending.traceback:
             search.run.trial_folder(0).write("error.txt", ending.traceback)
-        searcher.on_trial_complete("a", last if ending.told else None, error=ending.error)
-    frozen, (trial,) = search.told()[0], search.run.trials()
+        searcher.on_trial_complete("a", last if ending.has_result else None, error=ending.error)
+    frozen, (trial,) = search.study_trials()[0], search.run.trials()
     assert (frozen.state.name, frozen.values) == (trial.state, trial.values)
     assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
     assert ending.reason in str(trial.reason)
@@ -138,30 +138,36 @@ def test_every_ending_is_told_as_what_it_is_to_the_study_and_in_the_files(search
     assert bool(states) == (ending.state == "RUNNING")
 
 
-def test_a_trial_that_is_stopped_before_it_was_judged_has_no_value(search: Search):
+def test_a_trial_that_is_stopped_before_a_judged_round_has_no_value(search: Search):
     with search.session() as searcher:
         searcher.suggest("a")
         (row,) = search.train(0, 1, judged=None, score=None)
         searcher.on_trial_complete("a", row)
-    assert (search.told()[0].state, search.told()[0].value) == (TrialState.PRUNED, None)
+    assert (search.study_trials()[0].state, search.study_trials()[0].value) == (TrialState.PRUNED, None)
 
 
-def test_interrupted_trials_come_back_first_with_their_own_numbers_and_configs(search: Search):
+def test_interrupted_trials_are_resumed_first_with_their_own_numbers_and_configs(search: Search):
     with search.session() as searcher:
         before = [searcher.suggest(name) for name in "abc"]
         for row in search.train(1, 2):
             searcher.on_trial_result("b", row)
         searcher.on_trial_complete("c", search.train(2, 1)[0])
-        searcher.study.ask()  # killed between this and the trial's first file: the space says that 3 is infeasible
+        searcher.study.ask()  # killed before the trial's first file is written; the space refuses trial 3
         assert searcher.study.get_trials()[-1].number == 3
     with search.session() as searcher:
         assert [searcher.suggest(name) for name in "de"] == before[:2]
         assert searcher.suggest("f") is None
         assert searcher.suggest("f")["number"] == 4
-    assert [frozen.state.name for frozen in search.told()] == ["RUNNING", "RUNNING", "PRUNED", "PRUNED", "RUNNING"]
+    assert [frozen.state.name for frozen in search.study_trials()] == [
+        "RUNNING",
+        "RUNNING",
+        "PRUNED",
+        "PRUNED",
+        "RUNNING",
+    ]
 
 
-def test_rounds_that_the_study_lacks_are_told_to_it_when_their_trial_is_handed_out_again(search: Search):
+def test_rounds_that_the_study_lacks_are_reported_when_their_trial_is_resumed(search: Search):
     with search.session() as searcher:
         searcher.suggest("a")
         rows = search.train(0, 3)
@@ -169,13 +175,13 @@ def test_rounds_that_the_study_lacks_are_told_to_it_when_their_trial_is_handed_o
     with search.session() as searcher:
         searcher.suggest("b")
         assert searcher.study.get_trials()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
-        searcher.on_trial_result("b", rows[2])  # its worker tells the last one again
+        searcher.on_trial_result("b", rows[2])  # a resumed worker reports its last round again
         searcher.on_trial_complete("b", rows[2] | {"last": True})
-    assert search.told()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
+    assert search.study_trials()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
 
 
 @pytest.mark.parametrize(("state", "value"), [("COMPLETE", 0.75), ("PRUNED", 0.75), ("FAIL", None)])
-def test_an_end_that_was_written_but_not_told_is_told_at_the_next_start(search: Search, state, value):
+def test_an_end_that_was_written_but_not_told_to_the_study_is_told_at_the_next_start(search: Search, state, value):
     with search.session() as searcher:
         searcher.suggest("a")
         for row in search.train(0, 3):
@@ -183,11 +189,11 @@ def test_an_end_that_was_written_but_not_told_is_told_at_the_next_start(search: 
         end_trial(search.run.trial_folder(0), TrialState[state], value and [value], "as it was")
     with search.session() as searcher:
         assert searcher.suggest("b")["number"] == 1
-    assert (search.told()[0].state.name, search.told()[0].value) == (state, value)
+    assert (search.study_trials()[0].state.name, search.study_trials()[0].value) == (state, value)
     assert search.run.trials()[0].reason == "as it was"
 
 
-def test_a_search_that_was_cut_in_pieces_draws_what_it_would_have_drawn_in_one_and_nothing_twice(
+def test_an_interrupted_search_draws_the_points_of_the_uninterrupted_one_and_none_twice(
     search: Search, tmp_path: Path, sample_corpus_directory: Path
 ):
     def end(searcher: StudySearcher, name: str) -> float:
@@ -208,18 +214,18 @@ def test_a_search_that_was_cut_in_pieces_draws_what_it_would_have_drawn_in_one_a
     assert pieces == whole
 
 
-def test_start_points_come_first_and_once_however_often_a_search_is_started(search: Search):
+def test_start_points_come_first_and_once_however_often_a_search_is_resumed(search: Search):
     for trials in (1, 2, 5):
         with search.session(trials=trials) as searcher:
             while (suggested := searcher.suggest("a")) != Searcher.FINISHED:
                 if suggested:
                     searcher.on_trial_complete("a", search.train(suggested["number"], 1)[0])
-    drawn = [frozen.params["dropout"] for frozen in search.told()]
+    drawn = [frozen.params["dropout"] for frozen in search.study_trials()]
     assert len(drawn) == 5 and drawn[:2] == [point["dropout"] for point in POINTS]
     assert len(set(drawn)) == 5
 
 
-def test_no_more_trials_start_than_were_asked_for_in_all_sessions_together(search: Search):
+def test_all_sessions_together_begin_no_more_trials_than_asked_for(search: Search):
     with search.session(trials=2) as searcher:
         assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
         assert searcher.suggest("c") == Searcher.FINISHED
@@ -228,30 +234,34 @@ def test_no_more_trials_start_than_were_asked_for_in_all_sessions_together(searc
         assert searcher.suggest("c") == Searcher.FINISHED
 
 
-def test_a_budget_that_is_used_up_starts_nothing_and_leaves_nothing_running(search: Search):
+def test_a_used_up_budget_begins_no_trial_and_leaves_none_running(search: Search):
     with search.session() as searcher:
         searcher.suggest("a")
         search.train(0, 2)
         searcher.suggest("b")
         searcher.suggest("c")
-        search.train(2, 4, last=True)  # finished, but nobody heard of it
+        search.train(2, 4, last=True)  # finished, but not reported
     with search.session(spent=True) as searcher:
         assert searcher.suggest("d") == Searcher.FINISHED
         searcher.close()
-    assert [frozen.state.name for frozen in search.told()] == ["PRUNED", "PRUNED", "COMPLETE"]
+    assert [frozen.state.name for frozen in search.study_trials()] == ["PRUNED", "PRUNED", "COMPLETE"]
     trials = search.run.trials()
     assert [trial.reason for trial in trials] == ["ended with the search", "ended with the search", "finished"]
-    assert [trial.values for trial in trials] == [frozen.values for frozen in search.told()] == [[0.5], None, [0.77]]
+    assert (
+        [trial.values for trial in trials]
+        == [frozen.values for frozen in search.study_trials()]
+        == [[0.5], None, [0.77]]
+    )
 
 
-def test_a_config_whose_rounds_do_not_compare_fails_and_says_so(search: Search):
+def test_a_config_whose_rounds_do_not_compare_fails_with_that_reason(search: Search):
     with search.session(shape=replace(search.shape, rounds=5)) as searcher:
         assert searcher.suggest("a") is None
-    assert search.told()[0].state == TrialState.FAIL
+    assert search.study_trials()[0].state == TrialState.FAIL
     assert "do not compare" in str(search.run.trials()[0].reason)
 
 
-def test_of_ended_trials_the_weights_of_the_best_rounds_are_kept_and_of_living_ones_all(search: Search):
+def test_ended_trials_keep_the_weights_of_the_best_rounds_and_running_trials_keep_all(search: Search):
     with search.session() as searcher:
         trained = [search.train(searcher.suggest(name)["number"], 4, last=True) for name in "abc"]
         scores = {(number, row["round"]): row["score"] for number, rows in enumerate(trained) for row in rows}
@@ -264,7 +274,7 @@ def test_of_ended_trials_the_weights_of_the_best_rounds_are_kept_and_of_living_o
     assert {(trial.number, round) for trial, round in search.run.kept()} == set(best)
 
 
-def test_a_study_that_was_lost_is_rebuilt_with_the_same_numbers_around_a_gap(search: Search):
+def test_a_lost_study_is_rebuilt_with_the_same_numbers_even_with_a_gap(search: Search):
     def comparable(trials: list[FrozenTrial]) -> dict[int, Any]:
         return {
             frozen.number: (frozen.state, frozen.value, frozen.params, frozen.distributions, frozen.intermediate_values)
@@ -282,21 +292,21 @@ def test_a_study_that_was_lost_is_rebuilt_with_the_same_numbers_around_a_gap(sea
         assert running["number"] == 4
         for row in search.train(4, 2):
             searcher.on_trial_result("e", row)
-    before = comparable(search.told())
+    before = comparable(search.study_trials())
     search.run.folder.delete(STUDY)
-    assert comparable(search.told()) == before
+    assert comparable(search.study_trials()) == before
 
     search.run.folder.delete(STUDY)
     (search.run.folder / "trials").delete("00001")
     with search.session() as searcher:
         assert comparable(searcher.study.get_trials())[4] == before[4]
         assert searcher.suggest("f") == running
-        assert searcher.suggest("g")["number"] == 1, "the number of which no file tells is given to the next trial"
+        assert searcher.suggest("g")["number"] == 1, "the number of the missing trial is used for the next one"
     del before[1]
-    after = comparable(search.told())
+    after = comparable(search.study_trials())
     assert {number: after[number] for number in before} == before
 
 
-def test_tunes_pickles_hold_nothing_of_the_study(search: Search):
+def test_a_pickled_searcher_is_empty(search: Search):
     with search.session() as searcher:
         assert pickle.loads(pickle.dumps(searcher)).__dict__ == {}

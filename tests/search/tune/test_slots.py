@@ -1,4 +1,4 @@
-"""Trials on nodes: how many fit, and what each has of them."""
+"""Slots: how many trials fit on the nodes, and the resources of each."""
 
 import pytest
 
@@ -27,7 +27,7 @@ LAPTOP, TWO_GPUS, HEAD = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 0.0}
         ([{"CPU": 99.0, "GPU": 1.0}], None, 1, 1 / 49, Slots(49, 1, 1 / 49)),
     ],
 )
-def test_as_many_trials_run_at_once_as_were_asked_for_or_as_fit(nodes, concurrency, cpus, gpus, slots):
+def test_the_asked_number_of_trials_runs_at_once_or_as_many_as_fit(nodes, concurrency, cpus, gpus, slots):
     assert choose_slots(nodes, concurrency, cpus, gpus) == slots
 
 
@@ -56,22 +56,22 @@ def test_as_many_trials_run_at_once_as_were_asked_for_or_as_fit(nodes, concurren
         ([LAPTOP, TWO_GPUS], 3, 1, None, "--concurrency 3: only 2 trials of 1 CPUs and 1 GPUs fit at once. Lower"),
     ],
 )
-def test_what_no_node_can_hold_is_refused(nodes, concurrency, cpus, gpus, said):
-    with pytest.raises(InputError) as told:
+def test_a_trial_that_fits_on_no_node_is_refused(nodes, concurrency, cpus, gpus, said):
+    with pytest.raises(InputError) as raised:
         choose_slots(nodes, concurrency, cpus, gpus)
-    assert said in str(told.value)
+    assert said in str(raised.value)
 
 
-def test_a_trial_has_the_threads_of_its_cpus_and_at_least_one():
+def test_a_trial_has_one_thread_per_cpu_and_at_least_one():
     assert [Slots(1, cpus, 0).threads for cpus in (0.5, 1, 1.5, 4)] == [1, 1, 1, 4]
     assert (Slots(1, 1, 0).device, Slots(1, 1, 0.5).device) == ("cpu", "cuda")
 
 
-def test_trials_that_share_a_gpu_have_as_much_of_its_memory_as_of_the_gpu_less_what_cuda_takes():
+def test_trials_that_share_a_gpu_share_the_memory_that_cuda_contexts_leave():
     assert [Slots(1, 1, gpus).memory for gpus in (0, 0.25, 0.5, 1, 2)] == [None, 0.25, 0.5, None, None]
     gib = 2**30
     assert tensor_memory_share(0.25, 80 * gib) * 80 == pytest.approx(19)
     for neighbours in (2, 3, 8):
         taken = neighbours * (tensor_memory_share(1 / neighbours, 16 * gib) * 16 * gib + CONTEXT_BYTES)
         assert taken == pytest.approx(16 * gib)
-    assert tensor_memory_share(1 / 16, 8 * gib) == 0, "nothing is left: a trial runs out of memory and says so"
+    assert tensor_memory_share(1 / 16, 8 * gib) == 0, "nothing is left for the trial"
