@@ -37,7 +37,7 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture
 def prepared(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the file as Ray uses it: with defaults, and with the common commands before the commands of a node type."""
+    """Return the file as Ray uses it: with defaults, and the common commands before those of each node type."""
     return prepare_config(config)
 
 
