@@ -66,7 +66,7 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
     return with_layout(plot, HEIGHT * rows)
 
 
-def comparison(estimates: EnsembleEstimates, tasks: Mapping[str, Task]) -> go.Figure:
+def ensemble_comparison(estimates: EnsembleEstimates, tasks: Mapping[str, Task]) -> go.Figure:
     """Plot the metrics of the ensemble and of the best single model, each with its confidence interval."""
     shown = estimates.tasks_and_score
     plot = make_subplots(1, len(shown), subplot_titles=[metric_name(name, tasks) for name in shown])

@@ -58,7 +58,7 @@ def ensemble(data: RunData) -> Ensemble:
         return Ensemble(home)
     found = read_ensemble(data.run)
     all_dev = folder.read_json(ALL_DEV) if folder.exists(ALL_DEV) else {}
-    plot = search_plots.comparison(estimates, data.run.tasks)
+    plot = search_plots.ensemble_comparison(estimates, data.run.tasks)
     return Ensemble(home, estimates, found.members, found.rules, all_dev, plot)
 
 

@@ -148,9 +148,9 @@ def course_files(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.mark.parametrize(("arguments", "said"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("arguments", "message"), FAULTS.values(), ids=FAULTS)
 def test_bad_input_gives_one_line_of_error_and_creates_no_run(
-    tmp_path, tiny_encoder, user_cache, monkeypatch, course_files, arguments, said
+    tmp_path, tiny_encoder, user_cache, monkeypatch, course_files, arguments, message
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; monkeypatch restores it
@@ -158,5 +158,5 @@ def test_bad_input_gives_one_line_of_error_and_creates_no_run(
     ended = CliRunner().invoke(app, [*command(tmp_path / "runs", tiny_encoder)[3:], *arguments])
     assert ended.exit_code == 2, ended.output
     assert ended.stdout == "" and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert not (tmp_path / "runs" / "run").exists()
