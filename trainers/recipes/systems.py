@@ -1,4 +1,4 @@
-"""What a name may stand for: one config, a group of configs, or an ensemble of what other names stand for."""
+"""The three kinds of recipe: a config, a group of configs, and an ensemble of other recipes."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ from trainers.config.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class Group:
-    """Independent trainings that together are one system: `NAME/MEMBER` each."""
+    """Independent trainings, one per task, that form one system. A member's name is `NAME/MEMBER`."""
 
     members: dict[str, TrainConfig]
-    """Task -> config that trains it."""
+    """Task -> the config that trains it."""
 
 
 @dataclass(frozen=True)
 class EnsembleOf:
-    """Models of other recipes, joined task by task."""
+    """An ensemble of the models of other recipes, task by task."""
 
     members: tuple[str, ...]
-    """Names of recipes, or of members of groups."""
+    """Names of recipes or of members of groups."""
     strategy: str
-    """A name of the ensemble's strategies."""
+    """Name of an ensemble strategy."""
 
 
 Recipe = TrainConfig | Group | EnsembleOf

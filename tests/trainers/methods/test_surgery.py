@@ -8,7 +8,7 @@ from torch import nn
 from torchjd.aggregation import GradVacWeighting, PCGradWeighting
 
 from tests.conftest import surgeries
-from trainers.methods.surgery import BLOCK, TARGET_STEP, SURGERIES, gradvac, gramian, weighted_sum
+from trainers.methods.surgery import BLOCK, SURGERIES, TARGET_STEP, gradvac, gramian, weighted_sum
 
 COUNTS = st.integers(2, 5)
 SEEDS = st.integers(0, 2**32)

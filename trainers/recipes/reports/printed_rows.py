@@ -1,4 +1,4 @@
-"""Rows of the reports' tables and figures, as printed: what a reproduction is set beside."""
+"""Records of the reports' printed scores, which a reproduction is compared with."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,14 +9,14 @@ Formula = Literal["plain", "overall", ""]
 
 @dataclass(frozen=True)
 class Row:
-    """Figures are shares of 1: accuracies, and Pearson's r for STS; None where the report prints none."""
+    """One printed row of scores: accuracies as shares of 1, and Pearson's r for STS; None for scores not printed."""
 
     report: str
     recipe: str
-    """The system; empty where the figures can be no system's of the report."""
+    """Name of the recipe; empty if the scores cannot belong to any system of the report."""
     table: str
     printed: str
-    """The row's name."""
+    """Name of the row as printed."""
     split: Split
     sst: float | None
     qqp: float | None = None
@@ -24,28 +24,28 @@ class Row:
     cfimdb: float | None = None
     average: float | None = None
     formula: Formula = ""
-    """Of the average: the mean of the three figures, or the course's overall score, with (r + 1) / 2 for r."""
+    """How `average` is computed: "plain" is the mean of the three scores, "overall" takes (r + 1) / 2 in place of r."""
     note: str = ""
-    """What is wrong with the row, or open."""
+    """An error or an open question in the printed row."""
     cfimdb_recipe: str = ""
-    """The system of the CFIMDB figure, where the row holds figures of two."""
+    """Name of the recipe of the CFIMDB score, if the row holds scores of two systems."""
 
     @property
     def recipes(self) -> tuple[str, ...]:
-        """The systems whose figures the row holds."""
+        """The names of all recipes with scores in the row."""
         return tuple(name for name in (self.recipe, self.cfimdb_recipe) if name)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table or figure, or those of its rows whose averages follow one formula."""
+    """A table or plot of a report, or its rows whose averages have the same formula."""
 
     report: str
     name: str
     split: Split = "dev"
     formula: Formula = ""
     unit: float = 1
-    """What is printed for 1: 100 in per cent."""
+    """The printed number for a share of 1: 100 for per cent."""
 
     def row(
         self,
@@ -73,5 +73,5 @@ class Table:
             note=note,
         )
 
-    def _share(self, figure: float | None) -> float | None:
-        return None if figure is None else round(figure / self.unit, 6)
+    def _share(self, printed: float | None) -> float | None:
+        return None if printed is None else round(printed / self.unit, 6)

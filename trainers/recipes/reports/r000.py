@@ -1,6 +1,7 @@
-"""Report 000, *Semantic Symphonies: BERTrilogy and BERTriad Ensembles*: its systems, and its printed rows.
+"""Report 000, *Semantic Symphonies: BERTrilogy and BERTriad Ensembles*: its recipes and printed scores.
 
-Single-task models (BERTrilogy), three round-robins (BERTriad), further pretraining, SMART, ensembles of five to seven.
+The systems are single-task models (BERTrilogy), joint models with three batch schedules (BERTriad), further
+pretraining, SMART, and ensembles of five to seven models.
 """
 
 from collections.abc import Callable
@@ -16,20 +17,22 @@ from trainers.recipes.reports.printed_rows import Table
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 
 HEADS = {"sst": HeadConfig(hidden=(1,)), "qqp": HeadConfig(hidden=(1,)), "sts": HeadConfig(output="sigmoid")}
-"""The best of its head search. "Linear with ReLU" (QQP) is read as a hidden layer: a ReLU on the logit could not learn
-from negative ones. The activation of SST's MLP is our choice."""
+"""The best heads of the report's search. We read "Linear with ReLU" (QQP) as a hidden layer, because a ReLU on the
+logit has no gradient for negative logits. The report does not name the activation of SST's MLP; ReLU is our choice."""
 WEIGHT_DECAY = ADAMW.replace(weight_decay=1e-6)
-"""As printed; without effect at this learning rate, and likely the optimiser's epsilon."""
-# The text says epsilon 1e-6, the algorithm 1e-5: the text describes the runs. Dropout is off in both branches.
+"""As printed. It has no effect at this learning rate; the report probably means the optimiser's epsilon."""
+# The report's text has epsilon 1e-6, its algorithm 1e-5; we follow the text, which describes the runs. Dropout is off
+# in the clean and in the perturbed pass.
 SMART = published_smart(5.0, radius=1e-6, dropout="off")
 TEXTS = {"sst": ("imdb",), "qqp": ("snli",), "sts": ("snli",)}
-"""Further pretraining's, by task: IMDB's 50,000 reviews; SNLI's premises and hypotheses."""
+"""Texts of further pretraining, by task: the 50,000 reviews of IMDB; the premises and hypotheses of SNLI."""
 
 
 def mlm(*texts: str) -> Stage:
-    """Pretrain further on text sets, SNLI's pairs concatenated.
+    """Return a stage of further pretraining on text sets, with SNLI's pairs concatenated.
 
-    Masks, duration, learning rate, batch and length are unsaid: BERT's masks, an epoch, 2e-5, 16, the encoder's length.
+    The report gives no masks, duration, learning rate, batch size or sequence length. We take BERT's masks, one epoch,
+    2e-5, 16 and the encoder's length.
     """
     masks = MlmConfig(pairs="concatenated")
     return Stage(
@@ -45,33 +48,35 @@ def mlm(*texts: str) -> Stage:
 
 
 def mlm_of(task: str) -> Stage:
-    """Pretrain further on the texts chosen for a task."""
+    """Return a stage of further pretraining on the texts that the report chose for a task."""
     return mlm(*TEXTS[task])
 
 
 def simcse_of(task: str) -> Stage:
-    """Contrast a task's training texts.
+    """Return a stage of SimCSE on a task's training texts.
 
-    The report gives nothing but the name: the unsupervised form, with its paper's learning rate, batch and temperature.
+    The report gives the name of the method only. We take the unsupervised form, with the learning rate, batch size and
+    temperature of its paper.
     """
     return Stage(objective="simcse", tasks=(task,), batch_size=64, learning_rate=3e-5, epochs=1)
 
 
 def single(task: str, *before: Stage, epochs: int = 10, **changes: Any) -> TrainConfig:
-    """Fine-tune for one task, after other stages or none."""
+    """Fine-tune on one task, after the stages `before`."""
     tuning = Stage(tasks=(task,), batch_size=16, learning_rate=1e-5, epochs=epochs, rounds=epochs)
     return baseline(*before, tuning, **{"optimizer": WEIGHT_DECAY, "head": {task: HEADS[task]}, **changes})
 
 
 def trilogy(before: Callable[[str], Stage] | None = None, **changes: Any) -> Group:
-    """Fine-tune a model for each task, after a stage of its own or none."""
+    """Fine-tune one model per task, after the stage that `before` returns for the task."""
     return Group({task: single(task, *([before(task)] if before else []), **changes) for task in TASKS})
 
 
 def triad(batch_schedule: str, *before: Stage, surgery: str = "sum") -> TrainConfig:
-    """Fine-tune one model for all tasks, with a round-robin.
+    """Fine-tune one model on all tasks, with a batch schedule.
 
-    PCGrad is not told row by row: cycle and smart have it, and in shuffle's steps no two tasks meet.
+    The report does not say which rows have PCGrad. We use it with cycle and smart round-robin; a step of shuffle
+    round-robin has one task.
     """
     joint = Stage(
         tasks=TASKS,
@@ -86,20 +91,21 @@ def triad(batch_schedule: str, *before: Stage, surgery: str = "sum") -> TrainCon
 
 
 def triad_mlm(batch_schedule: str, **changes: Any) -> TrainConfig:
-    """Pretrain further, then fine-tune one model for all tasks.
+    """Pretrain further, then fine-tune one model on all tasks.
 
-    The report pretrains an encoder for each corpus and does not say with which the one model starts: one stage on both.
+    The report pretrains one encoder per text set and does not say which of them the joint model starts from. We
+    pretrain on both text sets in one stage.
     """
     return triad(batch_schedule, mlm("imdb", "snli"), **changes)
 
 
 def heads(head: HeadConfig) -> Group:
-    """Fine-tune a model for each task, with one form of head for all."""
+    """Fine-tune one model per task, all with the same form of head."""
     return Group({task: single(task, head=head) for task in TASKS})
 
 
 def sep_cosine() -> Group:
-    """Fine-tune for each pair task on the cosine of the two sides' [CLS]: as a logit's one feature, as STS's value."""
+    """Fine-tune each pair task on the cosine of both sentences' [CLS]: QQP's only feature, and STS's value."""
     pairs = {"qqp": HeadConfig(features="cosine"), "sts": HeadConfig(output="cosine")}
     return Group({task: single(task, pairs="separate", head={task: head}) for task, head in pairs.items()})
 
@@ -121,9 +127,9 @@ TRIADS: dict[str, Callable[[], Recipe]] = {
     "r000-triad-mlm-smart-rr": partial(triad_mlm, "smart_round_robin", surgery="pcgrad"),
 }
 ENSEMBLES: dict[str, Callable[[], Recipe]] = {
-    # The best BERTriad model with four to six of BERTrilogy: which, the greedy rule finds again.
+    # The best BERTriad model and four to six BERTrilogy models. The greedy strategy selects them again.
     "r000-ensemble": partial(EnsembleOf, ("r000-triad-mlm-smart-rr", *TRILOGIES), "greedy"),
-    # The best model of each task. On dev all three are r000-trilogy-mlm-smart's.
+    # The best model of each task. On dev these are the three models of r000-trilogy-mlm-smart.
     "r000-best-single": partial(EnsembleOf, (*TRILOGIES, *TRIADS), "single"),
 }
 RECIPES: dict[str, Callable[[], Recipe]] = TRILOGIES | TRIADS | ENSEMBLES
@@ -131,9 +137,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = TRILOGIES | TRIADS | ENSEMBLES
 UNSCORED: dict[str, Callable[[], Recipe]] = {
     "r000-sep-cosine": sep_cosine,
     "r000-heads-linear": partial(heads, HeadConfig()),
-    # Which activations it tried is unsaid: all of ours.
+    # The report does not name the activations that it tried; we take all of ours.
     **{f"r000-heads-{name}": partial(heads, HeadConfig(hidden=(1,), activation=name)) for name in ACTIVATIONS},
-    # The printed points of a curve on SST, whose best epochs come after the tenth above 10.
+    # The printed points of a curve on SST. Above lambda 10, its best epochs come after the tenth.
     **{
         f"r000-smart-lambda-{value}": partial(single, "sst", epochs=24, smart=SMART.replace(lambda_s=value))
         for value in (5, 10, 100)
@@ -161,7 +167,7 @@ ROWS = [
     _DEV_ENSEMBLE.row("r000-ensemble", "Ensemble", 56.0, 90.0, 89.2, 80.2, note="the rows above it are plain means"),
     _TEST.row(
         *("r000-best-single", "Best Results before Ensembling", 53.2, 89.1, 88.3, 78.7),
-        note="its figures have an overall score of 78.8",
+        note="its scores give an overall score of 78.8",
     ),
     _TEST.row("r000-ensemble", "Ensemble", 54.3, 90.0, 89.1, 79.6),
 ]

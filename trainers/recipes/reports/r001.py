@@ -1,6 +1,7 @@
-"""Report 001, *Walk Less and Only Down Smooth Valleys*: its systems, and its printed rows.
+"""Report 001, *Walk Less and Only Down Smooth Valleys*: its recipes and printed scores.
 
-SMART and Bregman, round-robins with equal batches and with batches in proportion to the data, a relational layer.
+The systems use SMART and Bregman, joint training with equal batches and with batches proportional to the tasks' rows,
+and a relational layer.
 """
 
 from collections.abc import Callable
@@ -16,33 +17,34 @@ from trainers.recipes.systems import Recipe
 
 SMART = published_smart(5.0, dropout="off")
 SMOOTH: dict[str, Any] = {"smart": SMART, "bregman": BregmanConfig(mu=1.0, beta=0.995, early_beta=0.995)}
-"""What a row named smart has. Whether Bregman comes with SMART or apart is not told row by row: they have both."""
-APART: dict[str, Any] = {"pairs": "separate", "head": SBERT}
-ON_THREE: dict[str, Any] = {**APART, "also_scored": ("qqp", "sts")}
-"""Of systems that train SST only and are scored on all tasks, with untrained heads for pairs."""
+"""Settings of the rows named smart. The report does not say which rows have Bregman; we use both in all of them."""
+SEPARATE_PAIRS: dict[str, Any] = {"pairs": "separate", "head": SBERT}
+ON_THREE: dict[str, Any] = {**SEPARATE_PAIRS, "also_scored": ("qqp", "sts")}
+"""Settings of systems that train SST only and are scored on all tasks, with untrained heads for pairs."""
 RELATIONAL: dict[str, Any] = {
     "shared_layers": (SharedLayer(tasks=("qqp", "sts"), activation="leaky_relu"),),
-    # Its input, and whether the Hadamard feature stands alone, is unsaid: [u; v; |u - v|; r], 4 D -> D.
+    # The report names neither the layer's input nor the features beside the Hadamard product. We take
+    # [u; v; |u - v|; r], 4 D -> D.
     "head": {"qqp": HeadConfig(features="relational"), "sts": HeadConfig(features="relational")},
 }
 
 
 def finetune(task: str, *, batch_size: int = 64, **changes: Any) -> TrainConfig:
-    """Fine-tune for one task."""
+    """Fine-tune on one task."""
     tuning = Stage(tasks=(task,), batch_size=batch_size, learning_rate=1e-5, epochs=10, rounds=10)
     return baseline(tuning, **changes)
 
 
 def frozen(task: str, **changes: Any) -> TrainConfig:
-    """Train the head alone. Its dropout, and the frozen encoder's, stay on, as in the course's code."""
+    """Train the head only. Dropout stays on in the head and in the frozen encoder, as in the course's code."""
     config = finetune(task, **changes)
     return config.replace(stages=(config.stages[0].replace(trainable_layers=0, learning_rate=1e-3),))
 
 
 def round_robin(**changes: Any) -> Stage:
-    """Return the stage in which tasks meet: an equal round-robin, with an optimiser step for each task in turn.
+    """Return the stage of joint training: equal round-robin, with a separate optimiser step for each task in turn.
 
-    Which comes first is unsaid: the order of the tables.
+    The report does not give the order of the tasks; we take the order of its tables.
     """
     stage = Stage(
         tasks=TASKS,
@@ -57,27 +59,28 @@ def round_robin(**changes: Any) -> Stage:
 
 
 def rrobin(batch_size: int = 64, **changes: Any) -> TrainConfig:
-    """Train all tasks with batches of one size, as many as STS has."""
-    return baseline(round_robin(batch_size=batch_size), **{**APART, **changes})
+    """Train all tasks with equal batch sizes. An epoch has as many steps as STS has batches."""
+    return baseline(round_robin(batch_size=batch_size), **{**SEPARATE_PAIRS, **changes})
 
 
 def rrobin_pre(**changes: Any) -> TrainConfig:
-    """Train on QQP, then on all tasks with an equal round-robin; the second stage goes on in QQP's stream.
+    """Train on QQP, then on all tasks with equal round-robin. The second stage continues QQP's stream of batches.
 
-    "Most of" QQP comes first: by the seconds of an epoch 60 to 75 % of it, in every one. We take 70 %, ten times.
+    The report trains on "most of" QQP first. From the seconds of an epoch we estimate 60 to 75 % of the rows, in each
+    epoch, and take 70 %, ten times.
     """
     first = Stage(tasks=("qqp",), batch_size=16, learning_rate=1e-5, epochs=10 * 0.7)
-    return baseline(first, round_robin(batch_size=16), **APART, **changes)
+    return baseline(first, round_robin(batch_size=16), **SEPARATE_PAIRS, **changes)
 
 
 def rrobin_full(largest_batch: int = 64, **changes: Any) -> TrainConfig:
-    """Train all tasks interleaved, with batches in proportion to their rows.
+    """Train all tasks with the schedule interleaved, with batch sizes proportional to the tasks' rows.
 
-    Its 141,506 rows of QQP make 64/3/2 of 64 (QQP, SST, STS). Of the 16 that SMART leaves they would make less than one
-    row of the others: it is one.
+    With the report's 141,506 rows of QQP, a largest batch of 64 gives 64/3/2 (QQP, SST, STS). With SMART only batches
+    of 16 fit into memory, which would give less than one row of the other tasks; they get one row.
     """
     stage = round_robin(batch_schedule="interleaved", batch_size=largest_batch)
-    return baseline(stage, **{**APART, **changes})
+    return baseline(stage, **{**SEPARATE_PAIRS, **changes})
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -87,7 +90,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "r001-finetune-cfimdb": partial(finetune, "cfimdb"),
     "r001-frozen": partial(frozen, "sst", **ON_THREE),
     "r001-finetune": partial(finetune, "sst", **ON_THREE),
-    # SMART leaves memory for batches of 16, so that its rows differ from the others in two things.
+    # With SMART only batches of 16 fit into memory, so these rows differ from the others in two settings.
     "r001-finetune-smart": partial(finetune, "sst", batch_size=16, **ON_THREE, **SMOOTH),
     "r001-rrobin": rrobin,
     "r001-rrobin-smart": partial(rrobin, 16, **SMOOTH),
@@ -99,14 +102,14 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def summed() -> TrainConfig:
-    """Train all tasks as `rrobin`, but with one optimiser step on the sum of their losses."""
-    return baseline(round_robin(update="together"), **APART)
+    """Train as `rrobin` does, but with one optimiser step on the sum of the tasks' losses."""
+    return baseline(round_robin(update="together"), **SEPARATE_PAIRS)
 
 
 def smart_briefly(lambda_s: float) -> TrainConfig:
-    """Train an epoch of `r001-rrobin-smart`, to see the order of magnitude of lambda; which system it was is unsaid."""
+    """Train one epoch with a given lambda; the report does not name the system, we take `r001-rrobin-smart`."""
     smooth = SMOOTH | {"smart": SMART.replace(lambda_s=lambda_s)}
-    return baseline(round_robin(batch_size=16, epochs=1, rounds=1), **APART, **smooth)
+    return baseline(round_robin(batch_size=16, epochs=1, rounds=1), **SEPARATE_PAIRS, **smooth)
 
 
 UNSCORED: dict[str, Callable[[], Recipe]] = {
@@ -116,11 +119,11 @@ UNSCORED: dict[str, Callable[[], Recipe]] = {
     **{f"r001-smart-lambda-{value}": partial(smart_briefly, value) for value in (0.01, 0.1, 1, 5, 10, 100)},
 }
 
-IN_TEXT = "its test figures stand in the text: .503/.865/.789"
+IN_TEXT = "the text has its test scores: .503/.865/.789"
 _DEV = Table("001", "Table 2")
 
 ROWS = [
-    # Each row of Table 1 holds two systems, one for each task.
+    # Each row of Table 1 holds the scores of two systems, one per task.
     Row(
         *("001", "r001-frozen-sst", "Table 1", "Pretrain default", "dev", 0.393),
         cfimdb=0.788,

@@ -1,6 +1,7 @@
-"""Report 002, *SMART Fine-tuning*: its systems, and its printed rows.
+"""Report 002, *SMART Fine-tuning*: its recipes and printed scores.
 
-Concatenated pairs, the sum of the three losses, SMART, Quora first, an ensemble of five.
+The systems use concatenated pairs, the sum of the three losses, SMART, a first stage on Quora, and an ensemble of five
+models.
 """
 
 from collections.abc import Callable
@@ -13,38 +14,39 @@ from trainers.recipes.reports.printed_rows import Table
 from trainers.recipes.systems import EnsembleOf, Recipe
 
 SMART = published_smart(1.0)
-"""Only lambda is given. Bregman is described without its weight: it is off."""
+"""The report gives lambda only. It describes Bregman without a weight, so Bregman is off."""
 DROPOUT = 0.3
-"""Of hidden states and of the pooled output: this report alone says that it set the encoder's own."""
+"""Dropout of hidden states and of the pooled output. Only this report says that it set the encoder's dropout, too."""
 SIMULTANEOUS = Stage(tasks=TASKS, batch_schedule="simultaneous", batch_size=8, learning_rate=1e-5, epochs=10, rounds=10)
-"""Passes over SST; STS starts again within one, QQP goes on from one to the next."""
+"""An epoch passes over SST once. STS starts again within an epoch; QQP continues from epoch to epoch."""
 
 
 def alone(task: str, *, epochs: float = 10, rounds: int = 1) -> Stage:
-    """Train one task to its end."""
+    """Return a stage that trains one task."""
     return Stage(tasks=(task,), batch_size=8, learning_rate=1e-5, epochs=epochs, rounds=rounds)
 
 
 def system(*stages: Stage, dropout: float = DROPOUT, **changes: Any) -> TrainConfig:
-    """Return a config with one dropout in the encoder and before the heads."""
+    """Return a config with the same dropout in the encoder and before the heads."""
     return baseline(*stages, dropout=dropout, head_dropout=dropout, **changes)
 
 
 def sequential(**changes: Any) -> TrainConfig:
-    """Train QQP, then STS, then SST, each to its end.
+    """Train QQP, then STS, then SST.
 
-    QQP has "one to two" epochs where the others have ten: two, as one is said of the pretraining before a joint stage.
+    The report trains QQP for "one to two" epochs and the others for ten. We take two, because the report says one of
+    the pretraining before a joint stage.
     """
     return system(alone("qqp", epochs=2), alone("sts"), alone("sst", rounds=10), **changes)
 
 
 def simultaneous(**changes: Any) -> TrainConfig:
-    """Train all tasks together, a step on the sum of their losses."""
+    """Train all tasks together, each step on the sum of their losses."""
     return system(SIMULTANEOUS, **changes)
 
 
 def pretrained(*, lambda_s: float = 1.0, surgery: str = "sum", **changes: Any) -> TrainConfig:
-    """Train an epoch of QQP, then all tasks together, both with SMART."""
+    """Train one epoch of QQP, then all tasks together, both with SMART."""
     joint = SIMULTANEOUS.replace(surgery=surgery)
     return system(alone("qqp", epochs=1), joint, smart=SMART.replace(lambda_s=lambda_s), **changes)
 
@@ -64,7 +66,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         for lambda_s in (1, 5)
         for percent in (10, 20, 30, 40, 50)
     },
-    # The members are not named: the five best rows of the sweep. Mode of the classes, median of the values.
+    # The report does not name the members. We take the five best rows of its grid, with the mode of the classes and the
+    # median of the values.
     "r002-ensemble": partial(
         EnsembleOf,
         tuple(f"r002-concat-smart-pretrain-{swept}" for swept in ("l5-d10", "l5-d40", "l1-d20", "l5-d30", "l1-d10")),
@@ -76,7 +79,7 @@ UNSCORED: dict[str, Callable[[], Recipe]] = {
     f"r002-sst-lambda-{value}": partial(system, alone("sst", rounds=10), smart=SMART.replace(lambda_s=value))
     for value in (0.5, 1, 5)
 }
-"""The points of a curve that are named."""
+"""The named points of a curve."""
 
 _RESULTS = Table("002", "results", formula="overall")
 _SWEEP = Table("002", "lambda and dropout", formula="overall")
