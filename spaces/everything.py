@@ -1,4 +1,4 @@
-"""All switches at once, each only where it has an effect: for searches of many trials."""
+"""Search space of all settings, each only where it has an effect; for searches with many trials."""
 
 from typing import Any
 
@@ -48,9 +48,10 @@ OURS = {
     "layer_decay": 1.0,
     "trainable_layers": "all",
 }
-"""The recipe `smart`."""
+"""The parameters of the recipe `smart`."""
 
-# Report 002's best lambda and dropout, its Quora first, and report 003's SMART and Bregman on SST.
+# Our recipe; the best lambda of report 002; its first stage on Quora, with more dropout; SMART and Bregman on SST, as
+# in report 003.
 START: list[dict[str, Any]] = [
     OURS,
     OURS | {"lambda_s": 5.0},
@@ -60,7 +61,7 @@ START: list[dict[str, Any]] = [
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary everything."""
+    """Vary all settings."""
     joint = _joint(trial)
     return TrainConfig(
         **_architecture(trial),
@@ -74,7 +75,7 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
 
 
 def _architecture(trial: optuna.Trial) -> dict[str, Any]:
-    """Choose how pairs are read, and heads: the features by how they are read."""
+    """Choose how pairs are encoded, the pooling, and the heads with features that suit the encoding."""
     pairs = trial.suggest_categorical("pairs", ["concatenated", "separate"])
     hidden = {"none": (), "one": (1.0,)}[trial.suggest_categorical("hidden", ["none", "one"])]
     pair: dict[str, Any] = {"hidden": hidden}
@@ -91,7 +92,7 @@ def _architecture(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def _joint(trial: optuna.Trial) -> Stage:
-    """Choose the stage that is judged; its examples and rounds are the same everywhere."""
+    """Choose the joint stage, whose rounds have scores; its examples and rounds are the same in all trials."""
     schedule = trial.suggest_categorical("batch_schedule", SEVERAL_TASKS_A_STEP + ONE_TASK_A_STEP)
     size = trial.suggest_int("batch_size", 4, 32, log=True)
     stage = JOINT.replace(
@@ -104,12 +105,12 @@ def _joint(trial: optuna.Trial) -> Stage:
         stage = stage.replace(trainable_layers=int(layers))
     if schedule not in SEVERAL_TASKS_A_STEP:
         return stage
-    gradients = trial.suggest_categorical("gradients", ["sum", "apart", "pcgrad", "gradvac"])
-    return stage.replace(update="separate") if gradients == "apart" else stage.replace(surgery=gradients)
+    gradients = trial.suggest_categorical("gradients", ["sum", "separate", "pcgrad", "gradvac"])
+    return stage.replace(update="separate") if gradients == "separate" else stage.replace(surgery=gradients)
 
 
 def _interleaved(trial: optuna.Trial, largest: int) -> dict[str, int]:
-    """Return batch sizes by their ratios to Quora's."""
+    """Choose the batch sizes by their ratios to the batch size of QQP."""
     ratios = {task: trial.suggest_float(f"batch_ratio_{task}", 1 / 16, 1, log=True) for task in ("sst", "sts")}
     return {"qqp": largest, **{task: max(1, round(largest * ratio)) for task, ratio in ratios.items()}}
 
@@ -142,7 +143,7 @@ def _quora_first(trial: optuna.Trial, joint: Stage) -> list[Stage]:
 
 
 def _regularisers(trial: optuna.Trial) -> dict[str, Any]:
-    """Choose regularisers beside dropout, and the settings of those that are on."""
+    """Choose the regularisers beside dropout, and their settings."""
     chosen: dict[str, Any] = {}
     if trial.suggest_categorical("smart", [False, True]):
         chosen["smart"] = _smart(trial)

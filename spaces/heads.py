@@ -1,4 +1,4 @@
-"""From the encoder to answers: how pairs are read, their features, heads, a layer that two tasks share."""
+"""Search space of the model above the encoder: pair encoding, pair features, heads, a shared layer."""
 
 from typing import Any
 
@@ -10,38 +10,38 @@ from trainers.recipes import plain
 HIDDEN = {"none": (), "one": (1.0,), "two": (1.0, 0.25)}
 ACTIVATIONS = ["relu", "gelu", "tanh", "leaky_relu"]
 FEATURES = ["u_v", "u_v_difference", "hadamard", "relational"]
-"""Of pairs that are encoded apart; the cosine, one number, is too little for a layer to share."""
+"""Features of separately encoded pairs. The cosine is not here: a shared layer needs more than one number."""
 
 NO_LAYERS = {"hidden_sst": "none", "hidden_qqp": "none", "hidden_sts": "none", "output_sts": "linear"}
-WHOLE = {"pooling": "pooled", "head_dropout": 0.1, "pairs": "concatenated", "shared_layer": False}
-WHOLE |= {"cosine_qqp": False, "cosine_sts": False}
-APART = {"pooling": "pooled", "head_dropout": 0.1, "pairs": "separate"}
+CONCATENATED = {"pooling": "pooled", "head_dropout": 0.1, "pairs": "concatenated", "shared_layer": False}
+CONCATENATED |= {"cosine_qqp": False, "cosine_sts": False}
+SEPARATE = {"pooling": "pooled", "head_dropout": 0.1, "pairs": "separate"}
 ONE_HIDDEN = {"hidden_sst": "one", "activation_sst": "relu"}
 
 START: list[dict[str, Any]] = [
-    WHOLE | NO_LAYERS,  # reports 002 and 004
-    # 000
-    WHOLE | NO_LAYERS | ONE_HIDDEN | {"hidden_qqp": "one", "activation_qqp": "relu", "output_sts": "sigmoid"},
-    # 003, and its cosine
-    WHOLE | NO_LAYERS | ONE_HIDDEN | {"shared_layer": True, "shared_activation": "relu"},
-    WHOLE | NO_LAYERS | ONE_HIDDEN | {"shared_layer": True, "shared_activation": "relu", "cosine_sts": True},
-    # 004's hidden heads
-    WHOLE
+    CONCATENATED | NO_LAYERS,  # reports 002 and 004
+    # report 000
+    CONCATENATED | NO_LAYERS | ONE_HIDDEN | {"hidden_qqp": "one", "activation_qqp": "relu", "output_sts": "sigmoid"},
+    # report 003, without and with its cosine
+    CONCATENATED | NO_LAYERS | ONE_HIDDEN | {"shared_layer": True, "shared_activation": "relu"},
+    CONCATENATED | NO_LAYERS | ONE_HIDDEN | {"shared_layer": True, "shared_activation": "relu", "cosine_sts": True},
+    # report 004's heads with hidden layers
+    CONCATENATED
     | {"hidden_sst": "one", "hidden_qqp": "two", "hidden_sts": "two", "output_sts": "linear"}
     | {f"activation_{task}": "relu" for task in ("sst", "qqp", "sts")},
-    # 002's baseline
-    APART | NO_LAYERS | {"shared_layer": False, "features_qqp": "u_v", "features_sts": "u_v"},
-    # 001, and 002's cosine
-    APART
+    # report 002's baseline
+    SEPARATE | NO_LAYERS | {"shared_layer": False, "features_qqp": "u_v", "features_sts": "u_v"},
+    # report 001, and report 002's cosine
+    SEPARATE
     | {"shared_layer": False, "features_qqp": "u_v_difference", "features_sts": "cosine"}
     | {"hidden_sst": "none", "hidden_qqp": "none"},
-    # 001's relational layer
-    APART | NO_LAYERS | {"shared_layer": True, "shared_activation": "leaky_relu", "features": "relational"},
+    # report 001's relational layer
+    SEPARATE | NO_LAYERS | {"shared_layer": True, "shared_activation": "leaky_relu", "features": "relational"},
 ]
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary how pairs are read, what of them reaches the heads, and the heads of the three tasks."""
+    """Vary the encoding of pairs, their features, and the heads of the three tasks."""
     pairs = trial.suggest_categorical("pairs", ["concatenated", "separate"])
     shared = trial.suggest_categorical("shared_layer", [False, True])
     layers = ()
@@ -62,7 +62,7 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
 
 
 def _sts(trial: optuna.Trial, features: dict[str, Any]) -> HeadConfig:
-    """Return STS's head; of pairs whose one feature is the cosine, that is the value."""
+    """Return STS's head. If the cosine is the only feature, it is also the output."""
     if features.get("features") == "cosine":
         return HeadConfig(output="cosine")
     output = trial.suggest_categorical("output_sts", ["linear", "sigmoid", "stairs"])
@@ -70,7 +70,7 @@ def _sts(trial: optuna.Trial, features: dict[str, Any]) -> HeadConfig:
 
 
 def _features(trial: optuna.Trial, task: str, pairs: str, shared: bool) -> dict[str, Any]:
-    """Choose what of a pair reaches a head; tasks that share a layer have the same features."""
+    """Choose the features of a pair task. Tasks that share a layer have the same features."""
     if pairs == "concatenated":
         return {"cosine": trial.suggest_categorical(f"cosine_{task}", [False, True])}
     if shared:

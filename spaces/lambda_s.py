@@ -1,4 +1,4 @@
-"""How strongly SMART smooths, which tasks, and within which radius: the sweeps of reports 000 to 003."""
+"""Search space of SMART: its weight lambda, its tasks and its radius, as in the sweeps of reports 000 to 003."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ from trainers.recipes import plain
 NONE, ALL = "none", "sst qqp sts"
 TASKS = [NONE, ALL, "sst", "qqp", "sts", "sst qqp", "sst sts", "qqp sts"]
 
-# The reports' lambdas, at a radius where they bite: none, 5 (000, 001), 1 (002), 2 on SST only (003).
+# The lambdas of the reports, with a radius at which SMART has an effect: none, 5 (reports 000 and 001), 1 (report 002),
+# 2 on SST only (report 003).
 START: list[dict[str, Any]] = [
     {"smart_tasks": NONE},
     {"smart_tasks": ALL, "radius": 0.03, "lambda_by_task": False, "lambda_s": 5.0},
@@ -20,7 +21,7 @@ START: list[dict[str, Any]] = [
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary the smoothed tasks, the radius, and lambda: one for all of them, or one for each."""
+    """Vary the tasks with SMART, the radius, and lambda: one for all tasks, or one per task."""
     tasks = trial.suggest_categorical("smart_tasks", TASKS)
     if tasks == NONE:
         return plain()

@@ -1,4 +1,4 @@
-"""SMART's weight against dropout, the other regulariser: report 002's grid."""
+"""Search space of SMART's weight lambda and dropout, around the grid of report 002."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import optuna
 from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import smart
 
-# Lambda and dropout of the grid's ten points, the best first; the figures are within .007 of each other.
+# Lambda and dropout of the grid's ten points, the best first. Their scores differ by at most .007.
 START: list[dict[str, Any]] = [
     {"lambda_s": lambda_s, "dropout": dropout}
     for lambda_s, dropout in [
@@ -18,7 +18,7 @@ START: list[dict[str, Any]] = [
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary lambda, and the one dropout of hidden states and heads' features."""
+    """Vary lambda, and the dropout of hidden states and heads, which is the same."""
     lambda_s = trial.suggest_float("lambda_s", 0.03, 30, log=True)
     dropout = trial.suggest_float("dropout", 0.0, 0.5)
     return smart().replace(smart=SmartConfig(lambda_s=lambda_s), dropout=dropout, head_dropout=dropout)

@@ -1,4 +1,4 @@
-"""The learning rate, and its course over steps and layers: the sweeps of reports 003 and 004."""
+"""Search space of the learning rate, its schedule and its decay over layers: the sweeps of reports 003 and 004."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import optuna
 from trainers.config import TrainConfig
 from trainers.recipes import plain
 
-# BERT-base's learning rates in the reports, which know neither warm-up nor decay; and what MiniLM likes.
+# The learning rate of our recipes, for MiniLM; then the reports' rates for BERT-base, without warm-up and decay.
 START: list[dict[str, Any]] = [
     {"learning_rate": 2e-4, "warmup": 0.1, "decay": True, "layer_decay": 1.0},
     *(
@@ -18,7 +18,7 @@ START: list[dict[str, Any]] = [
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary the rate, its rise and fall, and how much less of it deeper layers get."""
+    """Vary the learning rate, its warm-up and decay, and its factor from each layer to the layer below."""
     recipe = plain()
     stage = recipe.stages[0].replace(learning_rate=trial.suggest_float("learning_rate", 5e-6, 5e-4, log=True))
     optimizer = recipe.optimizer.replace(

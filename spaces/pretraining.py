@@ -1,7 +1,7 @@
-"""What comes before the joint stage: masked language modelling, SimCSE, Quora alone; reports 000 to 004.
+"""Search space of the stages before the joint stage: masked language modelling, SimCSE, Quora (reports 000 to 004).
 
-Texts are those of the tasks, so that the space runs on any data. Supervised SimCSE, which needs a text set of pairs or
-triples, is for a stage of your own.
+The texts are the tasks' own, so the space runs on any data. Supervised SimCSE is not here: it needs a text set of two
+or three columns.
 """
 
 from typing import Any
@@ -20,15 +20,19 @@ SIMCSE |= {"simcse_learning_rate": 3e-5}
 
 START: list[dict[str, Any]] = [
     {"further": "none", "quora_first": False},
-    {"further": "none", "quora_first": True, "quora_passes": 1.0},  # report 002
-    MLM | {"quora_first": False},  # 003
-    MLM | {"mlm_one_token": False, "mlm_passes": 1.0, "mlm_learning_rate": 2e-5, "quora_first": False},  # near 000
-    SIMCSE | {"quora_first": False},  # 000
+    # report 002
+    {"further": "none", "quora_first": True, "quora_passes": 1.0},
+    # report 003
+    MLM | {"quora_first": False},
+    # close to report 000
+    MLM | {"mlm_one_token": False, "mlm_passes": 1.0, "mlm_learning_rate": 2e-5, "quora_first": False},
+    # report 000
+    SIMCSE | {"quora_first": False},
 ]
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Vary the stages before the joint one, which are not judged: their rounds have no score."""
+    """Vary the stages before the joint stage. Their rounds have no score."""
     recipe = plain()
     stages = [*_further(trial), *_quora_first(trial, recipe.stages[0])]
     return recipe.replace(stages=(*stages, *recipe.stages))
@@ -54,7 +58,7 @@ def _simcse(trial: optuna.Trial) -> list[Stage]:
 
 
 def _on_texts(trial: optuna.Trial, objective: str, *, longest: float, **settings: Any) -> Stage:
-    """Return a stage on the tasks' texts; "shuffle" keeps a batch to the texts of one task."""
+    """Return a stage on the tasks' texts. With the schedule shuffle, each batch has texts of one task."""
     return Stage(
         objective=objective,
         tasks=tuple(trial.suggest_categorical(f"{objective}_texts", ["sst", ALL]).split()),

@@ -1,4 +1,4 @@
-"""The project's main space: how strongly, and on which batches, SMART regularises multitask training."""
+"""The main search space: multitask training with SMART, its weight, dropout, learning rate and batch schedule."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import smart
 
 ROWS = 48
-"""Rows of a step, all tasks together."""
+"""Rows of a step, over all tasks, with the schedule interleaved."""
 SCHEDULES = ["smart_round_robin", "cycle", "shuffle", "simultaneous", "interleaved"]
 
-# The best (lambda_s, dropout) of report 002. Its learning rate, 1e-5, is BERT-base's; ours is that of the recipe.
+# The best values of lambda_s and dropout in report 002, with the learning rate of our recipe for MiniLM; the report's
+# learning rate, 1e-5, is for BERT-base.
 START: list[dict[str, Any]] = [
     {"lambda_s": lambda_s, "dropout": dropout, "learning_rate": 2e-4, "batch_schedule": "smart_round_robin"}
     for lambda_s, dropout in [(5.0, 0.1), (5.0, 0.4), (1.0, 0.2)]
@@ -27,13 +28,13 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
         learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
         batch_schedule=trial.suggest_categorical("batch_schedule", SCHEDULES),
     )
-    if stage.batch_schedule == "interleaved":  # elsewhere a ratio would change which rows a step sees, not how many
+    if stage.batch_schedule == "interleaved":  # in other schedules, a ratio changes which rows a step has, not how many
         stage = stage.replace(batch_size=_batch_sizes(trial))
     return recipe.replace(smart=SmartConfig(lambda_s=lambda_s), dropout=dropout, head_dropout=dropout, stages=(stage,))
 
 
 def _batch_sizes(trial: optuna.Trial) -> dict[str, int]:
-    """Divide a step's rows by ratios to Quora's rows, at least one row for each task."""
+    """Divide the rows of a step by the tasks' ratios to the rows of QQP; each task has at least one row."""
     sst = trial.suggest_float("batch_ratio_sst", 1 / 16, 1, log=True)
     sts = trial.suggest_float("batch_ratio_sts", 1 / 16, 1, log=True)
     qqp = ROWS / (1 + sst + sts)

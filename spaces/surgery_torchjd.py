@@ -1,4 +1,4 @@
-"""The reports' PCGrad beside two of torchjd's ways to join gradients that disagree; needs the extra `torchjd`."""
+"""Search space of gradient surgery with PCGrad and two methods of torchjd; needs the extra `torchjd`."""
 
 from typing import Any
 

@@ -17,14 +17,14 @@ from trainers.recipes.systems import Group, Recipe
 MICRO_BATCH = 16
 """Rows of a forward pass. Batches of 32 are accumulated over two forward passes."""
 SEPARATE_PAIRS: dict[str, Any] = {"pairs": "separate", "head": U_V}
-"""Settings of systems without CON. The report does not say how it combines the features; we take [u; v]."""
+"""Settings without CON. The report does not say how it combines the features; we take [u; v]."""
 ON_THREE: dict[str, Any] = {**SEPARATE_PAIRS, "also_scored": ("qqp", "sts")}
 HLH: dict[str, Any] = {
     # Two hidden layers for pairs, as in the report's method section; its results section mentions one.
     "head": {"sst": HeadConfig(hidden=(1,)), "qqp": HeadConfig(hidden=(1, 0.25)), "sts": HeadConfig(hidden=(1, 0.25))}
 }
-# The report gives no constants of SMART. We take those of its paper, with lambda 1, on all tasks. It presents Bregman but
-# no run with it, so Bregman is off.
+# The report gives no constants of SMART. We take those of its paper, with lambda 1, on all tasks. It presents Bregman
+# but no run with it, so Bregman is off.
 SMART: dict[str, Any] = {"smart": published_smart(1.0)}
 
 
