@@ -1,4 +1,4 @@
-"""Runs of recipes as files: trials that were never trained, but whose predictions see the labels through noise."""
+"""Write runs of recipes without training: each trial's predictions are the labels with noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ SYSTEMS: dict[str, Recipe] = {
     "best": EnsembleOf(("joint", "group"), "single"),
     "voted": EnsembleOf(("joint", "group", "other"), "vote_median"),
 }
-"""Recipes that have their names while a test uses the fixture `systems`."""
+"""Recipes that the fixture `systems` registers during a test."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training that has ended."""
+    """An ended training to write as a trial."""
 
     recipe: str
     seed: int = 0
     tasks: tuple[str, ...] = TASK_NAMES
     reason: str = ""
-    """Why it failed, if it did."""
+    """Why it failed; empty if it did not fail."""
     rounds: int = 3
 
 
@@ -42,7 +42,7 @@ GROUP = tuple(Training(f"group/{task}", tasks=(task,)) for task in TASK_NAMES)
 
 
 def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Sequence[Training], **changed: Any) -> Run:
-    """Write a run of recipes."""
+    """Write a run directory of recipes with ended trials."""
     settings: dict[str, Any] = {"recipes": list(names), "seeds": 1, "set": [], "scale": 1.0, "rounds": None}
     settings["trained_as"] = {part: part for name in names for part in configs(name)}
     run = write_search(place, corpus, **(settings | changed))
@@ -56,6 +56,6 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
 
 
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:
-    """Give a round of a trial other figures: of two rows of one round the later counts."""
+    """Replace score and metrics of a trial's round: append a row, because the later of two rows of a round counts."""
     row = read_rows(run.trial_folder(number))[round - 1]
     run.trial_folder(number).append_json(ROUNDS, row | {"score": score, "metrics": row["metrics"] | metrics})
