@@ -51,14 +51,14 @@ def another(distribution: BaseDistribution, value: Any) -> Any:
 
 
 @every_space
-def test_every_point_is_a_config_that_survives_json_and_fits_the_tasks(path):
+def test_every_point_of_a_space_is_a_valid_config_that_survives_json(path):
     for _, config in points(load_space(path)):
         assert parse_config(json.loads(config.model_dump_json())) == config
         check_tasks(config, TASKS)
 
 
 @every_space
-def test_a_parameter_is_asked_for_only_where_it_changes_the_config(path):
+def test_a_parameter_is_suggested_only_if_it_changes_the_config(path):
     space = load_space(path)
     for trial, config in points(space)[-CHANGED:]:
         for name, distribution in trial.distributions.items():
@@ -68,7 +68,7 @@ def test_a_parameter_is_asked_for_only_where_it_changes_the_config(path):
 
 
 @every_space
-def test_a_space_starts_inside_itself_and_all_its_rounds_compare(path, sample):
+def test_the_start_of_a_space_lies_in_the_space_and_all_configs_have_the_same_rounds(path, sample):
     space = load_space(path)
     if "torchjd" in path.stem:
         pytest.importorskip("quadprog", reason="a space of solvers that are an extra")
@@ -79,14 +79,14 @@ def test_a_space_starts_inside_itself_and_all_its_rounds_compare(path, sample):
     assert shape.rounds == 6
 
 
-def test_surgery_is_asked_for_only_where_tasks_meet():
+def test_surgery_is_suggested_only_if_a_step_has_several_tasks():
     for name in ("surgery", "everything"):
         for trial, config in points(load_space(PATHS[0].with_name(f"{name}.py"))):
             meeting = config.stages[-1].batch_schedule not in ("shuffle", "annealed", "temperature")
             assert ("gradients" in trial.params) == meeting
 
 
-def test_regularisers_settings_are_asked_for_only_where_they_are_on():
+def test_settings_of_regularisers_are_suggested_only_if_they_are_on():
     for trial, config in points(load_space(PATHS[0].with_name("everything.py"))):
         on = {"lambda_s": "smart", "mu": "bregman", "r_drop_weight": "r_drop"}
         for setting, switch in on.items():

@@ -47,7 +47,7 @@ def test_the_difference_of_two_configs_turns_one_into_the_other(one, other):
     assert difference(after, after) == {}
 
 
-def test_a_difference_names_what_differs_and_nothing_else():
+def test_a_difference_names_the_fields_that_differ_and_no_others():
     one = small_config(small_stage(learning_rate=1e-3, batch_size={"sst": 1, "qqp": 2, "sts": 3}))
     other = one.replace(
         smart=SMOOTH, stages=(one.stages[0].replace(learning_rate=1, batch_size={"sst": 1, "qqp": 4, "sts": 3}),)
@@ -59,7 +59,7 @@ def test_a_difference_names_what_differs_and_nothing_else():
     }
 
 
-def test_a_config_is_what_its_changes_up_to_a_round_say():
+def test_the_config_of_a_round_has_all_changes_up_to_the_round():
     config = changing(
         small_config(small_stage(rounds=5)), round_2={"dropout": 0.3, "smart.lambda_s": 2}, round_4={"dropout": 0}
     )
@@ -94,13 +94,13 @@ FIXED = {
 
 
 @pytest.mark.parametrize("path", FIXED)
-def test_what_makes_a_run_the_run_that_it_is_may_not_change(path):
+def test_the_model_the_tasks_the_stages_and_the_rounds_may_not_change(path):
     with pytest.raises(pydantic.ValidationError) as caught:
         changing(small_config(), round_2={path: FIXED[path]})
     assert f"{path} cannot change during a run; round 2 changes it. Change only dropout, " in describe(caught.value)
 
 
-def test_a_field_either_may_change_or_is_told_here_as_one_that_may_not():
+def test_every_field_is_listed_as_one_that_may_or_may_not_change():
     told = {part for path in [*FIXED, *MAY_CHANGE] for part in path.split(".")} | {"changes"}
     told |= {"passes", "epochs", "examples", "texts", "mlm", "simcse", "accumulate"}  # more of what a stage is
     assert {*TrainConfig.model_fields, *Stage.model_fields} <= told
@@ -120,7 +120,7 @@ def test_a_field_either_may_change_or_is_told_here_as_one_that_may_not():
         ([(2, {"stages.1.learning_rate": 0.1})], "Unknown config field in the changes of round 2: '1'"),
     ],
 )
-def test_changes_that_cannot_be_are_refused(changes, message):
+def test_invalid_changes_are_refused(changes, message):
     with pytest.raises(pydantic.ValidationError) as caught:
         small_config(changes=[{"round": round, "values": values} for round, values in changes])
     assert message in describe(caught.value)
@@ -147,7 +147,7 @@ def examples(step: Step) -> int:
 
 @settings(max_examples=40)
 @given(schedules())
-def test_a_changed_plan_takes_the_streams_in_order_and_says_what_it_takes(config):
+def test_a_plan_with_changes_takes_the_streams_in_order_and_counts_its_rows(config):
     steps, rounds = plan_all(config, SIZES)
     assert [step.examples for step in steps] == np.cumsum([examples(step) for step in steps]).tolist()
     assert (rounds[0].start, rounds[-1].stop, len(rounds)) == (0, len(steps), config.stages[0].rounds)
@@ -175,7 +175,7 @@ def test_rounds_of_a_changed_plan_have_equally_many_examples_up_to_a_few_steps(c
 
 @settings(max_examples=40)
 @given(schedules())
-def test_what_comes_before_a_change_knows_nothing_of_it(config):
+def test_a_change_does_not_affect_the_steps_before_it(config):
     *earlier, last = config.changes
     (steps, rounds), (before, earlier_rounds) = (
         plan_all(config, SIZES),
@@ -185,7 +185,7 @@ def test_what_comes_before_a_change_knows_nothing_of_it(config):
     assert (steps[:start], rounds[: last.round - 1]) == (before[:start], earlier_rounds[: last.round - 1])
 
 
-def test_warm_up_and_decay_go_on_with_the_new_count_of_steps():
+def test_warm_up_and_decay_continue_with_the_new_number_of_steps():
     stage = small_stage(passes=1, rounds=4, batch_schedule="cycle", batch_size=6)
     sizes = dict.fromkeys(SIZES, 48)
     steps, rounds = plan_all(changing(small_config(stage), round_3={"stages.0.batch_size": 12}), sizes)
@@ -194,7 +194,7 @@ def test_warm_up_and_decay_go_on_with_the_new_count_of_steps():
     assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 2 / 4, 3 / 4]
 
 
-def test_a_change_to_the_same_values_changes_no_plan():
+def test_a_change_to_the_same_values_does_not_change_the_plan():
     config = small_config(small_stage(tasks=("qqp",)), small_stage(passes=2, rounds=5, batch_size=7))
     same = changing(config, round_2={"dropout": 0.1}, round_4={"stages.1.batch_size": 7})
     assert plan_all(same, SIZES) == plan_all(config, SIZES)
@@ -275,7 +275,7 @@ def behind(result: dict[str, Any], round: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_a_clone_that_goes_on_with_other_settings_ends_with_the_bits_of_a_run_from_the_start(name, runs, tmp_path):
+def test_a_clone_that_continues_with_changes_ends_with_the_bits_of_an_uninterrupted_run(name, runs, tmp_path):
     base, values = CHANGED[name]
     config = changing(base, round_3=values)
     fresh = runs.whole(Folder.at(tmp_path / "fresh"), config)
@@ -303,20 +303,20 @@ def test_a_run_with_changes_that_is_killed_ends_with_the_same_bits(name, runs, t
     assert runs.whole(folder, config) == expected
 
 
-def test_a_change_to_the_same_values_changes_no_bit(runs, tmp_path):
+def test_a_change_to_the_same_values_keeps_all_bits(runs, tmp_path):
     values = {"dropout": 0.1, "smart.lambda_s": 1.0, "stages.1.batch_size": 6}
     expected = runs.whole(Folder.at(tmp_path / "whole"), RICH)
     assert runs.whole(Folder.at(tmp_path / "turned"), changing(RICH, round_2=values, round_3={})) == expected
 
 
-def test_a_change_without_effect_changes_no_bit(runs, tmp_path):
+def test_a_change_without_effect_keeps_all_bits(runs, tmp_path):
     config = RICH.replace(averaging={"kind": "none"})
     expected = runs.whole(Folder.at(tmp_path / "whole"), config)
     turned = changing(config, round_2={"averaging.beta": 0.5}, round_3={"averaging.beta": 0.6})
     assert runs.whole(Folder.at(tmp_path / "turned"), turned) == expected, "model, teacher and moments stay"
 
 
-def test_a_clone_of_a_clone_whose_origin_is_gone_trains_from_the_start_and_tells_its_own_rounds_only(runs, tmp_path):
+def test_a_clone_of_a_clone_without_its_origin_trains_from_the_start_and_reports_its_own_rounds(runs, tmp_path):
     first = changing(PLAIN, round_2={"dropout": 0.5})
     second = changing(PLAIN, round_2={"dropout": 0.5}, round_3={"smart.lambda_s": 1.0})
     donor, clone, gone = (Folder.at(tmp_path / name) for name in ("donor", "clone", "gone"))
@@ -329,7 +329,7 @@ def test_a_clone_of_a_clone_whose_origin_is_gone_trains_from_the_start_and_tells
     assert runs.whole(Folder.at(tmp_path / "damaged"), second, Origin(clone, 2)) == expected
 
 
-def test_the_parameters_that_train_stay_the_objects_that_they_were(runs):
+def test_trainable_parameters_stay_the_same_objects(runs):
     training = Training(changing(RICH, round_3={"dropout": 0.5}), runs.corpus, runs.pretrained, dev_limit=2)
     rounds = iter(training)
     assert [next(rounds).round for _ in range(2)] == [1, 2]

@@ -79,13 +79,13 @@ def at(data: Any, prefix: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("config", [FOR_ALL, BY_TASK, CHANGING, small_config(bregman={"mu": {"sst": 1}})])
-def test_setting_every_field_to_what_it_is_changes_nothing(config):
+def test_setting_every_field_to_its_own_value_changes_nothing(config):
     assignments = [f"{path}={json.dumps(value)}" for path, value in leaves(config.model_dump(mode="json"))]
     assert len(assignments) > 50
     assert with_values(config, assignments) == config
 
 
-def test_a_value_is_set_wherever_it_lies():
+def test_a_value_is_set_at_any_depth():
     config = small_config(small_stage(), small_stage())
     changed = with_values(
         config,
@@ -120,23 +120,23 @@ def test_a_value_is_set_wherever_it_lies():
     assert config == small_config(small_stage(), small_stage()), "the config itself was changed"
 
 
-def test_a_stage_that_is_given_another_duration_has_that_one():
+def test_a_new_duration_of_a_stage_replaces_the_old_one():
     (stage,) = with_values(small_config(), ["stages.0.passes=2", "stages.0.epochs=3"]).stages
     assert (stage.passes, stage.epochs, stage.steps, stage.examples) == (None, 3, None, None)
 
 
-def test_a_regulariser_may_be_named_one_by_one():
+def test_a_single_regulariser_may_be_added_by_its_path():
     assert with_values(small_config(), ["regularisers.r_drop=2"]).regularisers == {"r_drop": 2}
 
 
-def test_every_kind_of_config_has_its_place_in_these_tests():
+def test_these_tests_cover_every_kind_of_config():
     parts = {kind for kind in Config.__subclasses__() if kind.__module__.startswith("trainers.")}
     inner = parts - {TaskDeclaration}  # a task's, not a run's
     assert {kind for _, kind in PLACES.values()} == inner
 
 
 @every_field
-def test_an_unknown_field_is_told_with_the_nearest_of_its_place(config, prefix, kind, field):
+def test_the_error_of_an_unknown_field_names_the_nearest_field_of_the_same_config(config, prefix, kind, field):
     misspelt = field[:-1] + "_"
     with pytest.raises(InputError, match=f"did you mean '{field}'"):
         with_values(config, [f"{prefix}{misspelt}=1"])
@@ -147,7 +147,7 @@ def test_an_unknown_field_is_told_with_the_nearest_of_its_place(config, prefix, 
 
 
 @every_place
-def test_a_part_made_alone_names_the_nearest_field_too(prefix, config, kind):
+def test_the_error_of_a_config_built_alone_names_the_nearest_field_too(prefix, config, kind):
     whole = at(config.model_dump(mode="json"), prefix)
     for field in kind.model_fields:
         with pytest.raises(pydantic.ValidationError) as caught:
@@ -156,7 +156,7 @@ def test_a_part_made_alone_names_the_nearest_field_too(prefix, config, kind):
 
 
 @every_field
-def test_a_copy_with_other_values_is_checked_as_if_made_anew(config, prefix, kind, field):
+def test_a_copy_with_new_values_is_validated_like_a_new_config(config, prefix, kind, field):
     whole = kind.model_validate(at(config.model_dump(mode="json"), prefix))
     assert whole.replace(**{field: getattr(whole, field)}) == whole
     with pytest.raises(pydantic.ValidationError):
@@ -167,7 +167,7 @@ def test_a_copy_with_other_values_is_checked_as_if_made_anew(config, prefix, kin
 
 @pytest.mark.parametrize(("config", "path"), FLOATS, ids=[path for _, path in FLOATS])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "-1", "much"])
-def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, value):
+def test_a_number_that_is_not_finite_is_refused_in_every_field(config, path, value):
     several = {"betas": f"[{value}, {value}]", "hidden": f"[{value}]"}
     value = several.get(path.split(".")[-1], value) if value != "much" else value
     with pytest.raises(InputError, match=rf"^Config field {path}[.0-9]*: "):
@@ -240,7 +240,7 @@ def test_a_number_that_is_none_is_refused_wherever_one_is_read(config, path, val
         ('changes=[{"round": 2, "values": {"dropot": 0}}]', "changes of round 2: 'dropot'; did you mean 'dropout'"),
     ],
 )  # fmt: skip
-def test_a_bad_value_is_one_sentence_that_names_field_or_value(assignment, message):
+def test_the_error_of_a_bad_value_names_the_field_or_the_value(assignment, message):
     with pytest.raises(InputError, match=message) as caught:
         with_values(small_config(), [assignment])
     assert "\n" not in str(caught.value)

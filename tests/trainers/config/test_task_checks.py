@@ -72,7 +72,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("words", FAULTS)
-def test_what_means_nothing_for_a_task_is_refused(words):
+def test_a_setting_that_makes_no_sense_for_a_task_is_refused(words):
     config = small_config().replace(**FAULTS[words])
     with pytest.raises(InputError) as caught:
         check_tasks(config, TASKS)
@@ -90,5 +90,5 @@ def test_what_means_nothing_for_a_task_is_refused(words):
         {"class_weights": {"sst": (1, 2, 3, 4, 5), "qqp": (1, 2)}},
     ],
 )
-def test_what_means_something_for_a_task_may_be_asked_of_all(changes):
+def test_a_setting_for_all_tasks_may_make_sense_for_some_of_them_only(changes):
     check_tasks(small_config().replace(**changes), TASKS)

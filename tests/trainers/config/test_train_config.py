@@ -129,7 +129,7 @@ def configs(draw: st.DrawFn) -> TrainConfig:
 
 @settings(max_examples=20)
 @given(configs())
-def test_json_loses_nothing(config):
+def test_a_config_is_equal_after_conversion_to_json_and_back(config):
     text = config.model_dump_json()
     assert TrainConfig.model_validate_json(text) == config
     assert TrainConfig.model_validate_json(text).model_dump_json() == text
@@ -145,7 +145,7 @@ BY_TASK: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("field", BY_TASK)
-def test_a_setting_by_task_leaves_the_others_at_the_default(field):
+def test_a_setting_by_task_leaves_other_tasks_at_the_default(field):
     config = small_config(**{field: BY_TASK[field]})
     assert config.head_of("sst").hidden == ((1.0,) if field == "head" else ())
     assert config.head_of("sts").output == ("sigmoid" if field == "head" else "linear")
@@ -155,7 +155,7 @@ def test_a_setting_by_task_leaves_the_others_at_the_default(field):
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_scored_tasks_are_those_that_are_trained_in_order_of_first_use_and_then_further_ones():
+def test_scored_tasks_are_the_trained_tasks_in_order_of_first_use_and_then_also_scored():
     first, second = small_stage(tasks=("qqp",)), small_stage(tasks=("sst", "qqp"))
     texts = small_stage(objective="mlm", tasks=("cfimdb",))
     assert small_config(texts, first, second).tasks == ("qqp", "sst")
@@ -173,7 +173,7 @@ def test_scored_tasks_are_those_that_are_trained_in_order_of_first_use_and_then_
         ({"batch_schedule": "interleaved", "batch_size": {"qqp": 3, "sst": 5}}, {"sst": 5, "qqp": 3}),
     ],
 )
-def test_rows_a_step_are_as_given_or_where_tasks_are_interleaved_in_proportion(changes, expected):
+def test_batch_sizes_are_as_given_or_proportional_to_rows_if_interleaved(changes, expected):
     stage = small_stage(tasks=("sst", "qqp"), **changes)
     assert list(stage.batch_sizes({"qqp": 141_506, "sst": 8_544, "sts": 6_040}).items()) == list(expected.items())
 
@@ -224,7 +224,7 @@ STAGE_FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("words", STAGE_FAULTS)
-def test_a_stage_that_contradicts_itself_or_asks_for_nothing_is_refused(words):
+def test_a_stage_with_a_contradiction_or_a_setting_without_effect_is_refused(words):
     with pytest.raises(pydantic.ValidationError) as caught:
         small_stage(**STAGE_FAULTS[words])
     assert words in describe(caught.value)
@@ -271,12 +271,12 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("words", FAULTS)
-def test_a_config_that_contradicts_itself_or_asks_for_nothing_is_refused(words):
+def test_a_config_with_a_contradiction_or_a_setting_without_effect_is_refused(words):
     with pytest.raises(pydantic.ValidationError) as caught:
         small_config().replace(**FAULTS[words])
     assert words in describe(caught.value)
 
 
-def test_the_shape_of_a_task_that_is_only_scored_may_be_told():
+def test_a_task_that_is_only_scored_may_have_a_head():
     config = small_config(also_scored=("cfimdb",), head={"cfimdb": {"hidden": (1,)}})
     assert config.head_of("cfimdb").hidden == (1,)

@@ -38,7 +38,7 @@ def fill(model: nn.Linear, value: float) -> nn.Linear:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 1.0])
-def test_a_copy_moves_a_share_of_the_way_in_every_parameter_and_its_model_not_at_all(share):
+def test_a_copy_moves_a_share_of_the_distance_in_every_parameter_and_its_model_stays(share):
     copy, model = layer(0), layer(1)
     before, target = weights(copy), weights(model)
     follow(copy, model, share)
@@ -49,7 +49,7 @@ def test_a_copy_moves_a_share_of_the_way_in_every_parameter_and_its_model_not_at
     assert all(parameter.grad_fn is None and parameter.grad is None for parameter in copy.parameters())
 
 
-def test_a_small_share_of_a_short_way_is_not_lost_to_rounding():
+def test_a_small_share_of_a_short_distance_is_not_lost_to_rounding():
     copy = fill(layer(), 1.0)
     for _ in range(100):
         follow(copy, fill(layer(), 1.1), 0.001)
@@ -57,7 +57,7 @@ def test_a_small_share_of_a_short_way_is_not_lost_to_rounding():
 
 
 @pytest.mark.parametrize("steps", [1, 5, 40])
-def test_of_its_start_a_moving_average_keeps_little_from_early_on(steps):
+def test_a_moving_average_soon_forgets_the_initial_weights(steps):
     """The product of (1 + t) / (10 + t) telescopes."""
     averaging, copy, model = AveragingConfig(kind="ema"), fill(layer(), 1.0), fill(layer(), 0.0)
     for done in range(steps):
@@ -65,14 +65,14 @@ def test_of_its_start_a_moving_average_keeps_little_from_early_on(steps):
     torch.testing.assert_close(weights(copy), torch.full((8,), 1 / math.comb(steps + 9, 9)), rtol=1e-4, atol=0)
 
 
-def test_a_moving_average_never_leaves_more_than_beta():
+def test_a_moving_average_never_keeps_more_than_beta():
     ema = AveragingConfig(kind="ema", beta=0.9)
     assert [average_share(ema, done, 1000) for done in (0, 8, 79, 80, 81, 999)] == pytest.approx(
         [0.9, 0.5, 9 / 89, 0.1, 0.1, 0.1]
     )
 
 
-def test_a_moving_average_is_torch_s():
+def test_a_moving_average_equals_torch_s():
     averaging, model, copy = AveragingConfig(kind="ema", beta=0.1), layer(), layer()
     theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.1))
     theirs.n_averaged += 1  # its first update would be a copy: it starts where ours does
@@ -84,7 +84,7 @@ def test_a_moving_average_is_torch_s():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 8, 21])
-def test_stochastic_weight_averaging_is_torch_s_over_the_last_quarter(steps):
+def test_stochastic_weight_averaging_equals_torch_s_over_the_last_quarter(steps):
     model, copy, tail = layer(), layer(), math.ceil(steps / 4)
     theirs = AveragedModel(model)
     for done in range(steps):

@@ -61,14 +61,14 @@ def test_every_step_has_tasks_of_the_stage_each_once_in_its_order(name, sizes, b
 @all_but(DRAWN)
 @settings(max_examples=30, deadline=None)
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
-def test_no_epoch_starves_a_task(name, sizes, batch_sizes, seed):
+def test_every_epoch_has_a_batch_of_every_task(name, sizes, batch_sizes, seed):
     assert set(batches(plan(name, sizes, batch_sizes, seed))) == set(sizes)
 
 
 @every_schedule
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(1, 300), batch_size=st.integers(1, 64), seed=SEEDS)
-def test_a_single_task_is_in_every_step_of_about_a_pass(name, size, batch_size, seed):
+def test_a_single_task_is_in_every_step_of_about_one_pass_over_its_rows(name, size, batch_size, seed):
     steps = plan(name, {"sst": size}, {"sst": batch_size}, seed)
     assert set(steps) == {("sst",)}
     assert len(steps) in (max(1, size // batch_size), -(-size // batch_size))
@@ -96,7 +96,7 @@ def test_plans_are_the_same_in_every_process():
 @every_schedule
 @settings(max_examples=30, deadline=None)
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
-def test_an_epoch_has_as_many_steps_as_its_schedule_promises(name, sizes, batch_sizes, seed):
+def test_an_epoch_has_the_documented_number_of_steps(name, sizes, batch_sizes, seed):
     counts = batch_counts(sizes, batch_sizes)
     largest = max(sorted(sizes), key=sizes.__getitem__)
     promised = {
@@ -112,20 +112,20 @@ def test_an_epoch_has_as_many_steps_as_its_schedule_promises(name, sizes, batch_
 @pytest.mark.parametrize("name", sorted(WHOLE))
 @settings(max_examples=50, deadline=None)
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
-def test_they_take_every_batch_exactly_once(name, sizes, batch_sizes, seed):
+def test_schedules_of_whole_epochs_take_every_batch_exactly_once(name, sizes, batch_sizes, seed):
     assert batches(plan(name, sizes, batch_sizes, seed)) == batch_counts(sizes, batch_sizes)
 
 
 @pytest.mark.parametrize("name", ["shuffle", "sequential", *sorted(DRAWN)])
 @settings(max_examples=30, deadline=None)
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
-def test_they_take_one_task_a_step(name, sizes, batch_sizes, seed):
+def test_schedules_that_draw_tasks_take_one_task_per_step(name, sizes, batch_sizes, seed):
     assert all(len(step) == 1 for step in plan(name, sizes, batch_sizes, seed))
 
 
 @settings(max_examples=50, deadline=None)
 @given(sizes=ANY_SIZES, batch_sizes=ANY_BATCH_SIZES, seed=SEEDS)
-def test_smart_has_the_task_with_most_batches_in_every_step(sizes, batch_sizes, seed):
+def test_smart_round_robin_has_the_task_with_most_batches_in_every_step(sizes, batch_sizes, seed):
     counts = batch_counts(sizes, batch_sizes)
     steps = plan("smart_round_robin", sizes, batch_sizes, seed)
     assert len(steps) == max(counts.values())
@@ -134,7 +134,7 @@ def test_smart_has_the_task_with_most_batches_in_every_step(sizes, batch_sizes, 
 
 @all_but(OF_THE_ORDER)
 @pytest.mark.parametrize("sizes", [{"sst": 40, "qqp": 100, "sts": 30}, {"sst": 90, "qqp": 90, "sts": 90}])
-def test_the_order_of_the_tasks_in_a_config_does_not_change_who_meets(name, sizes):
+def test_the_order_of_the_tasks_in_a_config_does_not_change_which_tasks_share_a_step(name, sizes):
     batch_sizes = {"sst": 4, "qqp": 3, "sts": 2}
     turned = plan(name, dict(reversed(sizes.items())), batch_sizes)
     assert [set(step) for step in plan(name, sizes, batch_sizes)] == [set(step) for step in turned]
@@ -155,14 +155,14 @@ def drawn_places(task, epochs):
 
 
 @pytest.mark.parametrize("task", ["sst", "sts"])
-def test_smart_draws_every_set_of_places_equally_often(task):
+def test_smart_round_robin_draws_every_subset_of_steps_equally_often(task):
     drawn = Counter(drawn_places(task, 2000))
     observed = [drawn[places] for places in combinations(range(6), 3)]
     assert sum(observed) == 2000
     assert stats.chisquare(observed).pvalue > 1e-3, observed
 
 
-def test_smart_places_each_task_regardless_of_the_others():
+def test_smart_round_robin_draws_the_steps_of_each_task_independently():
     meetings = Counter(
         len(set(left) & set(right))
         for left, right in zip(drawn_places("sst", 2000), drawn_places("sts", 2000), strict=True)
@@ -207,7 +207,7 @@ def test_interleaved_passes_through_all_tasks_at_about_the_same_speed():
     assert taken == {"sst": 6633, "qqp": 141504, "sts": 4422}  # report 001 at its 64/3/2
 
 
-def test_interleaved_takes_a_step_even_where_no_batch_is_full():
+def test_interleaved_takes_a_step_even_if_no_batch_is_full():
     assert plan("interleaved", {"sst": 3, "qqp": 5}, {"sst": 16, "qqp": 16}) == [("sst", "qqp")]
 
 
@@ -225,7 +225,7 @@ def test_simultaneous_takes_a_pass_over_the_first_task():
     ("exponent", "expected"),
     [(1.0, (0.029, 0.951, 0.020)), (0.5, (0.132, 0.758, 0.111)), (0.2, (0.253, 0.510, 0.236)), (0.0, (1 / 3,) * 3)],
 )
-def test_the_shares_of_the_course_s_tasks_are_those_worked_out_by_hand(exponent, expected):
+def test_the_shares_of_the_course_s_tasks_equal_hand_computed_values(exponent, expected):
     found = shares(COURSE, exponent)
     assert [found[task] for task in ("sst", "qqp", "sts")] == pytest.approx(expected, abs=6e-4)
     assert sum(found.values()) == pytest.approx(1, abs=1e-12)
@@ -235,7 +235,7 @@ def test_the_shares_of_the_course_s_tasks_are_those_worked_out_by_hand(exponent,
     ("name", "progress", "exponent"),
     [("annealed", 0.0, 1.0), ("annealed", 0.5, 0.6), ("annealed", 1.0, 0.2), ("temperature", 0.0, 0.5)],
 )
-def test_tasks_are_drawn_as_often_as_their_shares_say(name, progress, exponent):
+def test_tasks_are_drawn_in_proportion_to_their_shares(name, progress, exponent):
     sizes = {"sst": 2000, "qqp": 30000, "sts": 1500}
     drawn, expected = batches(plan(name, sizes, dict.fromkeys(sizes, 8), 3, progress)), shares(sizes, exponent)
     total = sum(drawn.values())
@@ -243,7 +243,7 @@ def test_tasks_are_drawn_as_often_as_their_shares_say(name, progress, exponent):
     assert stats.chisquare(observed, [share * total for share in expected.values()]).pvalue > 1e-3, observed
 
 
-def test_temperature_does_not_change_as_training_goes_on():
+def test_temperature_sampling_does_not_depend_on_progress():
     sizes, batch_sizes = {"sst": 40, "qqp": 100}, {"sst": 4, "qqp": 4}
     assert plan("temperature", sizes, batch_sizes, progress=0.0) == plan(
         "temperature", sizes, batch_sizes, progress=1.0

@@ -17,13 +17,13 @@ def pulling(weights: nn.Parameter, *direction: float) -> Tensor:
     return (weights * torch.tensor(direction)).sum()
 
 
-def test_a_ratio_is_that_of_the_lengths_of_two_gradients():
+def test_a_ratio_is_the_quotient_of_two_gradients_norms():
     weights = nn.Parameter(torch.ones(2))
     loss = Loss({"loss": pulling(weights, 3, 4), "smart": pulling(weights, 0, 1)}, {"smart": 2.5})
     assert gradient_ratios({"sst": loss}, [weights]) == pytest.approx({"sst.smart": 2.5 * 1 / 5})
 
 
-def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
+def test_ratios_equal_the_ratios_from_separate_backward_passes(corpus, pretrained):
     case = Case(corpus, pretrained)
     model = case.model()
     weights = {"smart": 0.7, "bregman": 1.5, "r_drop": 2.0}
@@ -50,7 +50,7 @@ def test_ratios_are_those_of_separate_backward_passes(corpus, pretrained):
     assert gradients(model, losses["sst"].total), "the graph is kept"
 
 
-def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretrained):
+def test_ratios_are_measured_on_trainable_parameters_from_the_last_layer_upwards(corpus, pretrained):
     model = Case(corpus, pretrained).model()
     *_, last, pooler = model.encoder.blocks()
     heads = list(model.heads.parameters())
@@ -59,7 +59,7 @@ def test_ratios_are_measured_on_what_trains_from_the_last_layer_up(corpus, pretr
     assert set(probed_parameters(model)) == {*last, *pooler[1:], *heads}
 
 
-def test_what_cannot_be_compared_is_left_out():
+def test_a_task_whose_loss_has_no_gradient_has_no_ratios():
     weights, others = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     plain = Loss({"loss": pulling(weights, 3, 4)})
     flat = Loss({"loss": pulling(weights, 0, 0), "r_drop": pulling(weights, 1, 1)}, {"r_drop": 1.0})

@@ -37,7 +37,7 @@ def within_three_sigma(found: int, count: int, share: float) -> bool:
 
 
 @given(LENGTHS, st.just("one") | st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2**32))
-def test_special_tokens_are_never_chosen_and_places_rise(lengths, share, seed):
+def test_special_tokens_are_never_chosen_and_positions_ascend(lengths, share, seed):
     text, ends = framed(lengths)
     chosen = choose_tokens(text, ends, share, draw(seed))
     assert bool(text[chosen].all())
@@ -46,28 +46,28 @@ def test_special_tokens_are_never_chosen_and_places_rise(lengths, share, seed):
 
 
 @given(LENGTHS, st.integers(0, 2**32))
-def test_of_every_sequence_with_text_exactly_one_token_is_chosen(lengths, seed):
+def test_exactly_one_token_of_every_sequence_with_text_is_chosen(lengths, seed):
     text, ends = framed(lengths)
     chosen = choose_tokens(text, ends, "one", draw(seed))
     of_sequence = torch.bincount(torch.bucketize(chosen, ends, right=True) - 1, minlength=len(lengths))
     assert of_sequence.tolist() == [int(length > 0) for length in lengths]
 
 
-def test_one_of_each_sequence_is_any_of_its_tokens_alike():
+def test_every_token_of_a_sequence_is_chosen_equally_often():
     text, ends = framed([4] * SEQUENCES)
     counts = torch.bincount(choose_tokens(text, ends, "one", draw()) % 6, minlength=6).tolist()
     assert counts[0] == counts[5] == 0
     assert all(within_three_sigma(count, SEQUENCES, 1 / 4) for count in counts[1:5]), counts
 
 
-def test_a_share_is_of_the_text_and_not_of_all_tokens():
+def test_the_share_refers_to_text_tokens_and_not_to_all_tokens():
     text, ends = framed([LENGTH - 2] * SEQUENCES)
     assert int(text.sum()) == 100_000
     found = len(choose_tokens(text, ends, 0.15, draw()))
     assert within_three_sigma(found, 100_000, 0.15), found
 
 
-def test_of_the_chosen_most_become_the_mask_some_any_token_and_some_stay():
+def test_most_chosen_tokens_become_the_mask_some_become_random_tokens_and_some_stay():
     count = 100_000
     tokens = torch.randint(5, VOCABULARY, (count,), generator=draw(1))
     shown = mask_tokens(tokens, torch.arange(count), MASK, VOCABULARY, False, draw())
@@ -81,7 +81,7 @@ def test_of_the_chosen_most_become_the_mask_some_any_token_and_some_stay():
 
 
 @given(LENGTHS, st.booleans(), st.integers(0, 2**32))
-def test_what_was_not_chosen_is_shown_and_nothing_is_written_over(lengths, always, seed):
+def test_other_tokens_stay_unchanged_and_the_input_is_not_overwritten(lengths, always, seed):
     text, ends = framed(lengths)
     tokens = torch.randint(5, VOCABULARY, text.shape, generator=draw(seed))
     before, chosen = tokens.clone(), choose_tokens(text, ends, 0.5, draw(seed))
@@ -92,7 +92,7 @@ def test_what_was_not_chosen_is_shown_and_nothing_is_written_over(lengths, alway
     assert not always or bool((shown[chosen] == MASK).all())
 
 
-def test_rates_are_those_of_transformers(tiny_encoder):
+def test_masking_rates_equal_those_of_transformers(tiny_encoder):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.BertTokenizer.from_pretrained(tiny_encoder)
     theirs = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=0)

@@ -64,13 +64,13 @@ def test_a_loss_is_a_mean_over_rows_so_that_parts_add_up(kind, weighted):
 
 
 @every_kind
-def test_weights_of_1_are_none(kind):
+def test_class_weights_of_1_have_no_effect(kind):
     outputs, truth = outputs_of(kind)
     ones = torch.ones(5 if kind == "classification" else 2)
     torch.testing.assert_close(LOSSES[kind](outputs, truth, ones), LOSSES[kind](outputs, truth, None))
 
 
-def test_class_weights_are_torch_s_and_those_of_two_classes_the_binary_ones():
+def test_class_weights_equal_torch_s_and_binary_weights_equal_those_of_two_classes():
     outputs, truth = outputs_of("classification")
     weights = torch.tensor([0.5, 3.0, 1.0, 1.0, 1.0])
     theirs = functional.cross_entropy(outputs, truth.long(), weights)  # a mean over the weights
@@ -83,14 +83,14 @@ def test_class_weights_are_torch_s_and_those_of_two_classes_the_binary_ones():
 
 
 @given(LOGITS)
-def test_one_logit_is_the_second_of_two_classes_whose_other_logit_is_0(logits):
+def test_the_loss_of_one_logit_equals_that_of_two_classes_with_a_first_logit_of_0(logits):
     z = torch.tensor(logits, dtype=torch.float64)[:, None]
     truth = (torch.arange(len(logits)) % 2).double()
     two = functional.cross_entropy(functional.pad(z, (1, 0)), truth.long())
     torch.testing.assert_close(LOSSES["binary"](z, truth, None), two)
 
 
-def test_losses_worked_out_by_hand():
+def test_losses_equal_hand_computed_values():
     outputs, truth = torch.tensor([[1.0], [4.5]]), torch.tensor([2.5, 4.0])
     assert LOSSES["regression"](outputs, truth, None) == pytest.approx((1.5**2 + 0.5**2) / 2), "in label units"
     assert LOSSES["classification"](torch.zeros(3, 5), torch.tensor([0.0, 4.0, 2.0]), None) == pytest.approx(1.609438)
@@ -99,7 +99,7 @@ def test_losses_worked_out_by_hand():
     assert thrice == pytest.approx(2 * 0.693147)
 
 
-def test_a_total_is_the_own_loss_and_the_weighted_regularisers():
+def test_the_total_is_the_own_loss_plus_the_weighted_regularisers():
     terms = {name: torch.tensor(value) for name, value in {"loss": 1.0, "smart": 10.0, "r_drop": 100.0}.items()}
     assert Loss(terms, {"smart": 0.5, "r_drop": 0.25}).total.item() == 1 + 5 + 25
     assert Loss({"loss": torch.tensor(3.0)}).total.item() == 3
@@ -110,7 +110,7 @@ def test_a_total_is_the_own_loss_and_the_weighted_regularisers():
 
 @every_pairs
 @every_task
-def test_class_weights_are_for_the_own_loss_of_their_task_alone(case, task, pairs):
+def test_class_weights_change_only_the_own_loss_of_their_task(case, task, pairs):
     model = case.model(pairs=pairs)
     batch = case.batch(model, *TASKS)
     classes = round(TASKS[task].high) + 1
@@ -123,7 +123,7 @@ def test_class_weights_are_for_the_own_loss_of_their_task_alone(case, task, pair
 
 
 @every_pairs
-def test_tasks_that_share_a_batch_have_the_losses_of_each_alone(case, pairs):
+def test_tasks_in_one_batch_have_the_same_losses_as_in_separate_batches(case, pairs):
     model = case.model(pairs=pairs, **STILL)
     together = supervised(model, case.batch(model, *NAMES), PLAIN)
     assert list(together) == list(NAMES)
@@ -133,7 +133,7 @@ def test_tasks_that_share_a_batch_have_the_losses_of_each_alone(case, pairs):
 
 
 @pytest.mark.parametrize("setup", [PLAIN, smooth()], ids=["plain", "smart"])
-def test_a_place_draws_the_same_whatever_was_drawn_before(case, setup):
+def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(case, setup):
     model = case.model()
     batch = case.batch(model, "sst", "sts")
 
@@ -149,7 +149,7 @@ def test_a_place_draws_the_same_whatever_was_drawn_before(case, setup):
     assert not torch.equal(loss, measure(seed=1)[0])
 
 
-def test_what_is_left_out_costs_no_pass(case):
+def test_regularisers_that_do_not_apply_cost_no_forward_pass(case):
     model, forward_passes = case.model(), []
     batch = case.batch(model, *NAMES)
     model.register_forward_hook(lambda *arguments: forward_passes.append(1))
@@ -161,7 +161,7 @@ def test_what_is_left_out_costs_no_pass(case):
 
 @every_pairs
 @every_task
-def test_smart_keeps_the_masks_of_the_plain_loss_and_adds_a_gradient_of_its_own(case, task, pairs):
+def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradient(case, task, pairs):
     model = case.model(pairs=pairs)
     batch = case.batch(model, task)
     plain, regularised = supervised(model, batch, PLAIN)[task], supervised(model, batch, smooth(2.0))[task]
@@ -190,7 +190,7 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
     assert all(pull.norm() > 1e-3 for pull in pulls), "they did nothing: this proves nothing"
 
 
-def test_r_drop_is_the_plain_loss_without_dropout_and_the_mean_of_two_with_it(case):
+def test_the_own_loss_with_r_drop_is_the_mean_of_two_passes(case):
     twice = replace(PLAIN, weights={"r_drop": dict.fromkeys(NAMES, 4.0)})
     for how in (STILL, WILD):
         model = case.model(**how)
@@ -209,7 +209,7 @@ MLM = small_stage(objective="mlm")
 
 
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
-def test_every_source_of_texts_gets_a_loss_that_no_task_s_head_has_part_in(case, objective):
+def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(case, objective):
     model = case.model(MLM)
     setup = replace(PLAIN, special_tokens=case.corpus.special_tokens)
     losses = OBJECTIVES[objective](model, case.texts("sts", "imdb", "snli"), setup)
@@ -229,7 +229,7 @@ def read(model: Multitask) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("share", [0.3, "one"])
-def test_what_is_guessed_is_what_was_hidden_and_it_alone(case, share):
+def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(case, share):
     """Against torch's loss over all tokens, with labels of -100 where nothing was hidden."""
     model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
     tokens, shown = batch.inputs.tokens, read(model)
@@ -250,7 +250,7 @@ def test_what_is_guessed_is_what_was_hidden_and_it_alone(case, share):
         assert owners.tolist() == list(range(1, len(batch.inputs.offsets)))
 
 
-def test_other_places_hide_other_tokens(case):
+def test_other_steps_mask_other_tokens(case):
     model, batch = case.model(MLM), case.texts("imdb")
     shown = read(model)
     for place in ((0,), (0,), (1,)):
@@ -267,7 +267,7 @@ def without_text(case: Case, source: str) -> Batch:
 
 
 @pytest.mark.parametrize("share", [0.15, 1e-12, "one"])
-def test_a_source_in_which_nothing_is_hidden_contributes_0_and_breaks_nothing(case, share):
+def test_a_source_without_masked_tokens_has_a_loss_of_0(case, share):
     model = case.model(MLM)
     setup = replace(PLAIN, mlm=MlmConfig(share=share), special_tokens=case.corpus.special_tokens)
     losses = mlm(model, without_text(case, "empty"), setup)
@@ -284,14 +284,14 @@ def pooled(model: Multitask, batch: Batch) -> tuple[Tensor, ...]:
     return model.pool(model.embed(batch.inputs.tokens), batch.inputs).chunk(sides)
 
 
-def test_a_sentence_is_told_from_the_others_of_its_side(case):
+def test_a_sentence_is_contrasted_with_the_others_of_its_side(case):
     model, batch = case.model(**STILL), case.texts("sts")
     first, second = pooled(model, batch)
     found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(temperature=0.1)))["sts"].total
     torch.testing.assert_close(found, (contrast(first, first, 0.1) + contrast(second, second, 0.1)) / 2)
 
 
-def test_a_line_s_other_sides_are_its_positive_and_everyone_s_negative(case):
+def test_the_other_columns_of_a_row_are_its_positive_and_all_rows_negatives(case):
     model, batch = case.model(**STILL), case.texts("snli")
     anchors, positives, negatives = pooled(model, batch)
     found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(supervised=True)))["snli"].total
@@ -302,14 +302,14 @@ def test_a_line_s_other_sides_are_its_positive_and_everyone_s_negative(case):
     torch.testing.assert_close(found, contrast(anchors, positives, 0.05))
 
 
-def test_sources_are_contrasted_apart(case):
+def test_sources_are_contrasted_separately(case):
     model = case.model(**STILL)
     together = simcse(model, case.texts("sts", "imdb"), PLAIN)
     for source in ("sts", "imdb"):
         torch.testing.assert_close(together[source].total, simcse(model, case.texts(source), PLAIN)[source].total)
 
 
-def test_a_sentence_is_read_twice_under_masks_of_its_own(case):
+def test_a_sentence_passes_twice_with_different_dropout_masks(case):
     """With dropout its two readings differ, so that the loss is not that of equal ones; a single sentence has it 0."""
     model, batch = case.model(**WILD), case.texts("imdb")
     model.eval()
@@ -324,7 +324,7 @@ def test_a_sentence_is_read_twice_under_masks_of_its_own(case):
 
 @pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
 @pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
-def test_no_pass_asks_its_device_for_a_number(case, changes, norm):
+def test_no_forward_pass_waits_for_a_number_from_its_device(case, changes, norm):
     """The device "meta" knows shapes and no numbers: what would wait for one of a GPU's is an error there."""
     model = case.model(**changes)
     batch, meta = case.batch(model, *NAMES), torch.device("meta")

@@ -42,7 +42,7 @@ def term(forward: Forward, name: str) -> dict[str, Tensor]:
 
 
 @every_regulariser
-def test_a_term_is_a_positive_number_a_task_that_pulls_at_the_encoder_and_its_own_head(name, case):
+def test_a_term_is_positive_per_task_with_gradients_for_the_encoder_and_its_own_head(name, case):
     model = case.model()
     terms = term(passing(case, model), name)
     assert set(terms) == set(NAMES)
@@ -56,7 +56,7 @@ def test_a_term_is_a_positive_number_a_task_that_pulls_at_the_encoder_and_its_ow
 
 
 @every_regulariser
-def test_a_term_is_drawn_by_its_place_and_by_nothing_else(name, case):
+def test_the_draws_of_a_term_depend_on_seed_and_place_only(name, case):
     forward = passing(case, case.model())
 
     def measured(**changes: Any) -> list[float]:
@@ -70,7 +70,7 @@ def test_a_term_is_drawn_by_its_place_and_by_nothing_else(name, case):
 
 
 @every_regulariser
-def test_a_term_leaves_later_passes_the_units_that_they_drop(name, case):
+def test_a_term_does_not_change_the_dropout_masks_of_later_passes(name, case):
     forward = passing(case, case.model(**WILD))
     before = forward.outputs(forward.embedded)
     term(forward, name)
@@ -86,7 +86,7 @@ COSTS = {
 
 
 @every_regulariser
-def test_a_term_costs_no_pass_that_it_does_not_need(name, case):
+def test_a_term_costs_the_documented_number_of_forward_passes(name, case):
     forward, forward_passes = passing(case, case.model()), {"model": 0, "teacher": 0}
 
     def count(which: str):
@@ -105,12 +105,12 @@ def test_a_term_costs_no_pass_that_it_does_not_need(name, case):
 # SMART's branches.
 
 
-def test_every_setting_of_smart_s_dropout_has_its_branches():
+def test_every_value_of_smart_s_dropout_has_an_entry_in_the_registry():
     assert set(BRANCHES) == set(get_args(SmartConfig.model_fields["dropout"].annotation))
 
 
 @every_branch
-def test_unmoved_embeddings_are_predicted_alike_unless_branches_are_untied(mode, case):
+def test_predictions_on_unperturbed_embeddings_are_equal_unless_dropout_is_untied(mode, case):
     forward = passing(case, case.model(**WILD), SMOOTH.replace(dropout=mode))
     predict, target = BRANCHES[mode](forward, clean_outputs(forward, 1))
     divergences = forward.divergences(predict(forward.embedded), target)
@@ -121,7 +121,7 @@ def test_unmoved_embeddings_are_predicted_alike_unless_branches_are_untied(mode,
         assert {task: value.item() for task, value in divergences.items()} == dict.fromkeys(NAMES, 0.0)
 
 
-def test_branches_without_dropout_are_those_of_evaluation(case):
+def test_predictions_with_dropout_off_equal_those_of_evaluation(case):
     model = case.model(**WILD)
     forward = passing(case, model, SMOOTH.replace(dropout="off"))
     clean = clean_outputs(forward, 1)
@@ -132,20 +132,20 @@ def test_branches_without_dropout_are_those_of_evaluation(case):
 
 
 @every_branch
-def test_branches_do_not_matter_without_dropout(mode, case):
+def test_the_dropout_setting_has_no_effect_at_dropout_0(mode, case):
     model = case.model(**STILL)
     tied, other = (term(passing(case, model, SMOOTH.replace(dropout=how)), "smart") for how in ("tied", mode))
     assert all(torch.equal(tied[task], other[task]) for task in NAMES)
 
 
 @pytest.mark.parametrize("mode", ["tied", "off"])
-def test_dropout_by_itself_is_not_taken_for_roughness(mode, case):
+def test_dropout_alone_does_not_raise_the_smoothness_term(mode, case):
     faint = SMOOTH.replace(dropout=mode, radius=1e-12, step_size=1e-12, noise_scale=1e-12)
     found = term(passing(case, case.model(**WILD), faint), "smart")
     assert all(value.item() < 1e-9 for value in found.values()), "what is left would be dropout"
 
 
-def test_a_larger_radius_is_rougher_and_the_search_finds_more_than_its_noise(case):
+def test_a_larger_radius_gives_a_larger_term_and_the_search_exceeds_its_noise(case):
     model = case.model(**STILL)
     found = [term(passing(case, model, SMOOTH.replace(radius=radius)), "smart") for radius in (1e-3, 2e-3)]
     noise = SMOOTH.replace(radius=2e-3, step_size=1e-9, noise_scale=1.0)  # cut to the radius, and hardly moved
@@ -158,7 +158,7 @@ def test_a_larger_radius_is_rougher_and_the_search_finds_more_than_its_noise(cas
 # The proximal term.
 
 
-def test_a_teacher_that_is_the_model_asks_for_nothing_in_spite_of_dropout(case):
+def test_the_proximal_term_and_its_gradient_are_0_if_teacher_and_model_are_equal(case):
     """So the momentum is the method: without it, a step begins where the term and its gradient are 0."""
     model = case.model(**WILD)
     terms = term(passing(case, model, teacher=copy.deepcopy(model)), "bregman")
@@ -168,7 +168,7 @@ def test_a_teacher_that_is_the_model_asks_for_nothing_in_spite_of_dropout(case):
         assert found and not any(gradient.any() for gradient in found.values())
 
 
-def test_the_term_falls_as_the_teacher_follows(case):
+def test_the_proximal_term_falls_as_the_teacher_moves_towards_the_model(case):
     model = case.model(**WILD)
     teacher = moved(model)
     before = term(passing(case, model, teacher=teacher), "bregman")
@@ -177,7 +177,7 @@ def test_the_term_falls_as_the_teacher_follows(case):
     assert all(0 < after[task].item() < before[task].item() / 100 for task in NAMES)
 
 
-def test_nothing_is_asked_of_the_teacher(case):
+def test_the_teacher_gets_no_gradient(case):
     model = case.model()
     teacher = moved(model).requires_grad_(True)
     terms = term(passing(case, model, teacher=teacher), "bregman")
@@ -188,7 +188,7 @@ def test_nothing_is_asked_of_the_teacher(case):
 # R-Drop.
 
 
-def test_two_passes_agree_without_dropout_and_differ_with_it(case):
+def test_r_drop_is_0_without_dropout_and_positive_with_it(case):
     still, wild = (passing(case, case.model(**how)) for how in (STILL, WILD))
     assert all(value.item() == 0.0 for value in term(still, "r_drop").values())
     first, second = clean_outputs(wild)

@@ -34,7 +34,7 @@ def by_the_formula(anchors: Tensor, positives: Tensor, negatives: Tensor | None,
 
 @pytest.mark.parametrize("temperature", [TAU, 1.0])
 @pytest.mark.parametrize("hard", [False, True], ids=["positives", "hard negatives"])
-def test_it_is_the_papers_formula(temperature, hard):
+def test_the_contrast_equals_the_paper_s_formula(temperature, hard):
     anchors, positives = features(5), features(5) + 0.3 * features(5, 1)
     negatives = features(5, 2) if hard else None
     candidates = positives if negatives is None else torch.cat([positives, negatives])
@@ -43,12 +43,12 @@ def test_it_is_the_papers_formula(temperature, hard):
 
 
 @given(st.integers(1, 12), st.integers(0, 12), st.floats(0.01, 10))
-def test_where_all_are_alike_it_is_the_logarithm_of_how_many_there_are(rows, others, temperature):
+def test_the_contrast_of_equal_features_is_the_logarithm_of_the_number_of_candidates(rows, others, temperature):
     found = contrast(torch.ones(rows, 4), torch.ones(rows + others, 4), temperature)
     assert float(found) == pytest.approx(math.log(rows + others), abs=1e-5)
 
 
-def test_hard_negatives_only_make_it_harder():
+def test_hard_negatives_never_lower_the_contrast():
     anchors, positives = features(6), features(6) + 0.5 * features(6, 1)
     plain = contrast(anchors, positives, TAU)
     assert contrast(anchors, torch.cat([positives, features(6, 2)]), TAU) > plain
@@ -58,20 +58,20 @@ def test_hard_negatives_only_make_it_harder():
     )
 
 
-def test_lengths_of_features_do_not_matter():
+def test_the_contrast_does_not_depend_on_the_norms_of_features():
     anchors, positives = features(5), features(5, 1)
     scale = torch.tensor([[0.1], [1], [3], [10], [100]])
     torch.testing.assert_close(contrast(scale * anchors, 7 * positives, TAU), contrast(anchors, positives, TAU))
 
 
-def test_it_falls_when_likes_are_told_from_others_and_rises_when_they_are_mixed_up():
+def test_the_contrast_falls_for_recognised_positives_and_rises_for_confused_ones():
     apart = torch.eye(4)
     told, mixed = contrast(apart, apart, TAU), contrast(apart, apart.roll(1, 0), TAU)
     assert float(told) == pytest.approx(math.log(1 + 3 * math.exp(-1 / TAU)), abs=1e-6)
     assert float(mixed) == pytest.approx(1 / TAU, rel=1e-6)
 
 
-def test_half_precision_is_left_before_cosines_are_compared():
+def test_half_precision_becomes_float32_before_cosines_are_compared():
     anchors = features(5).bfloat16()
     found = contrast(anchors, anchors, TAU)
     assert found.dtype == torch.float32

@@ -145,20 +145,20 @@ def random_values(seed=1, dtype=torch.float64):
 @every_norm
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("radius", [1e-5, 0.03, 1.0])
-def test_what_is_projected_lies_within_the_radius(norm, dtype, radius):
+def test_a_projected_perturbation_lies_within_the_radius(norm, dtype, radius):
     projected = NORMS[norm].project(random_values(dtype=dtype), OFFSETS, radius)
     assert float(lengths_in(norm, projected.double()).max()) <= radius * (1 + 1e-6)
 
 
 @every_norm
-def test_what_lies_within_the_radius_is_left_alone(norm):
+def test_a_perturbation_within_the_radius_stays_unchanged(norm):
     values = random_values()
     radius = 1.001 * float(lengths_in(norm, values).max())
     assert torch.equal(NORMS[norm].project(values, OFFSETS, radius), values)
 
 
 @every_norm
-def test_a_projection_is_the_nearest_point_of_the_ball(norm):
+def test_a_projection_is_the_nearest_point_within_the_radius(norm):
     values, ball = random_values(), NORMS[norm]
     projected = ball.project(values, OFFSETS, 0.5)
     for seed in range(20):
@@ -167,7 +167,7 @@ def test_a_projection_is_the_nearest_point_of_the_ball(norm):
 
 
 @every_norm
-def test_a_unit_has_length_1_and_no_direction_of_that_length_climbs_faster(norm):
+def test_the_unit_direction_has_norm_1_and_is_the_steepest(norm):
     gradient, ball = random_values(), NORMS[norm]
     unit = ball.unit(gradient, OFFSETS)
     torch.testing.assert_close(lengths_in(norm, unit), torch.ones_like(lengths_in(norm, unit)))
@@ -178,28 +178,28 @@ def test_a_unit_has_length_1_and_no_direction_of_that_length_climbs_faster(norm)
 
 @every_norm
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_unit_has_no_scale_down_to_the_faintest_gradients(norm, dtype):
+def test_the_unit_direction_does_not_depend_on_the_gradient_s_scale(norm, dtype):
     gradient, ball = torch.randn(len(ROW), WIDTH).to(dtype), NORMS[norm]
     for scale in (1e-15, 1e15):
         torch.testing.assert_close(ball.unit(scale * gradient, OFFSETS), ball.unit(gradient, OFFSETS))
 
 
 @every_norm
-def test_no_gradient_has_no_direction(norm):
+def test_a_gradient_of_0_has_the_direction_0(norm):
     nothing = torch.zeros(len(ROW), WIDTH)
     assert torch.equal(NORMS[norm].unit(nothing, OFFSETS), nothing)
     assert torch.equal(NORMS[norm].project(nothing, OFFSETS, 0.0), nothing)
 
 
 @every_norm
-def test_sequences_do_not_know_of_each_other(norm):
+def test_the_norm_of_a_sequence_does_not_depend_on_other_sequences(norm):
     values, ball = random_values(), NORMS[norm]
     for function in (ball.unit, lambda values, offsets: ball.project(values, offsets, 0.5)):
         alone = [function(part, torch.tensor([0, len(part)])) for part in values.split(LENGTHS.tolist())]
         torch.testing.assert_close(function(values, OFFSETS), torch.cat(alone))
 
 
-def test_a_sentence_of_one_token_is_bounded_as_its_token():
+def test_a_sequence_of_one_token_is_bounded_like_its_token():
     values, offsets = random_values(), torch.arange(len(ROW) + 1)
     token, sentence = NORMS["l2_token"], NORMS["l2_sentence"]
     torch.testing.assert_close(sentence.unit(values, offsets), token.unit(values, offsets))
@@ -210,12 +210,12 @@ def test_a_sentence_of_one_token_is_bounded_as_its_token():
 
 
 @every_norm
-def test_smoothness_is_0_at_radius_0_in_spite_of_dropout(norm, dropping):
+def test_smoothness_is_0_at_radius_0_even_with_dropout(norm, dropping):
     found = dropping.smoothness(norm=norm, radius=0.0, noise=start(0.1))
     assert {task: value.item() for task, value in found.items()} == dict.fromkeys(NAMES, 0.0)
 
 
-def test_smoothness_under_other_masks_than_the_clean_ones_would_measure_dropout(dropping):
+def test_smoothness_with_different_dropout_masks_would_measure_dropout(dropping):
     calls = iter(range(100))
     untied = dropping.smoothness(radius=0.0, noise=start(0.1), predict=lambda e: dropping.model.predict(e, next(calls)))
     assert all(value.item() > 1e-4 for value in untied.values())
@@ -223,7 +223,7 @@ def test_smoothness_under_other_masks_than_the_clean_ones_would_measure_dropout(
 
 @every_norm
 @every_task
-def test_smoothness_has_a_gradient_for_the_shared_part_and_the_task_s_own_head(norm, task, dropping):
+def test_smoothness_has_a_gradient_for_the_shared_parameters_and_the_task_s_own_head(norm, task, dropping):
     found = dropping.smoothness(norm=norm)[task]
     assert found.shape == () and found.item() > 0
     for name, parameter in dropping.model.named_parameters():
@@ -244,13 +244,13 @@ def test_the_perturbation_stays_within_the_radius(norm, ascent_steps, dropping):
     assert float(lengths.max()) > 0.05
 
 
-def test_long_noise_is_cut_to_the_radius(trained):
+def test_long_noise_is_projected_to_the_radius(trained):
     perturbation = worst(trained, noise=1000 * start(0.1))
     assert float(lengths_in("l2_token", perturbation).max()) <= 0.1 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("ascent_steps", [1, 2, 5])
-def test_a_search_costs_a_pass_for_each_step_and_one_for_the_end(ascent_steps, trained):
+def test_the_search_costs_one_forward_pass_per_ascent_step_and_one_for_the_result(ascent_steps, trained):
     predict, seen = spied(trained)
     trained.smoothness(predict=predict, ascent_steps=ascent_steps)
     assert len(seen) == 1 + ascent_steps + 1  # the first is the clean one
@@ -260,7 +260,7 @@ def test_a_search_costs_a_pass_for_each_step_and_one_for_the_end(ascent_steps, t
 
 
 @every_norm
-def test_one_step_beats_random_directions_of_the_same_length_tenfold(norm, trained):
+def test_one_ascent_step_exceeds_random_directions_of_the_same_length_tenfold(norm, trained):
     radius = 0.01
     found, ball = trained.smoothness(norm=norm, radius=radius), NORMS[norm]
     random = []
@@ -274,13 +274,13 @@ def test_one_step_beats_random_directions_of_the_same_length_tenfold(norm, train
 
 
 @every_norm
-def test_the_search_raises_the_divergence_over_where_it_starts(norm, trained):
+def test_the_search_raises_the_divergence_above_that_of_its_start(norm, trained):
     noise = NORMS[norm].project(100 * start(0.01), OFFSETS, 0.01)
     before, found = divergence_at(trained, noise), trained.smoothness(norm=norm, radius=0.01, noise=noise)
     assert all(found[task] > before[task] for task in NAMES)
 
 
-def test_on_a_linear_map_the_search_ends_at_the_largest_singular_value():
+def test_the_search_on_a_linear_map_finds_the_largest_singular_value():
     draw = torch.Generator().manual_seed(5)
     left, right = (torch.linalg.qr(torch.randn(4, 3, generator=draw).double())[0] for _ in range(2))
     weight = left @ torch.diag(torch.tensor([3.0, 2.4, 1.0]).double()) @ right.T  # [outputs, 2 tokens of width 2]
@@ -325,7 +325,7 @@ def test_smoothness_is_quadratic_in_a_small_radius(norm, task, trained):
 
 
 @every_task
-def test_its_gradient_is_that_of_both_predictions(task, trained):
+def test_the_gradient_of_smoothness_flows_through_both_predictions(task, trained):
     """Detaching the clean prediction gives another vector, ten times too long and more: finite differences tell."""
     perturbation, found = worst(trained, radius=0.1), trained.smoothness(radius=0.1)[task]
     analytic, step = gradient(found, trained.model), 1e-5
@@ -344,7 +344,7 @@ def test_its_gradient_is_that_of_both_predictions(task, trained):
 
 @every_norm
 @every_task
-def test_its_gradient_falls_a_hundredfold_when_the_radius_falls_tenfold(norm, task, trained):
+def test_the_gradient_of_smoothness_falls_a_hundredfold_when_the_radius_falls_tenfold(norm, task, trained):
     norms = [
         float(gradient(trained.smoothness(norm=norm, radius=radius)[task], trained.model).norm())
         for radius in (1e-3, 1e-4)
@@ -352,7 +352,7 @@ def test_its_gradient_falls_a_hundredfold_when_the_radius_falls_tenfold(norm, ta
     assert norms[0] / norms[1] == pytest.approx(100, rel=0.1)  # one side detached: 10
 
 
-def test_parameters_are_in_no_graph_of_the_search_and_train_as_before(trained):
+def test_the_graph_of_the_search_excludes_the_parameters_which_stay_trainable(trained):
     model = copy.deepcopy(trained.model)
     parameters, needed = list(model.parameters()), []
     parameters[0].requires_grad_(False)  # a frozen one stays frozen
@@ -377,7 +377,7 @@ def test_parameters_are_in_no_graph_of_the_search_and_train_as_before(trained):
     assert [parameter.requires_grad for parameter in parameters] == as_given
 
 
-def test_the_search_leaves_every_grad_alone_and_draws_nothing_itself(trained):
+def test_the_search_changes_no_grad_and_draws_no_random_numbers(trained):
     predict = lambda embedded: trained.model.predict(embedded, seed=None)  # noqa: E731  draws nothing: no dropout
     for parameter in trained.model.parameters():
         parameter.grad = torch.full_like(parameter, 7.0)
@@ -395,7 +395,7 @@ def test_the_search_leaves_every_grad_alone_and_draws_nothing_itself(trained):
 
 @every_norm
 @pytest.mark.parametrize("ascent_steps", [1, 3])
-def test_tasks_that_share_a_pass_find_what_each_finds_alone(norm, ascent_steps, dropping):
+def test_tasks_in_one_pass_get_the_same_smoothness_as_in_separate_passes(norm, ascent_steps, dropping):
     together = dropping.smoothness(norm=norm, ascent_steps=ascent_steps)
     for task in NAMES:
         alone = dropping.smoothness(norm=norm, ascent_steps=ascent_steps, divergences={task: ALL[task]})
@@ -403,7 +403,7 @@ def test_tasks_that_share_a_pass_find_what_each_finds_alone(norm, ascent_steps, 
         torch.testing.assert_close(alone[task], together[task], rtol=1e-9, atol=0)
 
 
-def test_on_minbert_in_training_mode_it_is_0_at_radius_0_and_has_gradient_beyond():
+def test_smoothness_of_minbert_in_training_mode_is_0_at_radius_0_and_has_a_gradient_above():
     torch.manual_seed(0)
     encoder = Bert(BertConfig(vocabulary=40, width=32, layers=2, heads=4, feed_forward=64, positions=16))
     model = Multitask(encoder, {task: nn.Linear(32, TASKS[task].outputs) for task in NAMES}).train()

@@ -71,7 +71,7 @@ def test_orthogonal_gradients_are_summed(name, count, seed):
 @surgeries(*OURS)
 @settings(max_examples=30, deadline=None)
 @given(count=COUNTS, seed=SEEDS)
-def test_gradients_that_do_not_conflict_are_summed(name, count, seed):
+def test_gradients_without_conflict_are_summed(name, count, seed):
     agreeing = jacobian(count, seed).abs()
     weights = weigh(name, agreeing @ agreeing.T, seed)
     assert torch.equal(weights, torch.ones(count, dtype=torch.float64))
@@ -79,7 +79,7 @@ def test_gradients_that_do_not_conflict_are_summed(name, count, seed):
 
 @every_surgery
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_equally_long_orthogonal_gradients_are_summed_up_to_a_factor(name, count):
+def test_orthogonal_gradients_of_equal_norm_are_summed_up_to_a_factor(name, count):
     weights = weigh(name, 7 * torch.eye(count, dtype=torch.float64))
     assert bool((weights >= 1 - 1e-9).all())
     torch.testing.assert_close(weights, weights[0].expand(count))
@@ -111,7 +111,7 @@ def test_weights_and_memory_are_a_function_of_gramian_memory_and_generator(name,
 
 
 @surgeries(*(name for name in SURGERIES if name != "gradvac"))
-def test_a_surgery_without_a_memory_returns_it_as_it_was(name):
+def test_a_surgery_without_memory_returns_the_memory_unchanged(name):
     gradients, memory = jacobian(3, 11), torch.rand(3, 3, dtype=torch.float64)
     weights, kept = SURGERIES[name](gradients @ gradients.T, memory, draw(0))
     assert kept is memory
@@ -120,7 +120,7 @@ def test_a_surgery_without_a_memory_returns_it_as_it_was(name):
 
 @every_surgery
 @pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
-def test_weights_do_not_depend_on_the_unit_of_the_loss(name, scale):
+def test_weights_do_not_depend_on_the_scale_of_the_loss(name, scale):
     gradients = jacobian(4, 3)
     inner = gradients @ gradients.T
     torch.testing.assert_close(weigh(name, scale * inner, 1), weigh(name, inner, 1))
@@ -145,7 +145,7 @@ def test_renaming_the_tasks_renames_weights_and_memory(name):
 @surgeries(*OURS)
 @settings(max_examples=30, deadline=None)
 @given(count=COUNTS, seed=SEEDS)
-def test_stretching_a_gradient_changes_its_own_share_and_no_other(name, count, seed):
+def test_scaling_a_gradient_changes_its_own_part_of_the_sum_only(name, count, seed):
     gradients = jacobian(count, seed)
     memory = torch.rand(count, count, generator=draw(seed + 1), dtype=torch.float64) - 0.5
 
@@ -180,7 +180,7 @@ DEGENERATE = {
 @every_surgery
 @pytest.mark.parametrize("gradients", DEGENERATE.values(), ids=DEGENERATE)
 @pytest.mark.parametrize("rounding", [0.0, 1e-7])
-def test_weights_and_memory_are_finite_whatever_the_gradients(name, gradients, rounding):
+def test_weights_and_memory_are_finite_for_all_gradients(name, gradients, rounding):
     rows = torch.tensor(gradients, dtype=torch.float64)
     noise = torch.randn(3, 3, generator=draw(0), dtype=torch.float64)
     memory = blank(3)
@@ -190,7 +190,7 @@ def test_weights_and_memory_are_finite_whatever_the_gradients(name, gradients, r
 
 
 @every_surgery
-def test_a_gradient_that_is_not_finite_is_not_hidden(name):
+def test_a_gradient_that_is_not_finite_makes_the_sum_not_finite(name):
     gradients = [[torch.tensor([1.0, float("nan")])], [torch.tensor([-1.0, 1.0])]]
     (combined,) = weighted_sum(gradients, weigh(name, gramian(gradients), 0))
     assert combined is not None and not bool(combined.isfinite().all())
@@ -234,7 +234,7 @@ def test_pcgrad_of_three_tasks_is_among_the_results_of_all_orders_and_so_is_torc
         assert min(float((weights @ gradients - each).norm()) for each in possible) < 1e-9
 
 
-def test_pcgrad_reaches_every_result_that_an_order_can_give():
+def test_pcgrad_draws_every_order_of_projections():
     gradients = jacobian(3, 11)
     possible = {
         tuple(textbook(gradients, order).round(decimals=9).tolist())
@@ -247,7 +247,7 @@ def test_pcgrad_reaches_every_result_that_an_order_can_give():
 
 @settings(max_examples=100, deadline=None)
 @given(seed=SEEDS)
-def test_pcgrad_of_two_tasks_conflicts_with_neither_whatever_the_order(seed):
+def test_pcgrad_of_two_tasks_conflicts_with_neither_task_in_any_order(seed):
     gradients = jacobian(2, seed)
     results = [weigh("pcgrad", gradients @ gradients.T, other) @ gradients for other in range(seed, seed + 4)]
     assert all(torch.equal(result, results[0]) for result in results)
@@ -260,7 +260,7 @@ def test_pcgrad_of_opposite_gradients_is_zero():
     assert torch.equal(weigh("pcgrad", gradients @ gradients.T, 0) @ gradients, torch.zeros(4, dtype=torch.float64))
 
 
-def test_pcgrad_skips_a_gradient_whose_square_is_rounded_to_nothing():
+def test_pcgrad_skips_a_gradient_whose_squared_norm_rounds_to_0():
     inner = torch.tensor([[1.0, -1e-30], [-1e-30, 0.0]])
     assert weigh("pcgrad", inner, 0).tolist() == [1.0, 1.0]
 
@@ -299,7 +299,7 @@ def test_gradvac_on_the_gramian_equals_the_flattened_textbook_in_the_same_orders
 
 @settings(max_examples=50, deadline=None)
 @given(count=COUNTS, seed=SEEDS)
-def test_gradvac_without_a_past_is_pcgrad(count, seed):
+def test_gradvac_with_targets_of_0_equals_pcgrad(count, seed):
     gradients = jacobian(count, seed, size=6)
     found, expected = (weigh(name, gradients @ gradients.T, seed) @ gradients for name in ("gradvac", "pcgrad"))
     assert_equal(found, expected, 1e-9)
@@ -317,7 +317,7 @@ def test_gradvac_turns_a_gradient_until_its_cosine_is_the_target(target):
     )
 
 
-def test_gradvac_leaves_gradients_alone_that_agree_more_than_usual():
+def test_gradvac_does_not_turn_gradients_with_a_cosine_above_the_target():
     gradients = jacobian(3, 11)
     memory = torch.full((3, 3), -0.99, dtype=torch.float64)
     weights, memory = gradvac(gradients @ gradients.T, memory, draw(0))
@@ -330,7 +330,7 @@ def test_gradvac_leaves_gradients_alone_that_agree_more_than_usual():
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("start", [0.0, 0.999])
-def test_the_targets_of_gradvac_stay_within_reach(sign, start):
+def test_the_targets_of_gradvac_stay_within_their_limit(sign, start):
     gradient = jacobian(1, 0)
     gradients, memory = torch.cat([gradient, sign * gradient]), torch.full((2, 2), start, dtype=torch.float64)
     for seed in range(30):
@@ -340,13 +340,13 @@ def test_the_targets_of_gradvac_stay_within_reach(sign, start):
     assert (memory[0, 1] - start) * sign > 0 or start == 0.999 * sign
 
 
-def test_gradvac_takes_a_cosine_that_rounding_has_put_out_of_range():
+def test_gradvac_accepts_a_cosine_that_rounding_puts_above_1():
     inner = torch.tensor([[1.0, -1.0000001], [-1.0000001, 1.0]])
     weights, memory = gradvac(inner, blank(2), draw(0))
     assert bool(weights.isfinite().all()) and bool(memory.isfinite().all())
 
 
-def test_gradvac_forgets_no_target_of_a_task_without_a_gradient():
+def test_gradvac_keeps_the_targets_of_a_task_without_a_gradient():
     gradients = torch.cat([jacobian(2, 3), torch.zeros(1, 4, dtype=torch.float64)])
     memory = torch.full((3, 3), 0.3, dtype=torch.float64)
     kept = gradvac(gradients @ gradients.T, memory, draw(0))[1]
@@ -354,7 +354,7 @@ def test_gradvac_forgets_no_target_of_a_task_without_a_gradient():
     assert kept[0, 1] != 0.3 and kept[1, 0] != 0.3
 
 
-def test_gradvac_of_two_tasks_is_torchjd_s_over_200_steps():
+def test_gradvac_of_two_tasks_equals_torchjd_s_over_200_steps():
     theirs, memory, worst = GradVacWeighting(beta=TARGET_STEP), blank(2), 0.0
     for step in range(200):
         gradients = jacobian(2, step)
@@ -388,7 +388,7 @@ def flattened(gradients):
     return torch.stack(rows)
 
 
-def test_the_gramian_is_that_of_the_flattened_gradients_and_none_is_zero():
+def test_the_gramian_equals_that_of_flattened_gradients_with_zeros_for_none():
     gradients = ragged(4)
     jacobian = flattened(gradients)
     inner = gramian(gradients)
@@ -402,12 +402,12 @@ def test_the_gramian_of_large_float32_tensors_keeps_six_digits():
     torch.testing.assert_close(gramian(gradients), exact @ exact.T, rtol=2e-6, atol=2e-6 * float(exact.norm()) ** 2)
 
 
-def test_the_gramian_takes_gradients_that_lie_transposed_in_memory():
+def test_the_gramian_accepts_transposed_gradients():
     left, right = torch.randn(4, 6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64).T
     torch.testing.assert_close(gramian([[left], [right]])[0, 1], (left * right).sum())
 
 
-def test_the_weighted_sum_is_that_of_the_flattened_gradients_and_leaves_them_alone():
+def test_the_weighted_sum_equals_that_of_flattened_gradients_and_does_not_change_them():
     gradients, weights = ragged(4), torch.tensor([0.5, 2.0, -1.0], dtype=torch.float64)
     before, jacobian = flattened(gradients), flattened(gradients)
     combined = weighted_sum(gradients, weights)
@@ -434,7 +434,7 @@ def test_the_sum_is_the_gradient_of_the_summed_losses_of_a_network():
             torch.testing.assert_close(gradient, parameter.grad)
 
 
-def test_surgery_of_micro_batches_added_up_is_surgery_of_the_one_large_batch():
+def test_surgery_on_summed_micro_batches_equals_surgery_on_the_whole_batch():
     torch.manual_seed(0)
     shared, heads = nn.Linear(3, 4).double(), [nn.Linear(4, 1).double() for _ in range(3)]
     rows = torch.randn(3, 12, 3, dtype=torch.float64)

@@ -23,7 +23,7 @@ def weigh(name, gradients):
 
 @surgeries(*WEIGHTINGS)
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_combined_gradient_is_torchjd_s_of_the_jacobian_times_the_tasks_if_it_averages(name, count):
+def test_the_combined_gradient_equals_torchjd_s_times_the_number_of_tasks_if_it_averages(name, count):
     entry = WEIGHTINGS[name]
     aggregator = getattr(aggregation, entry.name.removesuffix("Weighting"))(**entry.options)
     for seed in range(10):
@@ -43,13 +43,13 @@ def test_upgrad_and_mgda_conflict_with_no_task(name, count):
 
 
 @surgeries("upgrad", "dualproj")
-def test_projections_leave_gradients_alone_that_agree(name):
+def test_projections_do_not_change_gradients_without_conflict(name):
     for seed in range(20):
         torch.testing.assert_close(weigh(name, jacobian(3, seed).abs()), torch.ones(3, dtype=torch.float64))
 
 
 @surgeries("upgrad")
-def test_the_weights_of_upgrad_are_those_of_its_documentation(name):
+def test_the_weights_of_upgrad_equal_those_in_its_documentation(name):
     gradients = torch.tensor([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]], dtype=torch.float64)
     expected = torch.tensor([1.1109, 0.7894], dtype=torch.float64)
     torch.testing.assert_close(weigh(name, gradients) / 2, expected, rtol=0, atol=1e-4)
@@ -71,7 +71,7 @@ def test_cagrad_stays_as_near_the_mean_as_its_radius(name):
 
 
 @surgeries("imtl_g")
-def test_imtl_g_goes_as_far_along_every_gradient(name):
+def test_imtl_g_has_equal_projections_on_every_gradient(name):
     gradients = jacobian(3, 2)
     along = gradients @ (weigh(name, gradients) @ gradients) / gradients.norm(dim=1)
     torch.testing.assert_close(along, along[0].expand(3))
@@ -86,19 +86,19 @@ def test_fairgrad_weighs_a_task_by_one_over_its_gain(name):
 
 
 @pytest.mark.parametrize("absent", ["torchjd.aggregation", "quadprog", "qpsolvers"])
-def test_what_is_not_installed_is_told_with_what_to_install(absent, monkeypatch):
+def test_a_missing_package_is_an_error_that_says_what_to_install(absent, monkeypatch):
     monkeypatch.setitem(sys.modules, absent, None)  # as if it were not installed
     with pytest.raises(InputError, match=r"Surgery 'upgrad' needs .*pip install '\.\[torchjd\]'"):
         check_surgery("upgrad")
 
 
-def test_our_own_surgeries_need_nothing(monkeypatch):
+def test_our_own_surgeries_need_no_optional_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
     for name in SURGERIES.keys() - WEIGHTINGS.keys():
         check_surgery(name)
 
 
-def test_torchjd_is_no_part_of_what_every_run_imports(monkeypatch):
+def test_importing_the_training_does_not_import_torchjd(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchjd", None)
     for module in (torchjd_weights, surgery):
         runpy.run_path(str(module.__file__))

@@ -40,7 +40,7 @@ def few_rows(pretrained: Pretrained, tmp_path_factory) -> Corpus:
 
 
 @ours
-def test_a_recipe_learns_a_few_rows_by_heart(name, few_rows, pretrained):
+def test_a_recipe_overfits_a_few_rows(name, few_rows, pretrained):
     config = small(name, steps=45, dropout=0, attention_dropout=0, head_dropout=0)
     first, *_, last = Training(config, few_rows, pretrained, dev_limit=1)
     before, after = (
@@ -82,7 +82,7 @@ def test_a_recipe_trains_a_round_saves_and_resumes_to_the_same_bits(name, corpus
     assert outcome(whole)["rows"][-1]["score"] is not None
 
 
-def test_recipes_are_different_systems(corpus, pretrained):
+def test_all_recipes_differ(corpus, pretrained):
     rounds = {
         name: next(iter(Training(small(name, steps=3, rounds=1), corpus, pretrained, dev_limit=12))) for name in OURS
     }
@@ -90,20 +90,20 @@ def test_recipes_are_different_systems(corpus, pretrained):
 
 
 @every_recipe
-def test_a_recipe_is_the_same_after_json_and_asks_nothing_of_a_task_that_it_is_not(name):
+def test_a_recipe_survives_json_and_its_settings_make_sense_for_its_tasks(name):
     for config in configs(name).values():
         assert parse_config(config.model_dump(mode="json")) == config
         check_tasks(config, TASKS)
 
 
 @every_recipe
-def test_every_training_of_a_recipe_is_a_recipe_by_its_own_name(name):
+def test_every_config_of_a_recipe_is_a_recipe_by_its_own_name(name):
     for part, config in configs(name).items():
         assert recipe(part) == config
 
 
 @every_recipe
-def test_an_ensemble_joins_recipes_by_a_strategy_that_there_is(name):
+def test_an_ensemble_names_existing_recipes_and_an_existing_strategy(name):
     found = recipe(name)
     if isinstance(found, EnsembleOf):
         assert found.strategy in STRATEGIES
@@ -119,13 +119,13 @@ def test_an_ensemble_joins_recipes_by_a_strategy_that_there_is(name):
         ("plain/sst", "Unknown recipe 'plain/sst'; did you mean 'plain'"),
     ],
 )
-def test_an_unknown_recipe_is_told_with_the_nearest_and_without_all_others(name, message):
+def test_the_error_of_an_unknown_recipe_names_the_nearest_and_does_not_list_all(name, message):
     with pytest.raises(InputError, match=message) as told:
         recipe(name)
     assert len(str(told.value)) < 150
 
 
-def test_a_group_trains_a_model_for_each_task():
+def test_a_group_trains_one_model_per_task():
     group = configs("r000-trilogy")
     assert list(group) == ["r000-trilogy/sst", "r000-trilogy/qqp", "r000-trilogy/sts"]
     assert [config.tasks for config in group.values()] == [("sst",), ("qqp",), ("sts",)]

@@ -84,20 +84,20 @@ def test_all_tables_have_85_rows_of_77_names():
 
 
 @pytest.mark.parametrize("report", PRINTED)
-def test_every_name_has_a_row_and_every_row_a_name_but_the_one_that_none_can_have(report):
+def test_every_recipe_has_a_row_and_every_row_but_one_has_a_recipe(report):
     rows = [row for row in ROWS if row.report == report]
     assert {name for row in rows for name in row.recipes} == set(names(report))
     assert [row.printed for row in rows if not row.recipes] == ["Gradient Surgery + RR"] * (report == "004")
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.average], ids=lambda row: f"{row.table} {row.printed}")
-def test_an_average_is_what_its_formula_makes_of_the_row_or_a_note_says_why_not(row: Row):
+def test_an_average_follows_its_formula_or_a_note_says_why_not(row: Row):
     assert row.sst is not None and row.qqp is not None and row.sts is not None
     third = {"plain": row.sts, "overall": (row.sts + 1) / 2}[row.formula]
     assert row.average == pytest.approx((row.sst + row.qqp + third) / 3, abs=ROUNDING) or row.note
 
 
-def test_the_averages_that_do_not_follow_are_the_six_of_the_register():
+def test_the_averages_that_do_not_follow_their_formula_are_the_known_six():
     odd = [
         row.recipe
         for row in ROWS
@@ -111,7 +111,7 @@ def test_the_averages_that_do_not_follow_are_the_six_of_the_register():
     ]
 
 
-def test_figures_are_of_the_tasks_that_a_system_is_scored_on():
+def test_printed_scores_belong_to_the_tasks_that_a_recipe_is_scored_on():
     for row in ROWS:
         for name in row.recipes:
             tasks = {task for config in configs(name).values() for task in config.tasks}
@@ -123,7 +123,7 @@ def test_figures_are_of_the_tasks_that_a_system_is_scored_on():
 
 
 @pytest.mark.parametrize("report", TRAINED)
-def test_names_stand_for_as_many_systems_as_the_report_trained(report):
+def test_the_number_of_different_recipes_is_the_number_of_systems_in_the_report(report):
     systems = [RECIPES[name]() for name in names(report)]
     assert len({as_trained(system) for system in systems if not isinstance(system, EnsembleOf)}) == TRAINED[report]
 
@@ -142,12 +142,12 @@ def test_two_names_of_one_system_are_one_config(name, same):
 @pytest.mark.parametrize(
     ("name", "trained"), [("r001-frozen", "r001-frozen-sst"), ("r001-finetune", "r001-finetune-sst")]
 )
-def test_a_system_scored_on_three_tasks_is_trained_as_the_one_scored_on_its_own(name, trained):
+def test_a_recipe_scored_on_three_tasks_trains_like_the_one_scored_on_its_own_task(name, trained):
     assert one(name).tasks == ("sst", "qqp", "sts")
     assert as_trained(one(name)) == as_trained(one(trained))
 
 
-def test_what_the_reports_tried_beyond_their_tables_has_names_too():
+def test_systems_without_a_printed_row_have_recipes_too():
     unscored = [name for report in REPORTS for name in report.UNSCORED]
     assert [pattern for pattern in BEYOND_THE_TABLES if not any(fnmatchcase(name, pattern) for name in unscored)] == []
     assert [name for name in unscored if not any(fnmatchcase(name, pattern) for pattern in BEYOND_THE_TABLES)] == []
@@ -182,7 +182,7 @@ def test_the_optimiser_is_the_courses_without_warmup_decay_or_clip(report):
 
 
 @pytest.mark.parametrize("report", PRINTED)
-def test_a_systems_last_stage_reports_every_epoch_and_those_before_it_once(report):
+def test_the_last_stage_has_a_round_per_epoch_and_earlier_stages_have_one_round(report):
     for name, config in trainings(report).items():
         *before, last = config.stages
         assert [stage.rounds for stage in before] == [1] * len(before)
@@ -200,7 +200,7 @@ def test_a_systems_last_stage_reports_every_epoch_and_those_before_it_once(repor
         ("004", {1}, 1e-5, "tied"),
     ],
 )
-def test_smart_has_the_published_constants_in_the_systems_named_for_it(report, lambdas, radius, dropout):
+def test_recipes_named_smart_and_no_others_have_smart_with_the_published_constants(report, lambdas, radius, dropout):
     found = {name: smart_of(config) for name, config in trainings(report).items()}
     named = {name for name in found if "smart" in name and "smart-rr" not in name}
     assert {name for name, smart in found.items() if smart} == named
@@ -211,7 +211,7 @@ def test_smart_has_the_published_constants_in_the_systems_named_for_it(report, l
     assert {smart.dropout for smart in settings} == {dropout}
 
 
-def test_smart_and_bregman_of_report_003_are_of_sst_alone_unless_the_name_says_all():
+def test_smart_and_bregman_of_report_003_apply_to_sst_only_unless_the_name_says_all():
     for name, config in trainings("003").items():
         assert set(smart_of(config)) == (set(TASKS) - {"cfimdb"} if "all" in name else {"sst"} & set(smart_of(config)))
         assert config.bregman.mu == ({"sst": 1.0} if "bregman" in name else 0)
@@ -273,12 +273,12 @@ def test_batch_epochs_learning_rate_surgery_and_input_of_report_004(name, batch,
         ("r004-rr-qqp", "cycle", 16, "together"),
     ],
 )
-def test_how_tasks_meet(name, schedule, batch, update):
+def test_batch_schedule_batch_size_and_update_of_the_joint_stage(name, schedule, batch, update):
     last = one(name).stages[-1]
     assert (last.batch_schedule, last.batch_size, last.update) == (schedule, batch, update)
 
 
-def test_surgery_is_where_the_reports_say():
+def test_surgery_is_in_the_recipes_that_the_reports_name():
     found = {name: config.stages[-1].surgery for report in PRINTED for name, config in trainings(report).items()}
     cut = {name for name, surgery in found.items() if surgery != "sum" and not name.startswith("r004")}
     assert cut == {
@@ -302,7 +302,7 @@ def test_surgery_is_where_the_reports_say():
         ("r003-quora-first", [("supervised", ("qqp",), 4.63), ("supervised", ("sst", "qqp", "sts"), 10)]),
     ],
 )
-def test_what_comes_before_what(name, stages):
+def test_the_order_of_stages(name, stages):
     assert [(stage.objective, stage.sources, stage.epochs) for stage in one(name).stages] == stages
 
 
@@ -313,7 +313,7 @@ def test_what_comes_before_what(name, stages):
         ("r001-rrobin-full-smart", {"qqp": 16, "sst": 1, "sts": 1}),
     ],
 )
-def test_interleaved_batches_of_report_001_are_the_printed_ones_on_its_data(name, sizes):
+def test_interleaved_batch_sizes_of_report_001_are_the_printed_ones(name, sizes):
     assert one(name).stages[-1].batch_sizes(EARLIER_QUORA) == sizes
 
 
@@ -332,12 +332,12 @@ def test_iterations_of_the_joint_stage_on_the_reports_data(name, steps):
     assert set(counts.values()) == {steps}
 
 
-def test_quora_first_of_report_003_is_as_many_steps_as_fit_its_seconds():
+def test_the_quora_stage_of_report_003_has_as_many_steps_as_fit_its_seconds():
     first, joint = batches(one("r003-quora-first"), EARLIER_QUORA).values()
     assert first["qqp"] == pytest.approx(1.15 * joint["qqp"], rel=1e-3)
 
 
-def test_quora_before_the_round_robin_of_report_001_is_most_of_it_in_every_epoch():
+def test_the_quora_stage_of_report_001_has_most_of_the_rows_in_every_epoch():
     first, joint = batches(one("r001-rrobin-pre-smart"), EARLIER_QUORA).values()
     assert first["qqp"] * 16 / 10 == pytest.approx(0.7 * EARLIER_QUORA["qqp"], rel=1e-3)
     assert joint == {"sst": 3_780, "qqp": 3_780, "sts": 3_780}
@@ -370,7 +370,7 @@ def test_heads(name):
     ("name", "activation"),
     [("r001-rrobin-rlayer", "leaky_relu"), ("r003-baseline", "relu"), ("r003-mlm-cosine", "relu")],
 )
-def test_a_layer_that_pair_tasks_share(name, activation):
+def test_pair_tasks_share_a_layer(name, activation):
     assert [(layer.tasks, layer.activation) for layer in one(name).shared_layers] == [(("qqp", "sts"), activation)]
 
 
