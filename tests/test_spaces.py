@@ -1,4 +1,4 @@
-"""The spaces that ship: every point is a config, and all points of a space have rounds that compare."""
+"""Tests of the project's search spaces: all points are valid configs with comparable rounds."""
 
 import json
 from contextlib import suppress
@@ -22,28 +22,28 @@ from trainers.tasks import TASKS
 PATHS = sorted((Path(__file__).parent.parent / "spaces").glob("*.py"))
 POINTS = 50
 CHANGED = 10
-"""Of them, those of which every parameter is changed."""
+"""Number of points of which every parameter is changed."""
 
 every_space = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
 def sample(pretrained: Pretrained, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """All rows of it: a step of the largest batches is a sixth of a trial."""
+    """Return the corpus of all sample rows: with the largest batches, a step is a sixth of a trial."""
     return Corpus.open(
         prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path_factory.mktemp("s"))[0]
     )
 
 
 def points(space: Space) -> list[tuple[optuna.trial.BaseTrial, TrainConfig]]:
-    """Random points of a space, and those it starts with."""
+    """Return random points of a space, and the points of its START."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     trials = [*(optuna.trial.FixedTrial(point) for point in space.start), *(study.ask() for _ in range(POINTS))]
     return [(trial, call(space, trial)) for trial in trials]
 
 
 def another(distribution: BaseDistribution, value: Any) -> Any:
-    """A value of a parameter far from the one it has."""
+    """Return a value of a parameter far from its current value."""
     if isinstance(distribution, CategoricalDistribution):
         return next(choice for choice in distribution.choices if choice != value)
     assert isinstance(distribution, FloatDistribution | IntDistribution)

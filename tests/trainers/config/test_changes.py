@@ -1,4 +1,4 @@
-"""Configs that change in the course of a run: a run is still a function of its config, wherever it comes from."""
+"""Tests of configs with changes during a run: results depend on the config only, also after resumes and clones."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -28,7 +28,7 @@ BREGMAN = {"mu": 1.0, "early_beta": 0.75, "beta": 0.5}
 
 
 def changing(config: TrainConfig, **values: Any) -> TrainConfig:
-    """A config whose fields have other values from a round on: round_2={...}."""
+    """Return a config with new values from given rounds on: round_2={...}."""
     rounds = {int(name.removeprefix("round_")): found for name, found in values.items()}
     return config.replace(changes=[{"round": round, "values": found} for round, found in rounds.items()])
 
@@ -134,7 +134,7 @@ BATCH_SIZES = st.fixed_dictionaries(dict.fromkeys(SIZES, st.integers(1, 12)))
 
 @st.composite
 def schedules(draw: st.DrawFn) -> TrainConfig:
-    """Configs of one stage, by examples, whose batch sizes change up to twice."""
+    """Draw configs with one stage, counted in examples, whose batch sizes change up to twice."""
     name, rounds, passes = draw(st.sampled_from(list(BATCH_SCHEDULES))), draw(st.integers(2, 4)), draw(st.floats(2, 4))
     stage = small_stage(batch_schedule=name, batch_size=draw(BATCH_SIZES), rounds=rounds, passes=passes)
     places = sorted(draw(st.sets(st.integers(1, rounds), min_size=1, max_size=2)))
@@ -246,7 +246,7 @@ CHANGED: dict[str, tuple[TrainConfig, dict[str, Any]]] = {
 
 
 class Runs:
-    """What runs are made of."""
+    """Start runs on one corpus from the same pretrained weights."""
 
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
@@ -255,7 +255,7 @@ class Runs:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=6, origin=origin)
 
     def whole(self, folder: Folder, config: TrainConfig, origin: Origin | None = None) -> dict[str, Any]:
-        """Train to the end; return what came of it."""
+        """Train to the end and return the results."""
         assert list(self.rows(folder, config, origin))[-1]["last"]
         return outcome(folder)
 
@@ -266,7 +266,7 @@ def runs(corpus, pretrained) -> Runs:
 
 
 def behind(result: dict[str, Any], round: int) -> dict[str, Any]:
-    """What a run came to behind a round."""
+    """Return the results of a run after a round."""
     later = {
         kind: {name: digest for name, digest in result[kind].items() if int(name[:5]) > round}
         for kind in ("predictions", "weights")

@@ -1,4 +1,4 @@
-"""Plain data and command lines -> configs; what is wrong is told in one sentence that names the field."""
+"""Tests of parsing configs from plain data and command lines, and of the errors."""
 
 import json
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ PLACES: dict[str, tuple[TrainConfig, type[Config]]] = {
     "stages.0.simcse.": (FOR_ALL, SimcseConfig),
     "changes.0.": (CHANGING, Change),
 }
-"""How a user's path to a field begins -> a config that has the place, and what lies there."""
+"""Start of a dotted path -> a config that has this path, and the class of the config there."""
 FIELDS = [(config, prefix, kind, field) for prefix, (config, kind) in PLACES.items() for field in kind.model_fields]
 FLOATS = [
     (config, prefix + field)
@@ -59,7 +59,7 @@ every_field = pytest.mark.parametrize(
 
 
 def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """What a user can set: dotted paths with their values."""
+    """Yield the dotted path and the value of every field that a user can set."""
     if isinstance(data, dict) and data:
         inside = data.items()
     elif isinstance(data, list) and data and isinstance(data[0], dict):
@@ -72,7 +72,7 @@ def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def at(data: Any, prefix: str) -> dict[str, Any]:
-    """The plain data at a place."""
+    """Return the plain data at a path."""
     for name in prefix.split(".")[:-1]:
         data = data[int(name) if name.isdecimal() else name]
     return data

@@ -1,4 +1,4 @@
-"""Configs against their tasks: what means nothing for a task is refused, and told by its field."""
+"""Tests of checking a config against its tasks."""
 
 from typing import Any
 

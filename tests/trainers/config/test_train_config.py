@@ -1,4 +1,4 @@
-"""Configs: nothing gets lost in JSON, and nothing contradictory or without effect gets in."""
+"""Tests of configs: conversion to JSON, and the refusal of contradictions and of settings without an effect."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def names(registry: dict[str, Any]) -> st.SearchStrategy[str]:
 
 
 def some(tasks: tuple[str, ...], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A value for all tasks, or values by task."""
+    """Draw a value for all tasks, or values by task."""
     return values | st.dictionaries(st.sampled_from(tasks), values)
 
 
@@ -234,7 +234,7 @@ def test_a_stage_with_a_contradiction_or_a_setting_without_effect_is_refused(wor
 
 
 ONE = {"cfimdb": 1.0}
-"""For a task that no stage of the tests trains."""
+"""A weight for a task that no stage in these tests trains."""
 OTHERS = "which no stage trains. The tasks are: sst, qqp, sts"
 FAULTS: dict[str, dict[str, Any]] = {
     "no stage has objective 'supervised', so no task would be scored. Add a supervised stage": {

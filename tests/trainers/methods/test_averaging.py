@@ -1,4 +1,4 @@
-"""Averages of weights, against closed forms and torch's own."""
+"""Tests of averaged weights, against closed forms and torch's implementation."""
 
 import math
 
@@ -20,7 +20,7 @@ def layer(seed: int = 0) -> nn.Linear:
 
 
 def walk(model: nn.Linear, step: int) -> None:
-    """Move a model as an optimiser would, the same way whenever it comes to this step."""
+    """Change a model's weights like an optimiser step; the change depends on the step only."""
     draw = torch.Generator().manual_seed(step)
     with torch.no_grad():
         for parameter in model.parameters():

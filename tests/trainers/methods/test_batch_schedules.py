@@ -18,11 +18,11 @@ ANY_BATCH_SIZES = st.fixed_dictionaries({task: st.integers(1, 64) for task in ["
 SEEDS = st.integers(0, 2**32)
 COURSE = {"sst": 8544, "qqp": 283010, "sts": 6040}
 DRAWN = {"annealed", "temperature"}
-"""They draw with replacement: an epoch may miss a task."""
+"""Schedules that draw tasks with replacement: an epoch may lack a task."""
 OF_THE_ORDER = {"sequential", "simultaneous"}
-"""Their meaning is the order of the tasks."""
+"""Schedules whose plan depends on the order of the tasks."""
 WHOLE = {"shuffle", "smart_round_robin", "sequential"}
-"""They take every batch of every task exactly once."""
+"""Schedules that take every batch of every task exactly once per epoch."""
 
 every_schedule = pytest.mark.parametrize("name", BATCH_SCHEDULES)
 
@@ -147,7 +147,7 @@ def test_another_generator_gives_another_plan(name):
 
 
 def drawn_places(task, epochs):
-    """Where a task that has 3 batches meets one that has 6, over many epochs."""
+    """Return the steps of a task with 3 batches beside a task with 6 batches, over many epochs."""
     sizes = {"sst": 3, "qqp": 6, "sts": 3}
     ones = dict.fromkeys(sizes, 1)
     plans = [plan("smart_round_robin", sizes, ones, seed) for seed in range(epochs)]

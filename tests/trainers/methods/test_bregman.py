@@ -1,4 +1,4 @@
-"""How fast the teacher of the proximal term follows."""
+"""Tests of the momentum of the proximal term's teacher."""
 
 import pytest
 from hypothesis import given

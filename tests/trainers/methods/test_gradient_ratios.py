@@ -1,4 +1,4 @@
-"""How much regularisers pull at shared weights, and what is said of it."""
+"""Tests of the ratios between the gradients of regularisers and losses, and of the remarks about them."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ TASKS = ("sst", "qqp", "sts")
 
 
 def pulling(weights: nn.Parameter, *direction: float) -> Tensor:
-    """A term whose gradient is a direction."""
+    """Return a term with the given gradient."""
     return (weights * torch.tensor(direction)).sum()
 
 

@@ -1,4 +1,4 @@
-"""Which tokens are hidden and how, and how well they are guessed."""
+"""Tests of choosing and masking tokens."""
 
 import math
 
@@ -15,7 +15,7 @@ MASK, VOCABULARY = 4, 50
 SEQUENCES, LENGTH = 5000, 22
 
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=12)
-"""Tokens of text in each sequence, beside the two special ones."""
+"""Number of text tokens in each sequence, beside its two special tokens."""
 
 
 def offsets(lengths: list[int]) -> Tensor:
@@ -23,7 +23,7 @@ def offsets(lengths: list[int]) -> Tensor:
 
 
 def framed(lengths: list[int]) -> tuple[Tensor, Tensor]:
-    """Sequences that begin and end with a special token: where text is, offsets."""
+    """Return the text mask and the offsets of sequences that begin and end with a special token."""
     text = torch.cat([torch.tensor([False, *[True] * length, False]) for length in lengths])
     return text, offsets([length + 2 for length in lengths])
 

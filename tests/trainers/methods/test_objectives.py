@@ -1,4 +1,4 @@
-"""Objectives: a task's loss, what regularisers add to it, what texts alone teach, and that nothing else changes."""
+"""Tests of the objectives: losses of tasks with and without regularisers, MLM and SimCSE."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ def case(corpus, pretrained) -> Case:
 
 
 def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> Setup:
-    """SMART on some tasks, on all unless told."""
+    """Return the settings of SMART on the given tasks, by default on all."""
     smart = SmartConfig(lambda_s=1.0, **changes)
     return replace(PLAIN, smart=smart, weights={"smart": dict.fromkeys(tasks or TASKS, weight)})
 
@@ -174,7 +174,7 @@ def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradie
 
 
 def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(case):
-    """At dropout 0, where the plain loss of two passes is that of one."""
+    """At dropout 0 the loss of two passes equals that of one pass."""
     model = case.model(**STILL)
     batch, teacher = case.batch(model, *NAMES), moved(model)
 
@@ -222,7 +222,7 @@ def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(case, 
 
 
 def read(model: Multitask) -> list[Tensor]:
-    """The tokens that a model looks up from now on."""
+    """Return a list that collects the tokens that a model looks up from now on."""
     seen: list[Tensor] = []
     model.encoder.word.register_forward_hook(lambda module, arguments, outputs: seen.append(arguments[0]))
     return seen
@@ -230,7 +230,7 @@ def read(model: Multitask) -> list[Tensor]:
 
 @pytest.mark.parametrize("share", [0.3, "one"])
 def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(case, share):
-    """Against torch's loss over all tokens, with labels of -100 where nothing was hidden."""
+    """Compare with torch's loss over all tokens, with label -100 for tokens that were not chosen."""
     model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
     tokens, shown = batch.inputs.tokens, read(model)
     setup = replace(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=case.corpus.special_tokens)
@@ -259,7 +259,7 @@ def test_other_steps_mask_other_tokens(case):
 
 
 def without_text(case: Case, source: str) -> Batch:
-    """Three empty sentences of a source, before texts of another."""
+    """Return a batch with three empty sentences of a source before texts of another source."""
     specials, texts = case.corpus.special_tokens, case.texts("imdb").inputs
     tokens = torch.cat([torch.tensor([specials.cls, specials.sep] * 3), texts.tokens])
     offsets = torch.cat([torch.tensor([0, 2, 4]), texts.offsets + 6])
@@ -279,7 +279,7 @@ def test_a_source_without_masked_tokens_has_a_loss_of_0(case, share):
 
 
 def pooled(model: Multitask, batch: Batch) -> tuple[Tensor, ...]:
-    """Features of each side of a batch of one source, [rows, width] each."""
+    """Return the features [rows, width] of each side of a batch of one source."""
     (sides,) = batch.sides.values()
     return model.pool(model.embed(batch.inputs.tokens), batch.inputs).chunk(sides)
 
@@ -310,7 +310,7 @@ def test_sources_are_contrasted_separately(case):
 
 
 def test_a_sentence_passes_twice_with_different_dropout_masks(case):
-    """With dropout its two readings differ, so that the loss is not that of equal ones; a single sentence has it 0."""
+    """With dropout the two passes differ, so the loss is not that of equal features; for a single sentence it is 0."""
     model, batch = case.model(**WILD), case.texts("imdb")
     model.eval()
     (still,) = pooled(model, batch)
@@ -325,7 +325,7 @@ def test_a_sentence_passes_twice_with_different_dropout_masks(case):
 @pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
 @pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
 def test_no_forward_pass_waits_for_a_number_from_its_device(case, changes, norm):
-    """The device "meta" knows shapes and no numbers: what would wait for one of a GPU's is an error there."""
+    """The device "meta" has shapes and no numbers: reading a number, which would wait for a GPU, is an error there."""
     model = case.model(**changes)
     batch, meta = case.batch(model, *NAMES), torch.device("meta")
     there = replace(

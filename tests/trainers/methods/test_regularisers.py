@@ -1,4 +1,4 @@
-"""Regularisers: what each is 0 for, what it costs, and what it leaves alone."""
+"""Tests of the regularisers: when a term is 0, what it costs, and what it does not change."""
 
 import copy
 from dataclasses import replace
@@ -159,7 +159,7 @@ def test_a_larger_radius_gives_a_larger_term_and_the_search_exceeds_its_noise(ca
 
 
 def test_the_proximal_term_and_its_gradient_are_0_if_teacher_and_model_are_equal(case):
-    """So the momentum is the method: without it, a step begins where the term and its gradient are 0."""
+    """So the method needs momentum: without it, each step starts where the term and its gradient are 0."""
     model = case.model(**WILD)
     terms = term(passing(case, model, teacher=copy.deepcopy(model)), "bregman")
     for value in terms.values():

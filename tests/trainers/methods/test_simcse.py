@@ -1,4 +1,4 @@
-"""The contrast of sentences with each other, against its formula."""
+"""Tests of SimCSE's contrastive loss, against its formula."""
 
 import math
 
@@ -18,7 +18,7 @@ def features(rows: int, seed: int = 0) -> Tensor:
 
 
 def by_the_formula(anchors: Tensor, positives: Tensor, negatives: Tensor | None, temperature: float) -> float:
-    """Equations 1 and 5 of the paper, sentence by sentence."""
+    """Return equations 1 and 5 of the paper, computed sentence by sentence."""
 
     def likeness(left: Tensor, right: Tensor) -> float:
         cosine = float(left @ right) / (float(left.norm()) * float(right.norm()))

@@ -24,7 +24,7 @@ every_task = pytest.mark.parametrize("task", NAMES)
 
 
 class Small(nn.Module):
-    """Word table, a nonlinear map of each token, the mean of a row, a map of it, a head per task."""
+    """A small model: word table, a nonlinear layer per token, mean over a row's tokens, a layer, a head per task."""
 
     def __init__(self, dropout: float):
         super().__init__()
@@ -35,7 +35,7 @@ class Small(nn.Module):
         self.double()
 
     def predict(self, embedded: Tensor, seed: int | None = 0) -> dict[str, Tensor]:
-        """Outputs of all tasks; the same seed drops the same units."""
+        """Return the outputs of all tasks; equal seeds give equal dropout masks."""
         if seed is not None:
             torch.manual_seed(seed)
         hidden = functional.dropout(self.tokens(embedded).tanh(), self.dropout)
@@ -68,7 +68,7 @@ def start(radius, seed=1):
 
 
 def fitted(dropout: float) -> Case:
-    """A model that has learned its nine rows, so that its outputs depend on its inputs in earnest."""
+    """Return a model that was trained on its nine rows, so that its outputs depend on its inputs."""
     case = Case(Small(dropout), torch.randint(30, (len(ROW),), generator=torch.Generator().manual_seed(3)))
     optimizer = torch.optim.Adam(case.model.parameters(), lr=0.01, fused=True)
     for step in range(60):
@@ -96,7 +96,7 @@ def dropping() -> Case:
 
 
 def spied(case: Case):
-    """A predict that remembers what it was asked about."""
+    """Return a prediction function that records its inputs."""
     seen: list[Tensor] = []
 
     def predict(embedded: Tensor) -> dict[str, Tensor]:
@@ -107,7 +107,7 @@ def spied(case: Case):
 
 
 def worst(case: Case, **settings) -> Tensor:
-    """The perturbation that the search ended with."""
+    """Return the perturbation that the search ends with."""
     predict, seen = spied(case)
     case.smoothness(predict=predict, **settings)
     return seen[-1] - seen[0]
@@ -128,7 +128,7 @@ def gradient(value: Tensor, model: nn.Module) -> Tensor:
 
 
 def lengths_in(norm: str, values: Tensor) -> Tensor:
-    """What the norm bounds, by an independent route."""
+    """Return the norms that the radius bounds, computed independently."""
     if norm == "linf":
         return values.abs().flatten()
     parts = values.split(1 if norm == "l2_token" else LENGTHS.tolist())
@@ -136,7 +136,7 @@ def lengths_in(norm: str, values: Tensor) -> Tensor:
 
 
 def random_values(seed=1, dtype=torch.float64):
-    """Tokens of very different lengths."""
+    """Return tokens with very different norms."""
     draw = torch.Generator().manual_seed(seed)
     scale = 10 ** (2 * torch.randn(len(ROW), 1, generator=draw))
     return (scale * torch.randn(len(ROW), WIDTH, generator=draw)).to(dtype)
@@ -326,7 +326,7 @@ def test_smoothness_is_quadratic_in_a_small_radius(norm, task, trained):
 
 @every_task
 def test_the_gradient_of_smoothness_flows_through_both_predictions(task, trained):
-    """Detaching the clean prediction gives another vector, ten times too long and more: finite differences tell."""
+    """With the clean prediction detached, the gradient would be ten times too long or more, by finite differences."""
     perturbation, found = worst(trained, radius=0.1), trained.smoothness(radius=0.1)[task]
     analytic, step = gradient(found, trained.model), 1e-5
     draw = torch.Generator().manual_seed(0)

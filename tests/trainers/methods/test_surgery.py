@@ -33,18 +33,18 @@ def weigh(name, inner, seed=0):
 
 
 def jacobian(count, seed, size=4, dtype=torch.float64):
-    """Random gradients [tasks, parameters]; few parameters, so that many conflict."""
+    """Return random gradients [tasks, parameters], with few parameters so that many gradients conflict."""
     return torch.randn(count, size, generator=draw(seed), dtype=dtype)
 
 
 def orders(count, seed):
-    """The orders in which a surgery with this seed meets the other tasks, one a task."""
+    """Return, for each task, the order in which a surgery with this seed takes the other tasks."""
     generator = draw(seed)
     return [torch.randperm(count, generator=generator).tolist() for _ in range(count)]
 
 
 def textbook(gradients, orders):
-    """PCGrad as published, on flattened gradients [tasks, parameters]: the oracle."""
+    """Return PCGrad's result as published, on flattened gradients [tasks, parameters]."""
     projected = gradients.clone()
     for task, order in enumerate(orders):
         for other in order:
@@ -55,7 +55,7 @@ def textbook(gradients, orders):
 
 
 def assert_equal(found, expected, tolerance=1e-12):
-    """Relative to the length of the vectors: a sum that nearly cancels has no digits of its own."""
+    """Compare relative to the norm of the vectors: a sum that nearly cancels has few correct digits."""
     worst = float((found - expected).norm() / (expected.norm() + 1e-30))
     assert worst <= tolerance or float(found.norm() + expected.norm()) < tolerance, f"differs by {worst:.1e}"
 
@@ -266,7 +266,7 @@ def test_pcgrad_skips_a_gradient_whose_squared_norm_rounds_to_0():
 
 
 def turned(gradients, orders, targets):
-    """GradVac as published, on flattened gradients [tasks, parameters]: the oracle. Moves the targets."""
+    """Return GradVac's result as published, on flattened gradients [tasks, parameters]; move the targets in place."""
 
     def sine(cosine):
         return (1 - cosine**2).sqrt()
@@ -365,7 +365,7 @@ def test_gradvac_of_two_tasks_equals_torchjd_s_over_200_steps():
 
 
 def ragged(seed):
-    """Gradients of three tasks; the third parameter belongs to two of them, the last one to none."""
+    """Return gradients of three tasks. Two tasks use the third parameter; no task uses the last one."""
     generator = draw(seed)
 
     def some(*shape):
@@ -375,7 +375,7 @@ def ragged(seed):
 
 
 def flattened(gradients):
-    """[tasks, parameters], 0 where a task has none."""
+    """Return the gradients as [tasks, parameters], with 0 for None."""
     shapes = [
         next((p for p in parameter if p is not None), torch.zeros(0)) for parameter in zip(*gradients, strict=True)
     ]

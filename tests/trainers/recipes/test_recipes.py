@@ -1,4 +1,4 @@
-"""Recipes: every system that has a name trains, learns and goes on after an interruption."""
+"""Tests of all recipes: training, learning and resuming."""
 
 import pytest
 
@@ -19,16 +19,16 @@ from trainers.training.training import Training
 from trainers.trial import run_trial
 
 FASTEST = 0.02
-"""At higher rates a small encoder forgets faster than it learns."""
+"""A higher learning rate makes the small encoder forget faster than it learns."""
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 ours = pytest.mark.parametrize("name", OURS)
 TRAININGS = {config.model_dump_json(): (name, config) for system in RECIPES for name, config in configs(system).items()}
-"""Every training that any recipe needs, once."""
+"""All different configs that recipes train."""
 
 
 def small(name: str, steps: int, rounds: int = 3, **changes: float) -> TrainConfig:
-    """Shorten a recipe, and let it learn as fast as a small, random encoder can."""
+    """Shorten a recipe, with the highest learning rate that suits a small random encoder."""
     lasts = {"passes": None, "epochs": None, "examples": None, "steps": steps, "rounds": rounds}
     stages = tuple(stage.replace(learning_rate=FAST * stage.learning_rate, **lasts) for stage in OURS[name]().stages)
     return OURS[name]().replace(stages=stages, **changes)
@@ -63,7 +63,7 @@ def test_the_loss_of_every_stage_of_every_recipe_falls(name, config, few_rows, p
 
 
 def _brief(stage: Stage) -> Stage:
-    """Shorten a stage to a few steps of each task, and let it learn as fast as a small, random encoder can."""
+    """Shorten a stage to a few steps per task, with the highest learning rate that suits a small random encoder."""
     each = 30 if len(stage.sources) == 1 else 18  # tasks that share an encoder teach it together
     steps = each * (len(stage.sources) if stage.update == "separate" else 1)
     lasts = {"passes": None, "epochs": None, "examples": None, "steps": steps, "rounds": 3}

@@ -1,4 +1,4 @@
-"""The reports' systems and printed rows are those of their tables."""
+"""Tests of the reports' recipes and printed rows against the reports' tables."""
 
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
@@ -18,27 +18,27 @@ from trainers.training.step_plan import plan_steps
 EARLIER_QUORA = {"sst": 8_544, "qqp": 141_506, "sts": 6_040}
 """Rows of reports 001 and 003."""
 PRINTED = {"000": (15, 14), "001": (11, 13), "002": (19, 18), "003": (28, 22), "004": (12, 10)}
-"""Report -> printed rows, names."""
+"""Report -> number of printed rows, number of recipes."""
 TRAINED = {"000": 12, "001": 11, "002": 16, "003": 21, "004": 10}
-"""Report -> systems that are trained; names of one system counted once, ensembles not at all."""
+"""Report -> number of different trained systems, without ensembles."""
 ROUNDING = 0.0006
-"""Of an average of figures with three digits."""
+"""Largest rounding error of an average of scores with three digits."""
 BEYOND_THE_TABLES = [
     *("r000-sep-cosine", "r000-heads-*", "r000-smart-lambda-*"),
     *("r001-rrobin-summed", "r001-sts-linear", "r001-rrobin-rlayer", "r001-smart-lambda-*", "r002-sst-lambda-*"),
     *("r003-cosine-direct", "r003-smart-lambda-1", "r003-smart-lambda-5", "r003-mlm-mask100", "r003-mlm-sst-only"),
     *("r003-mlm-dropout", "r003-mlm-3ep", "r003-mlm-10ep", "r003-mlm-lr2e-5", "r003-mlm-lr3e-5", "r004-rr-qqp"),
 ]
-"""What the reports tried and print no row of."""
+"""Recipes of systems that the reports tried without printing a row."""
 
 
 def names(report: str) -> list[str]:
-    """The systems of a report's tables."""
+    """Return the names of the recipes in a report's tables."""
     return [name for part in REPORTS for name in part.RECIPES if name.startswith(f"r{report}")]
 
 
 def trainings(report: str) -> dict[str, TrainConfig]:
-    """The trainings of a report's tables."""
+    """Return the configs that the recipes of a report's tables train, by name."""
     return {part: config for name in names(report) for part, config in configs(name).items()}
 
 
@@ -49,7 +49,7 @@ def one(name: str) -> TrainConfig:
 
 
 def as_trained(system: Recipe) -> str:
-    """A system, without heads that are scored and not trained."""
+    """Return a recipe as text, without heads that are scored and not trained."""
     if isinstance(system, Group):
         return str({task: as_trained(config) for task, config in system.members.items()})
     if isinstance(system, TrainConfig) and system.also_scored:
@@ -58,13 +58,13 @@ def as_trained(system: Recipe) -> str:
 
 
 def smart_of(config: TrainConfig) -> dict[str, SmartConfig]:
-    """The tasks that SMART smooths, and how."""
+    """Return the SMART settings by task, for tasks with SMART."""
     found = {task: config.smart_of(task) for task in config.tasks}
     return {task: smart for task, smart in found.items() if smart.lambda_s}
 
 
 def batches(config: TrainConfig, sizes: dict[str, int]) -> dict[int, Counter[str]]:
-    """How many batches of each task every stage takes."""
+    """Return the number of batches of each task by stage."""
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for step in plan_steps(config, sizes):
         counts[step.stage].update(step.rows.keys())
