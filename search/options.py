@@ -1,21 +1,113 @@
-"""The options that the commands which train have in common."""
+"""What the command lines share: options, and a help text that shows options in groups."""
 
 from typing import Annotated, Any
 
-from typer import Option
+import typer.core
+from typer import Argument, Option
 
-Data = Annotated[str | None, Option(help="sample (default), hub, or a directory with the course's files.")]
-Rows = Annotated[int | None, Option(min=1, help="Training rows of each task, sampled; default all.")]
-Encoder = Annotated[str | None, Option(help="minilm (default), minilm:LAYERS, a hub id, or a directory.")]
-DevRows = Annotated[int | None, Option(min=1, help="Dev rows a task to score rounds on; default at most 1,200.")]
-Concurrency = Annotated[int | None, Option(min=1, help="Trials at once; default as many as fit.")]
-Cpus = Annotated[float, Option(min=0.01, help="Each trial has as many threads.")]
-Gpus = Annotated[float | None, Option(min=0, help="Default 1 if there is a GPU, else 0.")]
-Address = Annotated[str | None, Option(help="A Ray cluster, or auto for the one this machine is in.")]
-Storage = Annotated[str, Option(help="The folder, or URI, under which runs lie.")]
-Resume = Annotated[bool, Option("--resume", help="Go on with a run that was interrupted.")]
+WHAT, HOW_MUCH, WHERE, METHOD, OUTPUT = "What", "How much", "Where", "Method", "Output"
+"""Groups of options."""
+
+Run = Annotated[str, Argument(metavar="RUN", help="The run: a name in --storage, a path or a URI.")]
+Data = Annotated[
+    str | None,
+    Option(
+        metavar="SOURCE",
+        rich_help_panel=WHAT,
+        help="The data: sample (generated sentences, the default), hub (SST-5, QQP and STS-B from the Hugging Face "
+        "hub), or a directory with the course's files or a tasks.json.",
+    ),
+]
+Rows = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        rich_help_panel=WHAT,
+        help="Train on N rows of each task, a random sample stratified by label; by default on all rows.",
+    ),
+]
+Encoder = Annotated[
+    str | None,
+    Option(
+        metavar="ENCODER",
+        rich_help_panel=WHAT,
+        help="The pretrained encoder: minilm (the default), minilm:N for its first N layers, a Hugging Face hub id "
+        "such as bert-base-uncased, or a directory.",
+    ),
+]
+DevRows = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        rich_help_panel=HOW_MUCH,
+        help="Score each round on at most N dev rows of each task; by default on at most 1,200, on fewer where "
+        "evaluation would take too large a share of the time.",
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    Option(min=1, metavar="N", rich_help_panel=WHERE, help="Train N trials at once; by default as many as fit."),
+]
+Cpus = Annotated[
+    float,
+    Option(min=0.01, metavar="N", rich_help_panel=WHERE, help="CPUs of each trial; it has as many threads."),
+]
+Gpus = Annotated[
+    float | None,
+    Option(
+        min=0,
+        metavar="N",
+        rich_help_panel=WHERE,
+        help="GPUs of each trial; 0.5 lets two trials share one GPU. By default 1 if there is a GPU, else 0.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    Option(
+        metavar="HOST:PORT",
+        rich_help_panel=WHERE,
+        help="Train on a running Ray cluster: the address of its head, or auto for the cluster that this machine "
+        "belongs to. By default Ray is started on this machine.",
+    ),
+]
+Storage = Annotated[
+    str,
+    Option(
+        metavar="FOLDER",
+        rich_help_panel=OUTPUT,
+        help="The folder that holds the runs: a path, or a URI such as s3://BUCKET/runs.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    Option(
+        "--resume",
+        rich_help_panel=OUTPUT,
+        help="Continue the run that --name names, after an interruption or with more --trials.",
+    ),
+]
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows each group of options under a heading of its own, as plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then the options by group; options without a group come last."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                group = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                groups.setdefault(group, []).append(record)
+        for group in ("Arguments", WHAT, HOW_MUCH, WHERE, METHOD, OUTPUT, "Options"):
+            if group in groups:
+                with formatter.section(group):
+                    formatter.write_dl(groups[group])
 
 
 def typed(option: str, value: Any) -> str:
-    """Return an option as one would type it: once for each value that it has."""
+    """Return an option as it is typed on a command line: once for each of its values."""
     return " ".join(f"{option} {one}" for one in (value if isinstance(value, list) else [value]))

@@ -21,11 +21,12 @@ FLOORS = [
     ["trainers.config", "trainers.evaluation"],
     ["trainers.recipes", "trainers.training"],
     ["trainers.trial", "spaces"],
-    ["trainers.fit", "search.runs", "search.options", "search"],
+    ["trainers.fit", "search.runs", "search.options", "search.start", "search.choices", "search"],
     ["search.suggest", "search.selection", "search.dashboard"],
     ["search.tune", "search.ensemble"],
     ["search.session", "search.report"],
     ["search.launch", "search.reproduce"],
+    ["search.commands"],
 ]
 """Rooms, the lowest floor first. A file imports its own room and lower floors only."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

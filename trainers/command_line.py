@@ -6,9 +6,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from model.errors import InputError
+
+SCRIPT = "minbert-tune"
+"""The console script."""
 
 
 @contextlib.contextmanager
@@ -43,11 +47,21 @@ def catch_signals() -> None:
     signal.signal(signal.SIGINT, _interrupt)
 
 
+def spelled(module: str) -> list[str]:
+    """Return how a command of the project is typed: as a subcommand of the script, if the script runs now."""
+    if Path(sys.argv[0]).stem == SCRIPT:
+        return [SCRIPT, module.rpartition(".")[2]]
+    return ["python", "-m", module]
+
+
 def resume_command(module: str, extra: tuple[str, ...]) -> str:
     """Return this process's command line with `extra` options and --resume, and with passwords in URLs hidden."""
     typed = [re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", argument) for argument in sys.argv[1:]]
+    command = spelled(module)
+    if command[0] == SCRIPT:  # the subcommand is the script's first argument
+        typed = typed[1:]
     arguments = [argument for argument in typed if argument != "--resume"]
-    return shlex.join(["python", "-m", module, *arguments, *extra, "--resume"])
+    return shlex.join([*command, *arguments, *extra, "--resume"])
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -1,32 +1,49 @@
-"""The command that chooses a run's ensemble again."""
+"""The command line that chooses the members of an ensemble again."""
 
 from typing import Annotated
 
 import typer
 
 from search import options
-from search.ensemble.build import NO_SOUP, build
-from search.ensemble.choose import DEFAULT
-from search.ensemble.soup import SOUPS
-from search.runs.lock import locked
-from search.runs.run import Run
-from search.selection.strategies import STRATEGIES
-from trainers.command_line import command
+from search.choices import SOUP, SOUPS, STRATEGIES, STRATEGY, listed
+from search.start import LOADING, announce, started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(epilog="Example: python -m search.ensemble first --strategy greedy")
+@app.command(cls=options.Command, epilog="Example: python -m search.ensemble first --strategy greedy")
 def main(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names under --storage, paths or URIs.")],
-    strategy: Annotated[str, typer.Option(help=f"How members are chosen: {', '.join(STRATEGIES)}.")] = DEFAULT,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="The runs: names in --storage, paths or URIs. The first run gets the ensemble; members come from all.",
+        ),
+    ],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", rich_help_panel=options.METHOD, help=f"How to choose members: {listed(STRATEGIES)}."
+        ),
+    ] = STRATEGY,
     soup: Annotated[
-        str, typer.Option(help=f"How rounds of RUN are averaged into one more candidate: {', '.join(SOUPS)}.")
-    ] = NO_SOUP,
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=options.METHOD,
+            help="How to average the weights of several rounds of the first run into one more candidate: "
+            f"{listed(SOUPS)}.",
+        ),
+    ] = SOUP,
     storage: options.Storage = "runs",
 ) -> None:
-    """Choose the members of the first RUN's ensemble again, from the trials of all RUNs; nothing is trained."""
-    with command("search.ensemble"):
+    """Choose the members of a run's ensemble again, from the trials of one or more runs; train nothing."""
+    with started("search.ensemble"):
+        announce(LOADING)
+        from search.ensemble.build import build  # here, because it imports torch and pandas
+        from search.runs.lock import locked  # here, because it imports pyarrow
+        from search.runs.run import Run  # here, because it imports pandas
+
         opened = [Run.open(name, storage) for name in runs]
         with locked(opened[0].folder):
             build(opened, strategy, soup)

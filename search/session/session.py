@@ -13,22 +13,16 @@ import optuna
 from search.runs.lock import locked
 from search.runs.run import SEARCH, Run, write_table
 from search.runs.study import enqueue, opened_study, url_of
+from search.session.machines import Machines
 from search.session.prepare import Prepared
+from search.start import ROOT, announce
 from search.tune.budgets import Limits
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
-from trainers.command_line import command
+from trainers.command_line import command, spelled
 from trainers.folder import Folder
 
-
-@dataclass(frozen=True)
-class Machines:
-    """What was asked for of machines."""
-
-    address: str | None
-    concurrency: int | None
-    cpus: float
-    gpus: float | None
+READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 
 
 @dataclass(frozen=True)
@@ -110,12 +104,16 @@ def _prepared(
         return slots
 
     if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
+        announce(f"Joining the Ray cluster at {machines.address} ...")
         with ray_cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(ray_cluster.cluster_nodes())
+            announce(READING)
             yield prepare(slots), slots, page if dashboard else None
     else:
         slots = chosen(ray_cluster.local_node())
+        announce(READING)
         prepared = prepare(slots)
+        announce(STARTING)
         with ray_cluster.started_ray(None, dashboard) as page:
             yield prepared, slots, page if dashboard else None
 
@@ -132,7 +130,11 @@ def _dashboard(run: Run, page: str | None) -> Iterator[None]:
         return
     if page:
         print(f"Ray's own page: http://{page}", flush=True)
-    viewer = subprocess.Popen([sys.executable, "-m", "search.dashboard", str(run.folder)])
+    # -P: Python does not search the current folder for modules, where a file may hide one of the project's packages.
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    viewer = subprocess.Popen(
+        [sys.executable, "-P", "-m", "search.dashboard", str(run.folder)], env=os.environ | {"PYTHONPATH": paths}
+    )
     try:
         yield
     finally:
@@ -154,4 +156,4 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
     if "precision" in search:
         print(f"Precision of matrix products: {search['precision']}.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
-    print(f"Look at it with: python -m search.dashboard {shlex.quote(str(prepared.run.folder))}", flush=True)
+    print(f"Look at it with: {shlex.join([*spelled('search.dashboard'), str(prepared.run.folder)])}", flush=True)

@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search.dashboard import HOST, serve
+from search.dashboard.server import HOST, serve
 from search.runs.run import STUDY
 from tests.search.example_run import example_run
 

@@ -8,7 +8,7 @@ import torch
 
 from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained
-from search.launch import prepare_search
+from search.launch.run_search import prepare_search
 from search.runs.run import SEARCH
 from search.session.prepare import DEFAULTS, Prepared
 from search.session.scored_rows import FEWEST

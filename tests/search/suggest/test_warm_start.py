@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from model.errors import InputError
-from search.launch import prepare_search
+from search.launch.run_search import prepare_search
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import STUDY, Run
 from search.runs.study import enqueue, opened_study

@@ -1,4 +1,4 @@
-"""The command line of a search: every kind of bad input, durations, names, and an example that works as printed."""
+"""The command line of a search: every kind of bad input, durations, names, and the example of the help text."""
 
 import os
 import re
@@ -13,9 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from model.errors import InputError
-from search.launch import _seconds, app, prepare_search
+from search.launch.__main__ import app
+from search.launch.run_search import _seconds, prepare_search
 from search.runs.lock import locked
 from search.session.prepare import DEFAULTS
+from search.session.session import READING, STARTING
+from search.start import LOADING
 from search.tune.slots import Slots
 from tests.search.searching import SPACE, finish, start, wait_for
 from trainers.folder import Folder
@@ -123,7 +126,35 @@ def storage_that_is_a_file(place: Place) -> list[str]:
     return place.options()
 
 
-FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
+Fault = tuple[Callable[[Place], list[str]], str]
+"""A function that returns the command line, and a part of the error message."""
+
+OPTION_FAULTS: dict[str, Fault] = {
+    "missing space": (missing_space, "space.py. Pass the path of one, or a name: batch_sizes, everything,"),
+    "unknown sampler": (with_options(sampler="tp"), "Unknown sampler 'tp'; did you mean 'tpe'?"),
+    "unknown trial scheduler": (with_options(trial_scheduler="median"), "Unknown trial scheduler 'median'"),
+    "unknown precision": (with_options(precision="bfloat"), "Unknown precision 'bfloat'; did you mean 'bfloat16'?"),
+}
+"""Faults that are found before any library is loaded."""
+
+MACHINE_FAULTS: dict[str, Fault] = {
+    "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
+    "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
+    "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
+    "storage of no known kind": (with_options(storage="nowhere://runs"), "Cannot open nowhere://runs"),
+    "study of no known kind": (with_options(study="nowhere://study"), "--study nowhere://study"),
+    "GPU-hours without GPUs": (with_options(gpu_hours=5, gpus_per_trial=0), "--gpu-hours 5: a trial has 0 GPUs here"),
+    "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
+}
+"""Faults that are found before the data are read."""
+
+CLUSTER_FAULTS: dict[str, Fault] = {
+    "127.0.0.1:1": (with_options(address="127.0.0.1:1"), "--address 127.0.0.1:1:"),
+    "nowhere": (with_options(address="nowhere"), "--address nowhere: Invalid address"),
+}
+"""Addresses at which no cluster answers."""
+
+DATA_FAULTS: dict[str, Fault] = {
     "missing data": (with_options(data="/no/such/data"), "Data directory /no/such/data does not exist. Pass"),
     "empty data": (empty_data, "data is empty. Put"),
     "missing column": (with_data("id\ttext\tsentiment\na\tA\t3\n"), "train.csv, line 1: column 'sentence' is not"),
@@ -141,7 +172,6 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
     "too many fields": (with_data(SST + "x\tOne\t.\t1\n"), "train.csv, line 10: 4 fields, the header has 3. Separate"),
     "id twice": (with_data(SST + "0\tOne .\t1\n"), "train.csv, line 10: id '0' occurs twice, first in line 2. Make"),
     "task not in the data": (with_data(SST), "qqp"),
-    "missing space": (missing_space, "space.py. Pass one such as spaces/smart.py"),
     "space without suggest": (with_space("START = []"), "space.py does not define suggest(trial)"),
     "space that cannot be loaded": (with_space("1 / 0"), "space.py cannot be loaded: ZeroDivisionError"),
     "space that raises": (with_space("def suggest(trial):\n    1 / 0"), "suggest raised ZeroDivisionError"),
@@ -151,45 +181,48 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], str]] = {
         "'no such encoder' is neither a directory nor a valid hub id. Pass minilm",
     ),
     "weights that do not fit": (weights_that_do_not_fit, ", 32], but its config.json says ["),
-    "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
-    "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
-    "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
     "storage that is a file": (storage_that_is_a_file, "Give a folder or URI that can be written"),
-    "storage of no known kind": (with_options(storage="nowhere://runs"), "Cannot open nowhere://runs"),
-    "address where nobody listens": (with_options(address="127.0.0.1:1"), "--address 127.0.0.1:1:"),
-    "address of no known form": (with_options(address="nowhere"), "--address nowhere: Invalid address"),
-    "study of no known kind": (with_options(study="nowhere://study"), "--study nowhere://study"),
     "nothing to learn from": (with_options(warm_start="nothing"), "There is no run 'nothing': no search.json in it."),
     "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
-    "GPU-hours without GPUs": (with_options(gpu_hours=5, gpus_per_trial=0), "--gpu-hours 5: a trial has 0 GPUs here"),
-    "unknown sampler": (with_options(sampler="tp"), "Unknown sampler 'tp'; did you mean 'tpe'?"),
-    "unknown trial scheduler": (with_options(trial_scheduler="median"), "Unknown trial scheduler 'median'"),
-    "a population in which nobody is replaced": (
+    "a population too small to replace a trial": (
         with_options(trial_scheduler="population", trials=3),
         "--trials 3: in a population of fewer than 4 trials no trial is ever replaced. Pass 4 or more",
     ),
-    "unknown precision": (with_options(precision="bfloat"), "Unknown precision 'bfloat'; did you mean 'bfloat16'?"),
     "unknown objective": (with_options(objective="scores"), "Unknown objective 'scores'; did you mean 'score'?"),
-    "an objective that stands alone": (
+    "an objective that allows no other": (
         lambda place: [*place.options(objective="ensemble"), "--objective", "score"],
         "--objective ensemble rewards what a trial adds to the others, and stands alone.",
     ),
-    "a sampler that cannot search for it": (
+    "an objective that the sampler does not support": (
         with_options(sampler="gp", objective="ensemble"),
         "--sampler gp cannot search for what trials add to the ensemble. Pass tpe or random.",
     ),
-    "budget without unit": (with_options(time_budget="90"), "--time-budget '90' is not a duration. Write it with"),
 }
+"""Faults of the space, the data, the encoder or the combination of options."""
+
+FAULTS = [
+    pytest.param(announced, *fault, id=name)
+    for announced, faults in (
+        ([], OPTION_FAULTS),
+        ([LOADING], MACHINE_FAULTS),
+        ([LOADING, READING], DATA_FAULTS),
+    )
+    for name, fault in faults.items()
+]
+FAULTS += [
+    pytest.param([LOADING, f"Joining the Ray cluster at {address} ..."], *fault, id=f"no cluster at {address}")
+    for address, fault in CLUSTER_FAULTS.items()
+]
 
 
 @pytest.mark.usefixtures("without_ray")
-@pytest.mark.parametrize(("arguments", "said"), FAULTS.values(), ids=FAULTS)
-def test_bad_input_is_one_sentence_with_a_remedy_and_leaves_no_run_behind(place, arguments, said):
+@pytest.mark.parametrize(("announced", "arguments", "message"), FAULTS)
+def test_bad_input_is_one_sentence_with_a_remedy_and_leaves_no_run_behind(place, announced, arguments, message):
     ended = launch(arguments(place))
     assert ended.exit_code == 2, ended.output
-    assert ended.stdout == ""
+    assert ended.stdout.splitlines() == announced
     assert ended.stderr.startswith("Error: ") and ended.stderr.endswith(".\n") and ended.stderr.count("\n") == 1
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert not (place.storage / NAME).exists()
 
 
@@ -208,7 +241,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize(("option", "value"), [(option, value) for option in NUMBERS for value in NUMBERS[option]])
-def test_a_number_that_cannot_be_is_refused_by_its_option(place, option, value):
+def test_a_number_out_of_range_is_an_error_that_names_its_option(place, option, value):
     ended = launch([*place.options(), option, value])
     assert ended.exit_code == 2 and ended.stdout == ""
     assert re.search(f"^Error: Invalid value for '{option}': .*$", ended.stderr, re.MULTILINE)
@@ -238,8 +271,8 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "resume", "said"), RESUMES.values(), ids=RESUMES)
-def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(place, change, resume, said):
+@pytest.mark.parametrize(("change", "resume", "message"), RESUMES.values(), ids=RESUMES)
+def test_an_existing_run_is_not_changed_by_a_command_that_does_not_continue_it(place, change, resume, message):
     place.space.write_text(SST_SPACE)
     arguments = place.data(SST.encode())
     run = place.prepared(data=arguments[-1])
@@ -247,18 +280,23 @@ def test_a_run_that_exists_is_kept_from_whatever_is_not_its_own_continuation(pla
     arguments += [*change(place), *(["--resume"] if resume else [])]
     ended = launch(arguments)
     assert ended.exit_code == 2, ended.output
-    assert ended.stdout == "" and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
-    assert said in ended.stderr
+    assert ended.stdout.splitlines() == [LOADING, READING]
+    assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert message in ended.stderr
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [with_options(gpus_per_trial=99), with_data(SST + "x\tOne .\t5\n")],
+    ("announced", "arguments"),
+    [
+        ([LOADING], with_options(gpus_per_trial=99)),
+        ([LOADING, READING], with_data(SST + "x\tOne .\t5\n")),
+    ],
+    ids=["machine", "data"],
 )
-def test_the_command_itself_says_one_line_and_nothing_of_what_it_is_built_on(place, arguments):
+def test_the_command_in_a_process_prints_the_error_and_no_message_of_a_library(place, announced, arguments):
     ended = finish([sys.executable, "-m", "search.launch", *arguments(place)])
-    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (ended.returncode, ended.stdout.splitlines()) == (2, announced)
     assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
     assert not place.storage.exists()
 
@@ -266,22 +304,22 @@ def test_the_command_itself_says_one_line_and_nothing_of_what_it_is_built_on(pla
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
 )
-def test_a_budget_is_a_duration_with_units(text, seconds):
+def test_a_time_budget_is_a_number_with_a_unit(text, seconds):
     assert _seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
-def test_what_is_no_duration_is_refused(text):
+def test_text_that_is_no_duration_is_an_error(text):
     with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
         _seconds(text)
 
 
-def test_a_run_without_a_name_is_called_by_its_space_and_the_time(place):
+def test_the_default_name_of_a_run_is_the_space_and_the_time(place):
     ended = launch([str(place.space), "--storage", str(place.storage), "--resume"])
     assert re.search(r"There is no run 'space-\d{8}-\d{6}' at ", ended.stderr), ended.stderr
 
 
-def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
+def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_its_run(place):
     arguments = [sys.executable, "-m", "search.launch", *place.options()[:1], *place.options()[3:]]
     log = place.storage.parent / "log"
     process = start(arguments, log)
@@ -289,14 +327,14 @@ def test_an_interrupted_search_names_the_run_that_it_chose_a_name_for(place):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130, log.read_text()
     (run,) = place.storage.iterdir()
-    (told,) = [line for line in log.read_text().splitlines() if "Continue with: " in line]
-    again = shlex.split(told.partition(": ")[2])
+    (printed,) = [line for line in log.read_text().splitlines() if "Continue with: " in line]
+    again = shlex.split(printed.partition(": ")[2])
     assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
     refused = launch([*again[3:], "--seed", "1"])
     assert f"Run {run.name!r} was made with --seed 0" in refused.stderr
 
 
-def test_two_drivers_of_one_run_are_refused(place):
+def test_a_second_driver_of_a_run_is_refused(place):
     with locked(Folder.at(place.prepared())):
         refused = launch([*place.options(), "--resume"])
     assert refused.exit_code == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
@@ -310,4 +348,5 @@ def test_the_example_in_the_help_works_as_printed(place, finish_here):
     small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "64"]
     done = finish_here([sys.executable, *arguments, *small, "--trials", "1"])
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == [LOADING, READING, STARTING]
     assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")

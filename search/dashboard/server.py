@@ -2,48 +2,34 @@
 
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
-from typing import Annotated, Any
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import optuna
 import optuna_dashboard
-import typer
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search import options
 from search.runs.objectives import directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import HIDDEN, STUDY, Run
-from trainers.command_line import command
 
 HOST = "127.0.0.1"
 READ_METHODS = ("GET", "HEAD")
 """HTTP methods that change nothing."""
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-
-@app.command(epilog="Example: python -m search.dashboard first")
-def main(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name under --storage, its path or its URI.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 (default) uses a free port.")] = 0,
-    storage: options.Storage = "runs",
-) -> None:
-    """Serve a read-only dashboard of RUN until Ctrl-C. It is updated while the search runs.
-
-    If RUN is on an object store, or the URL of its study has a password, the dashboard shows the state at its start.
-    """
-    with command("search.dashboard"):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with serve(Run.open(run, storage), port) as server:
-            print(f"http://{HOST}:{server.server_port}/ shows {run}. Press Ctrl-C to stop.", flush=True)
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:  # Ctrl-C is the usual end of this command, not an error
-                raise SystemExit(130) from None
+def show(name: str, storage: str, port: int) -> None:
+    """Serve the dashboard of a run until Ctrl-C; print its address first."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with serve(Run.open(name, storage), port) as server:
+        print(f"http://{HOST}:{server.server_port}/ shows {name}. Press Ctrl-C to stop.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:  # Ctrl-C is the usual end of this command, not an error
+            raise SystemExit(130) from None
 
 
 def serve(run: Run, port: int) -> WSGIServer:
@@ -96,7 +82,3 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Discard the line."""
-
-
-if __name__ == "__main__":
-    app()

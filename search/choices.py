@@ -1,0 +1,21 @@
+"""The names that options accept. The registries with these names import large libraries; help must not wait for them.
+
+`tests/search/test_choices.py` checks that each list names exactly the entries of its registry.
+"""
+
+from collections.abc import Collection
+
+SAMPLERS = ("tpe", "gp", "cmaes", "random")
+TRIAL_SCHEDULERS = ("asha", "hyperband", "population", "none")
+PRECISIONS = ("float32", "bfloat16")
+OBJECTIVES = ("score", "ensemble", "seconds", "parameters")
+STRATEGIES = ("caruana", "greedy", "greedy_median", "vote", "vote_median", "soft_vote", "uniform", "single")
+SOUPS = ("none", "uniform", "greedy")
+STRATEGY, SOUP = "caruana", "none"
+"""The defaults."""
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names as a help text lists them."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"

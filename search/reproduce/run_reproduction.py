@@ -1,0 +1,79 @@
+"""Train recipes in one run, and compare their metrics with the printed ones."""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from search.report import page
+from search.reproduce import comparison
+from search.reproduce.printed_tables import OWN, PRINTED, UNSCORED, listing, show
+from search.reproduce.results import finished
+from search.reproduce.trainings import check_texts, check_trainings, trained_as, trainings_of
+from search.runs.run import Run
+from search.session.machines import Machines
+from search.session.prepare import DEFAULTS, Prepared, prepare_run, settle
+from search.session.session import Session, run_command, session
+from search.tune.slots import Slots
+from trainers.folder import Folder
+
+SETTINGS: dict[str, Any] = {**DEFAULTS, "recipes": list(PRINTED), "seeds": 1, "set": [], "scale": 1.0}
+"""The settings of a reproduction with their defaults. A resumed run takes them from its `search.json`."""
+
+
+def run_reproduction(
+    asked: Mapping[str, Any], machines: Machines, storage: str, name: str | None, resume: bool
+) -> None:
+    """Train the recipes of a reproduction, and compare their metrics with the printed ones."""
+    with (
+        run_command("search.reproduce", storage, name, "reproduce") as location,
+        session(machines, partial(prepare_reproduction, location, asked, resume)) as opened,
+    ):
+        _train(opened)
+        _conclude(opened.run)
+
+
+def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: bool, slots: Slots) -> Prepared:
+    """Check the settings, then create or reopen the run directory of a reproduction; see `prepare_run`."""
+    settings = settle(location, asked, SETTINGS, resume=resume)
+    trainings = trainings_of(settings["recipes"], settings["set"])
+    same = trained_as(trainings)
+    once = {name: config for name, config in trainings.items() if same[name] == name}
+    if not resume:  # a resumed run has its own copy of the texts
+        check_texts(once, settings["data"])
+    seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
+    check = partial(check_trainings, once, encoder=settings["encoder"], seeds=seeds, scale=settings["scale"])
+    return prepare_run(location, settings | {"trained_as": same}, once.values(), check, slots.count)
+
+
+def list_recipes(names: list[str]) -> None:
+    """Print the rows of the reports, then the recipes without a printed row."""
+    head, lines = listing(names)
+    if lines:
+        show(head, lines)
+    for title, others in (("In the reports, without metrics:", UNSCORED), ("In no report:", OWN)):
+        if asked := [name for name in others if not names or name in names]:
+            print("", title, *asked, sep="\n")
+
+
+def _train(session: Session) -> None:
+    """Train every point of a reproduction's space."""
+    search, points = session.run.search, session.prepared.checked.space.start
+    print(
+        f"Run {search['name']} at {session.run.folder}: {len(points)} trainings for {len(search['recipes'])} recipes, "
+        f"with {search['seeds']} seed{'s' * (search['seeds'] > 1)} each, counted from {search['seed']}."
+    )
+    names = [f"{point['recipe']}, seed {point['seed']}" for point in points]
+    session.train(len(points), names=dict(enumerate(names)))
+
+
+def _conclude(run: Run) -> None:
+    """Write the report and the comparison of a reproduction; print the comparison."""
+    page.write(run)
+    table = comparison.compare(run)
+    show(*comparison.as_text(table))
+    print(*comparison.notes(run), sep="\n")
+    print(comparison.write(run, table))
+    if not any(map(finished, run.trials())):
+        print("No training finished. The notes above give the reasons.", file=sys.stderr)
+        raise SystemExit(1)

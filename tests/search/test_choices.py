@@ -1,0 +1,31 @@
+"""The names in help texts are those of the registries."""
+
+from typing import get_args
+
+from search import choices
+from search.ensemble.build import NO_SOUP
+from search.ensemble.choose import DEFAULT
+from search.ensemble.soup import SOUPS
+from search.runs.objectives import OBJECTIVES
+from search.selection.strategies import STRATEGIES
+from search.suggest.samplers import SAMPLERS
+from search.tune.exploit_explore import POPULATION
+from search.tune.halving import BRACKETS
+from trainers.devices import Precision
+
+
+def test_every_choice_is_an_entry_of_its_registry_and_every_entry_is_a_choice():
+    assert tuple(SAMPLERS) == choices.SAMPLERS
+    assert (*BRACKETS, POPULATION, "none") == choices.TRIAL_SCHEDULERS
+    assert get_args(Precision) == choices.PRECISIONS
+    assert tuple(OBJECTIVES) == choices.OBJECTIVES
+    assert tuple(STRATEGIES) == choices.STRATEGIES
+    assert set(choices.SOUPS) == {NO_SOUP, *SOUPS}
+
+
+def test_the_defaults_are_those_of_the_ensemble():
+    assert (choices.STRATEGY, choices.SOUP) == (DEFAULT, NO_SOUP)
+
+
+def test_names_are_listed_as_in_a_sentence():
+    assert choices.listed(("tpe", "gp", "random")) == "tpe, gp or random"
