@@ -84,7 +84,8 @@ def main(
 ) -> None:
     """Train recipes of the reports and compare their metrics with the printed ones."""
     with started("search.reproduce"):
-        announce(LOADING)
+        if not listed:  # the list alone, for a pipe
+            announce(LOADING)
         from search.reproduce import run_reproduction  # here, because it imports torch and Optuna
         from search.reproduce.trainings import chosen  # here, because it imports torch
 

@@ -1,5 +1,6 @@
 """What the commands that train share: a run is prepared, locked and trained, on machines that were found for it."""
 
+import os
 import shlex
 import subprocess
 import sys
