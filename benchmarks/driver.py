@@ -1,6 +1,6 @@
-"""What the driver itself costs: the real searcher, early stopping, journal and run directory, trials that do not train.
+"""Measure the cost of the driver: searcher, early stopping, journal and run directory, with trials that do not train.
 
-`python -m benchmarks.driver` prints a row for each size of a search.
+`python -m benchmarks.driver` prints one row per search size.
 """
 
 import io
@@ -30,24 +30,25 @@ from tests.search.example_run import example_corpus, tiny_pretrained, write_sear
 from tests.search.untrained import ROUND_COUNT, Untrained, suggest
 
 LIVE = 4
-"""Trials at once."""
+"""Number of concurrent trials."""
 SIZES = [100, 1000, 5000]
+"""Default numbers of trials per search."""
 WITH_RAY = 100
-"""Trials of the search that Ray runs: it adds to their time, but nothing that grows with their number."""
+"""Number of trials in the search with Ray. Ray's cost per trial does not grow with the number of trials."""
 MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a search of so many trials cost its driver."""
+    """The cost of a search for its driver."""
 
     trials: int
     suggestions: list[float]
-    """Seconds of each."""
+    """Seconds per suggestion."""
     loop: float
-    """Seconds of the whole search, without what the trials themselves write."""
+    """Seconds of the whole search, without the time in which trials write their files."""
     resident: int
-    """Bytes of the driver's process at the end."""
+    """Resident bytes of the driver's process at the end."""
     resume: float
     """Seconds until a resumed search has suggested its first trial."""
 
@@ -58,24 +59,24 @@ def fresh_run(place: Path, sampler: str) -> Run:
 
 
 def resident() -> int:
-    """Return the bytes of this process that are in memory."""
+    """Return the resident bytes of this process."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0]) * 1024
 
 
 def search(place: Path, count: int, sampler: str) -> Cost:
-    """Search in a fresh directory."""
+    """Search in a new run directory without Ray; return the cost."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     run = fresh_run(place, sampler)
     with opened_study(run, None) as study:
         trials, started = Untrained(run, study, count, live=LIVE), time.perf_counter()
         trials.train()
-        loop, held = time.perf_counter() - started - trials.written, resident()
-    return Cost(count, trials.suggestions, loop, held, 0.0)
+        loop, memory = time.perf_counter() - started - trials.written, resident()
+    return Cost(count, trials.suggestions, loop, memory, 0.0)
 
 
 def search_with_ray(place: Path, count: int, sampler: str) -> Cost:
-    """Search in a fresh directory as `launch` does, with trials that train, as little as can be."""
+    """Search in a new run directory as `search.launch` does, with very short trainings; return the cost."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     set_ray_environment(None)
     run = fresh_run(place, sampler)
@@ -89,7 +90,7 @@ def search_with_ray(place: Path, count: int, sampler: str) -> Cost:
 
 
 def resume(place: Path, count: int) -> float:
-    """Go on with a search; return the seconds until its first suggestion."""
+    """Resume a search; return the seconds until its first suggestion."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     run, started = Run.open(str(place / "run")), time.perf_counter()
     with opened_study(run, None) as study:
@@ -98,25 +99,25 @@ def resume(place: Path, count: int) -> float:
 
 
 def measure(count: int, sampler: str) -> Cost:
-    """Search, then resume, each in a process of its own, as they are."""
+    """Search and resume, each in a new process; return the cost."""
     with tempfile.TemporaryDirectory() as scratch, processes() as pool:
         cost = pool.submit(search, Path(scratch), count, sampler).result()
         return replace(cost, resume=pool.submit(resume, Path(scratch), count).result())
 
 
 def measure_with_ray(count: int, sampler: str) -> Cost:
-    """Search with Ray in a process of its own."""
+    """Search with Ray in a new process; return the cost."""
     with tempfile.TemporaryDirectory() as scratch, processes() as pool:
         return pool.submit(search_with_ray, Path(scratch), count, sampler).result()
 
 
 def processes() -> ProcessPoolExecutor:
-    """Return a pool that gives every call a process of its own."""
+    """Return a pool that runs each call in a new process."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
 
 
 def cells(name: str, cost: Cost) -> list[str]:
-    """Return a row of the table."""
+    """Return the cells of a table row."""
     times = cost.suggestions
     spread = [median(times), quantiles(times, n=20)[-1], max(times)] if times else []
     seconds = [f"{value:.3f}" for value in spread] or ["-"] * 3
@@ -125,10 +126,10 @@ def cells(name: str, cost: Cost) -> list[str]:
 
 
 def main(
-    sizes: Annotated[list[int] | None, typer.Argument(help="Trials of each search.")] = None,
-    sampler: Annotated[str, typer.Option(help="Who suggests.")] = "tpe",
+    sizes: Annotated[list[int] | None, typer.Argument(help="Number of trials of each search.")] = None,
+    sampler: Annotated[str, typer.Option(help="Optuna sampler of the searches.")] = "tpe",
 ) -> None:
-    """Print what searches of several sizes cost, and what one with Ray does."""
+    """Print the cost of searches of several sizes, and of one search with Ray."""
     columns = ["trials", "suggestion: median s", "p95", "max", "driver, MiB", "resume, s", "trials a second"]
     table = rich.table.Table(*columns)
     for count in sizes or SIZES:

@@ -1,9 +1,9 @@
-"""Which search comes close to the best config with the least compute: ours and others', on recorded trainings.
+"""Compare how much compute our search and other searches need to come close to the best config, on recorded trainings.
 
-`python -m benchmarks.efficiency` prints the compute and the regret of each. Their trials are those of `surface`; a
-virtual clock makes each round take what rounds with the same work took, in the median. All searches draw from the same
-space for equally many workers, and the others run their own code under their own defaults. Compute is counted in full
-trainings of an average config.
+`python -m benchmarks.efficiency` prints compute and regret of each search. `surface` recorded the trials.
+On a virtual clock, a round takes the median time of all recorded rounds with the same work. All searches have the same
+space and number of workers; the other searches run their own code with their own defaults. The unit of compute is one
+full training of an average config.
 """
 
 import heapq
@@ -33,17 +33,18 @@ from benchmarks.efficiency_searches import SEARCHES, Point, Search
 from benchmarks.surface import GRID, read_surface
 
 WIDTH = 140
-"""Columns of the tables."""
+"""Width of the printed tables in characters."""
 LIMIT = 200.0
-"""Full trainings after which a search is given up."""
+"""Full trainings after which a search ends."""
 AT = [5, 10, 20, 40, 80]
-"""Full trainings after which the regret is shown."""
+"""Full trainings after which the regret is printed."""
 TARGETS = {"random + ASHA": 1.3, "OptunaSearch + ASHA": 1.1}
+"""Search -> the smallest factor by which its compute should exceed ours."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A recorded training: what its rounds scored, and how many seconds each took."""
+    """A recorded training: score and seconds of each round."""
 
     scores: list[float]
     seconds: list[float]
@@ -51,7 +52,7 @@ class Curve:
 
 @cache
 def surface() -> dict[Point, Curve]:
-    """Return what was trained; a round takes the median of all configs that do the same work in it."""
+    """Return the recorded trainings; a round takes the median time of all rounds with the same work."""
     table = read_surface()
     work = ["batch_schedule", "batch_size", "lambda_s", "round"]
     table["seconds"] = table["train_seconds"] + table["eval_seconds"]
@@ -63,10 +64,10 @@ def surface() -> dict[Point, Curve]:
 
 
 def progress(search: Search, curves: dict[Point, Curve], workers: int) -> Iterator[tuple[float, float]]:
-    """Run a search on a virtual clock until it has found the best or used `LIMIT` up.
+    """Run a search on a virtual clock until it finds the best config or reaches `LIMIT`.
 
     Yields:
-        Full trainings until then and the regret, at each round that lowers it.
+        The compute so far in full trainings and the regret, after each round that lowers the regret.
     """
     full = statistics.mean(sum(curve.seconds) for curve in curves.values())
     best = max(max(curve.scores) for curve in curves.values())
@@ -88,14 +89,14 @@ def progress(search: Search, curves: dict[Point, Curve], workers: int) -> Iterat
         if best - score < regret:
             regret = best - score
             yield compute, regret
-        if search.told(number, round, score):
+        if search.report(number, round, score):
             heapq.heappush(clock, (now + curves[point].seconds[round], number, round + 1, point))
         else:
             start(now)
 
 
 def run(task: tuple[str, int, int]) -> list[tuple[float, float]]:
-    """Run a search of `SEARCHES` under a seed with so many workers."""
+    """Run a search; `task` is (name in `SEARCHES`, seed, number of workers). Return the steps of `progress`."""
     name, seed, workers = task
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -105,28 +106,28 @@ def run(task: tuple[str, int, int]) -> list[tuple[float, float]]:
 
 
 def reached(steps: Sequence[tuple[float, float]], close: float) -> float:
-    """Return the full trainings until the regret was so small; infinity if it never was."""
+    """Return the full trainings until the regret is at most `close`; infinity if it never is."""
     return next((compute for compute, regret in steps if regret <= close), math.inf)
 
 
 def regret_at(steps: Sequence[tuple[float, float]], compute: float) -> float:
-    """Return the regret after so many full trainings; before the first round NaN."""
+    """Return the regret after `compute` full trainings; NaN before the first round."""
     return min((regret for at, regret in steps if at <= compute), default=math.nan)
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each search.")] = 50,
-    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 4,
-    close: Annotated[float, typer.Option(help="Regret at which a search has arrived.")] = 0.005,
-    only: Annotated[list[str] | None, typer.Option(help="Searches to run; all by default.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="An HTML file for the curves of regret.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs per search.")] = 50,
+    workers: Annotated[int, typer.Option(min=1, help="Number of concurrent trials.")] = 4,
+    close: Annotated[float, typer.Option(help="Regret at which a search counts as successful.")] = 0.005,
+    only: Annotated[list[str] | None, typer.Option(help="Searches to run (default: all).")] = None,
+    figure: Annotated[Path | None, typer.Option(help="HTML file for the plot of the regret.")] = None,
 ) -> None:
-    """Run the searches, and print what they needed."""
+    """Run the searches and print compute and regret."""
     curves = surface()
     names = only or list(SEARCHES)
     tasks = [(name, seed, workers) for name in names for seed in range(seeds)]
     found: dict[str, list[list[tuple[float, float]]]] = defaultdict(list)
-    with ProcessPoolExecutor(initializer=partial(torch.set_num_threads, 1)) as pool:  # Gaussian processes are torch's
+    with ProcessPoolExecutor(initializer=partial(torch.set_num_threads, 1)) as pool:
         for (name, _, _), steps in zip(tasks, pool.map(run, tasks), strict=True):
             found[name].append(steps)
     best = max(max(curve.scores) for curve in curves.values())
@@ -134,14 +135,14 @@ def main(
     print(
         f"{len(curves)} configs, best score {best:.4f}, {near} within {close} of it; {workers} workers, {seeds} seeds"
     )
-    print("Compute is in full trainings of an average config; medians, and quartiles in brackets.")
+    print("The unit of compute is one full training of an average config. Cells show median (first to third quartile).")
     Console(width=WIDTH).print(_computes(found, close), _regrets(found))
     if figure:
         _curves(found).write_html(figure, include_plotlyjs=True)
 
 
 def _computes(found: dict[str, list[list[tuple[float, float]]]], close: float) -> Table:
-    table = Table("search", f"compute to come within {close}", "mean", f"times that of {next(iter(found))}", "target")
+    table = Table("search", f"compute until regret {close}", "mean", f"times that of {next(iter(found))}", "target")
     first = None
     for name, runs in found.items():
         computes = [min(reached(steps, close), LIMIT) for steps in runs]
@@ -167,7 +168,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 
 def _curves(found: dict[str, list[list[tuple[float, float]]]]) -> go.Figure:
-    """Draw the median regret of each search, and its quartiles as a band."""
+    """Plot the median regret of each search with a band from the first to the third quartile."""
     figure, computes = go.Figure(), np.geomspace(1, AT[-1], 100)
     for (name, runs), colour in zip(found.items(), itertools.cycle(DEFAULT_PLOTLY_COLORS)):
         regrets = np.array([[regret_at(steps, compute) for compute in computes] for steps in runs])

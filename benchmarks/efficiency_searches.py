@@ -1,4 +1,4 @@
-"""The searches that `efficiency` compares: ours, and others that run their own code under their own defaults."""
+"""The searches that `efficiency` compares: ours, and others that run their own code with their own defaults."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,49 +16,52 @@ from search.tune.halving import BRACKETS, Halving
 from trainers.seeds import seed_of
 
 CONTROLLER: Any = None
-"""Tune's, which its scheduler does not use."""
+"""Argument of Tune's trial schedulers that ASHA does not use."""
 
 Point = tuple[Any, ...]
-"""A value of each parameter of the grid."""
+"""One value per parameter of the grid."""
 
 
 class Search(Protocol):
-    """What is asked for points and told of their rounds."""
+    """A search that suggests points and receives the scores of their rounds."""
 
     def suggest(self, number: int) -> Point:
-        """Return the point of the trial of this number, the first is 0."""
+        """Return the point of trial `number`; the first trial is 0."""
         ...
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Hear of a round, the first is 1; return whether the trial goes on. None does after the last."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Receive the score of a round; return whether the trial continues.
+
+        The first round is 1; no trial continues after the last round.
+        """
         ...
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> Point:
-    """Choose a point of the grid, the learning rate by its place in their order."""
+    """Suggest a point of the grid; the learning rate is suggested as an index into the sorted values."""
     place = trial.suggest_int("learning_rate", 0, len(GRID["learning_rate"]) - 1)
     others = (trial.suggest_categorical(name, values) for name, values in GRID.items() if name != "learning_rate")
     return GRID["learning_rate"][place], *others
 
 
 class Ours:
-    """The product's sampler and early stopping, as its searcher calls them."""
+    """Our sampler and early stopping, called as our searcher calls them."""
 
     def __init__(self, seed: int, sampler: str = "tpe", bracket: str = "asha"):
-        """Start a study in memory."""
+        """Create a study in memory."""
         self.seed, self.sampler = seed, SAMPLERS[sampler]
         self.study = optuna.create_study(direction="maximize")
         self.halving = Halving(ROUNDS, BRACKETS[bracket])
         self.trials: dict[int, optuna.Trial] = {}
 
     def suggest(self, number: int) -> Point:
-        """Ask the study, with a sampler for this trial."""
+        """Ask the study, with the sampler of this trial."""
         self.study.sampler = self.sampler(seed_of(self.seed, number, "sampler") % 2**32)
         self.trials[number] = self.study.ask()
         return suggest(self.trials[number])
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Report the round, and end the trial as the searcher does: with its best score, or as pruned."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Report the round; end the trial as our searcher does, as complete with its best score or as pruned."""
         trial = self.trials[number]
         trial.report(score, round)
         self.halving.enter(number, round, (score,))
@@ -71,34 +74,34 @@ class Ours:
 
 
 class Random:
-    """Random search: all trials run to their ends."""
+    """Random search without early stopping."""
 
     def __init__(self, seed: int):
-        """Start a study in memory."""
+        """Create a study in memory."""
         self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
 
     def suggest(self, number: int) -> Point:
-        """Draw a point."""
+        """Draw a random point."""
         return suggest(self.study.ask())
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Stop nothing early."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Continue until the last round."""
         return round < ROUNDS
 
 
 class Asha:
-    """Ray's ASHAScheduler, as it ships; it needs of a trial its id alone."""
+    """Ray's ASHAScheduler, which needs only the id of a trial."""
 
     def __init__(self) -> None:
-        """Take its defaults, but the number of rounds."""
+        """Use the defaults, except for the number of rounds."""
         self.scheduler = ASHAScheduler(metric="score", mode="max", max_t=ROUNDS)
 
     def enter(self, number: int) -> None:
-        """Announce a trial."""
+        """Add a trial."""
         self.scheduler.on_trial_add(CONTROLLER, _named(number))
 
     def continues(self, number: int, round: int, score: float) -> bool:
-        """Tell it of a round."""
+        """Report a round; return whether the trial continues."""
         result = {"score": score, "training_iteration": round}
         if round == ROUNDS:
             self.scheduler.on_trial_complete(CONTROLLER, _named(number), result)
@@ -107,40 +110,40 @@ class Asha:
 
 
 class RandomAsha(Random):
-    """Random points under Ray's ASHAScheduler."""
+    """Random search with Ray's ASHAScheduler."""
 
     def __init__(self, seed: int):
-        """Start both."""
+        """Create the study and the scheduler."""
         super().__init__(seed)
         self.asha = Asha()
 
     def suggest(self, number: int) -> Point:
-        """Draw a point."""
+        """Draw a random point."""
         self.asha.enter(number)
         return super().suggest(number)
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Ask the scheduler."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Report the round to the scheduler."""
         return self.asha.continues(number, round, score)
 
 
 class RayOptuna:
-    """Ray's OptunaSearch and ASHAScheduler, told of results as Tune tells them."""
+    """Ray's OptunaSearch and ASHAScheduler, which receive results as Tune reports them."""
 
     def __init__(self, seed: int):
-        """Start both, as they ship."""
+        """Create both with their defaults."""
         self.searcher = OptunaSearch(space=_declared, metric="score", mode="max", seed=seed)
         self.asha = Asha()
 
     def suggest(self, number: int) -> Point:
-        """Ask the searcher."""
+        """Ask the searcher for a point."""
         params = self.searcher.suggest(str(number))
         self.asha.enter(number)
         assert params
         return suggest(optuna.trial.FixedTrial(params))
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Ask the scheduler; a trial that it stops has completed for the searcher."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Report the round to both; a trial that the scheduler stops is complete for the searcher, as in Tune."""
         result = {"score": score, "training_iteration": round}
         if self.asha.continues(number, round, score):
             self.searcher.on_trial_result(str(number), result)
@@ -150,22 +153,22 @@ class RayOptuna:
 
 
 class OptunaHyperband:
-    """Optuna alone: its default sampler, and its Hyperband pruner."""
+    """Optuna with its default sampler and its Hyperband pruner."""
 
     def __init__(self, seed: int):
-        """Start a study; its name decides which trial is in which bracket."""
+        """Create a study; Optuna assigns trials to brackets by its name."""
         pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=ROUNDS)
         sampler = optuna.samplers.TPESampler(seed=seed)
         self.study = optuna.create_study(study_name=str(seed), direction="maximize", sampler=sampler, pruner=pruner)
         self.trials: dict[int, optuna.Trial] = {}
 
     def suggest(self, number: int) -> Point:
-        """Ask the study."""
+        """Ask the study for a point."""
         self.trials[number] = self.study.ask()
         return suggest(self.trials[number])
 
-    def told(self, number: int, round: int, score: float) -> bool:
-        """Report the round, and ask the pruner."""
+    def report(self, number: int, round: int, score: float) -> bool:
+        """Report the round and ask the pruner."""
         trial = self.trials[number]
         trial.report(score, round)
         if round == ROUNDS:
@@ -186,7 +189,7 @@ SEARCHES: dict[str, Callable[[int], Search]] = {
     "OptunaSearch + ASHA": RayOptuna,
     "Optuna's Hyperband": OptunaHyperband,
 }
-"""Seed -> a search. The first is what is compared with the others."""
+"""Name -> function that creates the search from a seed. The others are compared with the first search."""
 
 
 def _named(number: int) -> Any:

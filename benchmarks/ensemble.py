@@ -1,6 +1,6 @@
-"""What selection costs among thousands of candidates, and what every way of joining models is worth on a real run.
+"""Measure the cost of selection among thousands of candidates, and compare all ways to combine models on a real run.
 
-`python -m benchmarks.ensemble [RUN]`: all rounds with predictions are candidates, soups are of rounds with weights.
+`python -m benchmarks.ensemble [RUN]` uses all rounds with predictions as candidates, and rounds with weights for soups.
 """
 
 import multiprocessing
@@ -33,25 +33,25 @@ from trainers.evaluation.scores import METRICS, predictions, score
 from trainers.seeds import numpy_generator
 
 HALVES = 20
-"""Splits of the rows: a choice is made on one half, and measured on the other, which it never saw."""
+"""Number of random splits of the rows: members are selected on one half and scored on the other."""
 
 WIDTH = 140
-"""Of the tables, in characters."""
+"""Width of the printed tables in characters."""
 
 Predicted = dict[str, np.ndarray]
 """Task -> predictions [rows, width] of all rows."""
 Way = Callable[[int], Predicted]
-"""(number of a view) -> predictions by what was chosen on the rows that the view sees."""
+"""(number of a view) -> predictions of the models that were selected on the rows of that view."""
 
 
 def main(
-    run: Annotated[str, typer.Argument(help="Its name under --storage, path or URI.")] = "surface",
+    run: Annotated[str, typer.Argument(help="A run: its name under --storage, a path or a URI.")] = "surface",
     storage: options.Storage = "runs",
     kept: Annotated[
-        bool, typer.Option("--kept", help="Choose from rounds with weights alone, as a search does.")
+        bool, typer.Option("--kept", help="Select among rounds with weights only, as a search does.")
     ] = False,
-    scale: Annotated[bool, typer.Option(help="Measure time and memory.")] = True,
-    soups: Annotated[bool, typer.Option(help="Average weights too, which takes forward passes.")] = True,
+    scale: Annotated[bool, typer.Option(help="Measure time and memory of selection on generated candidates.")] = True,
+    soups: Annotated[bool, typer.Option(help="Evaluate averages of weights, too; this takes forward passes.")] = True,
 ) -> None:
     """Measure selection among thousands of generated candidates, then compare strategies on a run."""
     if scale:
@@ -74,7 +74,7 @@ def main(
 
 
 def _rounds(run: Run) -> Rounds:
-    """Return all rounds of trials that were trained to their ends."""
+    """Return all rounds of complete trials."""
     return {
         Candidate(run.folder.uri, trial.number, row["round"]): trial.folder
         for trial in run.trials()
@@ -85,7 +85,7 @@ def _rounds(run: Run) -> Rounds:
 
 
 def _views(labels: np.ndarray) -> np.ndarray:
-    """Return all rows, the rows outside of each fold, and random halves, stratified by label: [views, rows]."""
+    """Return masks [views, rows]: all rows, the rows outside each fold, and random halves stratified by label."""
     halves = np.zeros((HALVES, len(labels)), bool)
     for number, half in enumerate(halves):
         half[stratified_sample(labels, len(labels) // 2, numpy_generator(number, "half"))] = True
@@ -93,7 +93,7 @@ def _views(labels: np.ndarray) -> np.ndarray:
 
 
 def _ways(libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
-    """Return the best single round over all tasks, and every strategy."""
+    """Return the best single round over all tasks and every strategy, by name."""
     standings = {task: _figures(library, seen[task]) for task, library in libraries.items()}
     scores = score({task: found[..., 0] for task, found in standings.items()}, libraries)  # [candidates, views]
 
@@ -112,7 +112,7 @@ def _ways(libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> d
 
 
 def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
-    """Return soups alone, and each as one more candidate of the greedy strategy."""
+    """Return each soup alone, and the greedy strategy with the soup as an additional candidate, by name."""
     rounds = kept_rounds([run])
     kept = {task: gather([run], rounds, task, library.kind) for task, library in libraries.items()}
     standings = {
@@ -127,7 +127,7 @@ def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.nda
 
         def alone(view: int, made=made) -> Predicted:
             soup = made[view]
-            if not soup:  # its first ingredient
+            if not soup:  # the soup is its first ingredient alone
                 return {task: found.library.predictions[scores[:, view].argmax()] for task, found in kept.items()}
             return {task: predictions(library.kind, soup.outputs[task]) for task, library in libraries.items()}
 
@@ -143,7 +143,7 @@ def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.nda
             return found
 
         ways |= {f"{recipe} soup": alone, f"greedy with {recipe} soup": joined}
-    print(f"{len(averages.outputs)} averages of weights were evaluated.")
+    print(f"Evaluated {len(averages.outputs)} averages of weights.")
     return ways
 
 
@@ -153,7 +153,7 @@ def _figures(library: Library, seen: np.ndarray) -> np.ndarray:
 
 
 def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> Table:
-    """Score every way on the rows it was chosen on, cross-fitted, and on halves that it never saw."""
+    """Score every way on the rows of its selection, cross-fitted, and on unseen halves."""
     table: dict[str, list[str]] = {}
     unseen: dict[str, np.ndarray] = {}
     for name, way in ways.items():
@@ -168,7 +168,7 @@ def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], seen: Map
         unseen[name] = np.array(scores)
         dev, cross_fitted = _score(made[0], libraries, everywhere), _score(pooled, libraries, everywhere)
         table[name] = [f"{dev:.4f}", f"{cross_fitted:.4f}", f"{unseen[name].mean():.4f} {_text(unseen[name])}"]
-    shown = Table("", "dev, as chosen", "cross-fitted", "unseen halves", "over the best single run", "over greedy")
+    shown = Table("", "dev, same rows", "cross-fitted", "unseen halves", "over the best single run", "over greedy")
     for name, cells in table.items():
         gains = [unseen[name] - unseen[other] for other in ("best single run", "greedy")]
         shown.add_row(name, *cells, *(f"{gain.mean():+.4f} {_text(gain)}" for gain in gains))
@@ -189,10 +189,10 @@ def _text(values: np.ndarray) -> str:
 
 
 def _costs(title: str, cost: Cost) -> Table:
-    shown = Table(title, "seconds", "CPU seconds", title=f"{title}: {cost.mebibytes:,.0f} MiB at most")
+    shown = Table(title, "seconds", "CPU seconds", title=f"{title}: {cost.mebibytes:,.0f} MiB peak memory")
     for step, seconds in cost.seconds.items():
         shown.add_row(step, f"{seconds:.1f}", f"{cost.cpu_seconds[step]:.1f}")
-    shown.add_row("in all", f"{sum(cost.seconds.values()):.1f}", f"{sum(cost.cpu_seconds.values()):.1f}")
+    shown.add_row("total", f"{sum(cost.seconds.values()):.1f}", f"{sum(cost.cpu_seconds.values()):.1f}")
     return shown
 
 

@@ -1,7 +1,7 @@
-"""How fast training is on a GPU, how near to what the card multiplies, and what trials that share it reach together.
+"""Measure training speed on a GPU: alone, relative to bare matrix products, and of several trials on one GPU.
 
-`python -m benchmarks.gpu --data DIR` takes some minutes, prints a table for each question and writes gpu.json. It
-needs neither Ray nor a network. BERT-base has random weights here: speed does not depend on them.
+`python -m benchmarks.gpu --data DIR` takes some minutes, prints one table per model and batch size and writes gpu.json.
+It needs neither Ray nor a network. BERT-base has random weights here, which do not change its speed.
 """
 
 import json
@@ -29,15 +29,16 @@ from trainers.methods.smart import SmartConfig
 
 BASE = BertConfig(width=768, layers=12, heads=12, feed_forward=3072)
 FILLING = 128
-"""Rows a task that fill the card: about 11,000 tokens a step."""
+"""Rows per task that occupy the whole GPU: about 11,000 tokens per step."""
 BLOCK = 16384
-"""Tokens of a product that is timed."""
+"""Number of tokens in a timed matrix product."""
 SHARING = (1, 2, 4, 8)
+"""Numbers of concurrent trials on the GPU."""
 SECONDS = 10.0
-"""Of the trials that share the card."""
+"""Duration of the concurrent trials."""
 MEBIBYTE = 2**20
 PRECISION: dict[str, Any] = {"precision": "bfloat16"}
-ADDED: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain, float32": {"precision": "float32"},
     "plain": {},
     "no dropout of attention": {"attention_dropout": 0.0},
@@ -49,7 +50,7 @@ ADDED: dict[str, dict[str, Any]] = {
 
 
 def sized(pretrained: Pretrained, name: str) -> Pretrained:
-    """Return the encoder, or one of BERT-base's size with random weights and its tokenizer."""
+    """Return MiniLM, or an encoder with the size of BERT-base, random weights and MiniLM's tokenizer."""
     if name == "minilm":
         return pretrained
     assert isinstance(pretrained.config, BertConfig)
@@ -58,61 +59,64 @@ def sized(pretrained: Pretrained, name: str) -> Pretrained:
 
 
 def race(given: tuple[Corpus, Pretrained], rows: int, steps: int) -> dict[str, dict[str, float]]:
-    """Train in every way, a step of each in turn; beside them a loop of the products alone."""
+    """Measure all variants of training and a loop of bare matrix products, one step of each in turn."""
     shape = given[1].config
     assert isinstance(shape, BertConfig)
     loops = {"products": products_loop(shape, backward=True, tokens=BLOCK, device="cuda", dtype=torch.bfloat16)}
-    held = {"products": 0.0}
-    for name, changes in ADDED.items():
+    step_memory = {"products": 0.0}
+    for name, changes in VARIANTS.items():
         loops[name] = training_loop(given, config_of(rows, **PRECISION | changes), "cuda")
-        loops[name]()  # the optimiser's moments come with the first step
+        loops[name]()  # the first step allocates the moments of the optimiser
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         loops[name]()
-        held[name] = (torch.cuda.max_memory_allocated() - before) / MEBIBYTE
+        step_memory[name] = (torch.cuda.max_memory_allocated() - before) / MEBIBYTE
     paces = alternate(loops, steps, torch.cuda.synchronize)
-    return {name: _figures(pace, paces, held[name]) for name, pace in paces.items()}
+    return {name: _results(pace, paces, step_memory[name]) for name, pace in paces.items()}
 
 
 def together(work: Work, count: int) -> float:
-    """Train several trials on the one card at once; return their tokens a second in sum."""
-    begin = time.time() + READY + 5 * count  # each process takes seconds to reach the card
+    """Train `count` trials on the GPU concurrently; return the sum of their tokens per second."""
+    begin = time.time() + READY + 5 * count  # each process takes seconds to initialise CUDA
     return sum(side_by_side(sharing, [(work, count, begin)] * count))
 
 
 def sharing(work: Work, count: int, begin: float) -> float:
-    """Train one of several trials; return its tokens a second."""
+    """Train one of `count` concurrent trials; return its tokens per second."""
     limit_gpu_memory(1 / count)
     return tokens_per_second(work, config_of(**PRECISION), SECONDS, begin, "cuda")
 
 
-def _figures(pace: Pace, paces: dict[str, Pace], held: float) -> dict[str, float]:
+def _results(pace: Pace, paces: dict[str, Pace], memory: float) -> dict[str, float]:
     return {
         "tokens_per_second": pace.rate,
         "share": pace.faster(paces["products"]),
         "times_plain": pace.times(paces["plain"]),
-        "mebibytes": held,
+        "mebibytes": memory,
     }
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="A directory with the course's files.")],
-    rows: Annotated[int, typer.Option(min=512, help="Training rows of each task.")] = 4000,
-    steps: Annotated[int, typer.Option(min=3, help="Of each loop that is compared.")] = 20,
-    out: Annotated[Path, typer.Option(help="For the figures.")] = Path("gpu.json"),
+    data: Annotated[Path, typer.Option(help="A directory with the files of the course.")],
+    rows: Annotated[int, typer.Option(min=512, help="Number of training rows per task.")] = 4000,
+    steps: Annotated[int, typer.Option(min=3, help="Number of steps of each loop.")] = 20,
+    out: Annotated[Path, typer.Option(help="JSON file for the results.")] = Path("gpu.json"),
 ) -> None:
-    """Measure minilm and BERT-base's size, then trials that share the card; target: 45 % of BERT-base's products."""
+    """Measure MiniLM and BERT-base, then concurrent trials; target: 45 % of the speed of BERT-base's products."""
     with command("benchmarks.gpu"):
         if not torch.cuda.is_available():
-            raise InputError("There is no GPU here, or this torch has no CUDA. Run it where torch.cuda.is_available().")
+            raise InputError(
+                "This machine has no GPU, or torch has no CUDA. "
+                "Run the benchmark where torch.cuda.is_available() is true."
+            )
         work = Work(data, rows)
         corpus, pretrained = work.ours()
         found: dict[str, Any] = {"device": torch.cuda.get_device_name()}
         for name in ("minilm", "BERT-base"):
             for batch_size in (16, FILLING):
-                key = f"{name}, {batch_size} rows a task"
+                key = f"{name}, {batch_size} rows per task"
                 found[key] = race((corpus, sized(pretrained, name)), batch_size, steps)
-                shown = Table(key, "tokens/s", "of the products", "times plain", "MiB of a step")
+                shown = Table(key, "tokens/s", "share of products", "times plain", "MiB per step")
                 for way, values in found[key].items():
                     cells = f"{values['share']:.2f}", f"{values['times_plain']:.2f}", f"{values['mebibytes']:,.0f}"
                     shown.add_row(way, f"{values['tokens_per_second']:,.0f}", *cells)
@@ -120,7 +124,7 @@ def main(
                 out.write_text(json.dumps(found, indent=2))
         found["sharing"] = {count: together(work, count) for count in SHARING}
         for count, rate in found["sharing"].items():
-            print(f"{count} trials: {rate:,.0f} tokens/s, {rate / found['sharing'][1]:.2f} times one")
+            print(f"{count} trials: {rate:,.0f} tokens/s, {rate / found['sharing'][1]:.2f} times the rate of one")
         out.write_text(json.dumps(found, indent=2))
 
 

@@ -1,4 +1,4 @@
-"""5,000 generated candidates a task -> seconds and memory of selecting among them, and of reading them."""
+"""Measure time and memory of selecting among 5,000 generated candidates per task, and of reading them from files."""
 
 import os
 import resource
@@ -26,23 +26,24 @@ from trainers.tasks import TASKS, Task
 from trainers.trial import PREDICTIONS, round_name
 
 TRIALS, ROUNDS, ROWS = 1000, 5, 10_000
+"""Trials, rounds per trial and dev rows per task."""
 NAMES = ("sst", "qqp", "sts")
 DISTINCT = 20
-"""Trials whose files are written; the others link to them: whoever reads them cannot tell."""
+"""Number of trials whose files are written; the other trials have hard links to these files."""
 
 
 @dataclass
 class Cost:
-    """What something took, step by step."""
+    """Time and memory of a computation, step by step."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     mebibytes: float = 0.0
-    """The most memory that the process held."""
+    """Peak memory of the process."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Add what the block takes."""
+        """Add the time of the block to a step."""
         clock, cpu = time.perf_counter(), time.process_time()
         yield
         self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - clock
@@ -51,7 +52,7 @@ class Cost:
 
 
 def select() -> Cost:
-    """Select the members of three tasks as a search does, and cross-fit that, with all predictions in memory."""
+    """Select the members of three tasks as a search does and cross-fit the selection, with predictions in memory."""
     cost, strategy = Cost(), STRATEGIES[DEFAULT]
     libraries = {name: generated_library(TASKS[name], TRIALS) for name in NAMES}
     for name, library in libraries.items():
@@ -67,7 +68,7 @@ def select() -> Cost:
 
 
 def read(place: Path) -> Cost:
-    """Read the candidates of three tasks from the files of a run, down to what strategies choose from."""
+    """Read the candidates of three tasks from a run's files, up to the shortlists for the strategies."""
     cost = Cost()
     run = write_search(place / "run", _corpus(place))
     rounds = {}
@@ -85,7 +86,7 @@ def read(place: Path) -> Cost:
 
 
 def generated_library(task: Task, trials: int) -> Library:
-    """Return the candidates of some trials, in memory."""
+    """Return the generated candidates of `trials` trials in memory."""
     outputs = generated(task, trials)
     found = np.empty((trials * ROUNDS, ROWS, task.outputs), np.float32)
     for place, values in enumerate(outputs):
@@ -94,24 +95,24 @@ def generated_library(task: Task, trials: int) -> Library:
 
 
 def generated(task: Task, trials: int) -> Iterator[np.ndarray]:
-    """Yield outputs [rows, outputs], round by round: a trial learns, up to a skill of its own.
+    """Yield outputs [rows, outputs] of each round of each trial; each trial learns up to its own skill.
 
-    Noise is of three kinds, so that candidates agree as real ones do: what is hard about a row is hard for all, a trial
-    has its own errors, and rounds of one trial differ least.
+    Three kinds of noise make candidates agree as real ones do: all trials share the difficulty of a row, each trial has
+    its own errors, and rounds of one trial differ least.
     """
     draw, labels = numpy_generator(1, task.name), labels_of(task)
     signal = np.eye(5)[labels.astype(int)] * 2 if task.kind == "classification" else (labels - labels.mean())[:, None]
     shape = (ROWS, task.outputs)
-    hard = draw.normal(size=shape, scale=1.5)
+    difficulty = draw.normal(size=shape, scale=1.5)
     for _ in range(trials):
         skill, own = draw.beta(4, 2), draw.normal(size=shape)
         for number in range(1, ROUNDS + 1):
             learned = skill * (0.5 + 0.5 * number / ROUNDS)
-            yield (learned * signal + hard + own + 0.4 * draw.normal(size=shape)).astype(np.float32)
+            yield (learned * signal + difficulty + own + 0.4 * draw.normal(size=shape)).astype(np.float32)
 
 
 def labels_of(task: Task) -> np.ndarray:
-    """Draw labels [rows]."""
+    """Return generated labels [rows] of a task."""
     draw = numpy_generator(0, "labels", task.name)
     if task.kind == "regression":
         return draw.uniform(task.low, task.high, ROWS).round(2).astype(np.float32)
@@ -119,7 +120,7 @@ def labels_of(task: Task) -> np.ndarray:
 
 
 def _corpus(place: Path) -> Path:
-    """Write data in the course's format, and tokenise them."""
+    """Write data in the format of the course and tokenise them; return the corpus directory."""
     (place / "data").mkdir(parents=True)
     for name in NAMES:
         task = TASKS[name]
@@ -133,7 +134,7 @@ def _corpus(place: Path) -> Path:
 
 
 def _write(trials: Folder, task: Task, ids: list[str]) -> None:
-    """Write the predictions of all trials."""
+    """Write the predictions of all trials for one task."""
     for place, outputs in enumerate(generated(task, DISTINCT)):
         first, number = place // ROUNDS, place % ROUNDS + 1
         name = f"{round_name(number)}-{task.name}.parquet"

@@ -1,11 +1,11 @@
-"""What a trial costs beside its rounds, and how busy the slots are: our search against a plain function under Tune.
+"""Measure the time of a trial outside its rounds, and the use of the slots: our search against plain Ray Tune.
 
-`python -m benchmarks.overhead` runs both sides in turns, each in processes of its own, and prints medians.
+`python -m benchmarks.overhead` runs both sides in turn, in separate processes, and prints medians.
 
-Ours is the product's command on the generated sample; the peer (`overhead_peer`) is a function trainable that loads
-and tokenises in every trial, under Tune's defaults. Both train configs of `overhead_space` for equally many steps. A
-round's work is training, evaluating and saving. The fixed cost of a trial is what passes on its slot from the last
-round of the trial before to its own first step: the end of the one, the suggestion, the worker, the model.
+Our side is `search.launch` on the generated sample. The peer (`overhead_peer`) is a function trainable that loads and
+tokenises the data in every trial, with Tune's defaults. Both train configs of `overhead_space` for equally many steps.
+The work of a round is training, evaluation and saving. The fixed cost of a trial is the time on its slot between the
+last round of the trial before it and its own first step: the end of that trial, the suggestion, the worker, the model.
 """
 
 import json
@@ -36,45 +36,45 @@ from trainers.data.stratified import sample_training_rows
 
 SLOTS, LAYERS = 2, 2
 FIXED, BUSY = 0.5, 0.95
-"""Targets: seconds of a trial beside its rounds; the share of slot time that rounds have."""
+"""Targets: fixed seconds per trial; share of the slots' time in rounds."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """When a round worked, in seconds since 1970."""
+    """Begin and end of a round, in seconds since 1970."""
 
     begun: float
     ended: float
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What one run of a side shows."""
+class Overhead:
+    """The results of one run of a side."""
 
     fixed: float
-    """Median seconds from a trial's end to the first step of the next on its slot."""
+    """Median seconds from the end of a trial to the first step of the next trial on its slot."""
     between: float
-    """Median seconds from a round's end to the next round of the same trial."""
+    """Median seconds from the end of a round to the next round of the same trial."""
     trial: float
-    """Median seconds that the rounds of a trial work."""
+    """Median seconds in the rounds of a trial."""
     busy: float
-    """Share of the slots' time in rounds, from each slot's first step until the last trial is handed out."""
+    """Share of the slots' time in rounds, from each slot's first step until the last trial starts."""
 
 
 def main(
-    trials: Annotated[int, typer.Option(min=4, help="Of each run.")] = 16,
-    rows: Annotated[int, typer.Option(min=8, help="Training rows of each task.")] = 32,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each side, in turns.")] = 3,
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+    trials: Annotated[int, typer.Option(min=4, help="Number of trials per run.")] = 16,
+    rows: Annotated[int, typer.Option(min=8, help="Number of training rows per task.")] = 32,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs per side.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the results.")] = None,
 ) -> None:
-    """Run both sides in turns, and print the medians of their figures."""
-    found: dict[str, list[Figures]] = defaultdict(list)
+    """Run both sides in turn and print the medians of their results."""
+    found: dict[str, list[Overhead]] = defaultdict(list)
     for _ in range(repeats):
         for side, run in SIDES.items():
             with tempfile.TemporaryDirectory(prefix="overhead-") as home:
-                found[side].append(figures(run(Path(home), trials, rows), SLOTS))
+                found[side].append(overhead(run(Path(home), trials, rows), SLOTS))
     medians = {
-        side: {name: statistics.median(getattr(one, name) for one in all_of) for name in Figures.__annotations__}
+        side: {name: statistics.median(getattr(one, name) for one in all_of) for name in Overhead.__annotations__}
         for side, all_of in found.items()
     }
     shown = Table("median of runs", "ours", "peer", "peer / ours", title=f"{trials} trials on {SLOTS} slots")
@@ -89,7 +89,7 @@ def main(
 
 
 def run_ours(home: Path, trials: int, rows: int) -> list[list[Round]]:
-    """Search with the product's command; its rows tell when they ended and for how long they worked."""
+    """Search with `search.launch`; return the rounds of each trial."""
     options = {"name": "ours", "storage": home, "data": "sample", "rows": rows, "encoder": f"minilm:{LAYERS}"}
     options |= {"trials": trials, "concurrency": SLOTS, "gpus-per-trial": 0, "trial-scheduler": "none"}
     _call("search.launch", str(overhead_space.__file__), **options)
@@ -104,7 +104,7 @@ def run_ours(home: Path, trials: int, rows: int) -> list[list[Round]]:
 
 
 def run_peer(home: Path, trials: int, rows: int) -> list[list[Round]]:
-    """Search with Tune's defaults over the same rows."""
+    """Search with Tune's defaults on the same rows; return the rounds of each trial."""
     splits = sample_training_rows(sample_corpus(), rows, 0).splits
     texts = {
         f"{task} {split}": {
@@ -127,11 +127,12 @@ def run_peer(home: Path, trials: int, rows: int) -> list[list[Round]]:
 SIDES: dict[str, Callable[[Path, int, int], list[list[Round]]]] = {"ours": run_ours, "peer": run_peer}
 
 
-def figures(trials: list[list[Round]], slots: int) -> Figures:
-    """Lay the trials out on their slots: each took the one that had been free for longest.
+def overhead(trials: list[list[Round]], slots: int) -> Overhead:
+    """Return the overhead of a run; each trial is assigned to the slot that has been free for the longest time.
 
     Args:
-        trials: the rounds of each.
+        trials: the rounds of each trial.
+        slots: number of slots.
     """
     trials = sorted(trials, key=lambda rounds: rounds[0].begun)
     taken: list[list[list[Round]]] = [[] for _ in range(slots)]
@@ -140,7 +141,7 @@ def figures(trials: list[list[Round]], slots: int) -> Figures:
     over = trials[-1][0].begun
     worked = sum(max(0.0, min(one.ended, over) - one.begun) for rounds in trials for one in rounds)
     there = sum(max(0.0, min(slot[-1][-1].ended, over) - slot[0][0].begun) for slot in taken)
-    return Figures(
+    return Overhead(
         statistics.median(next_[0].begun - last[-1].ended for slot in taken for last, next_ in pairwise(slot)),
         statistics.median(second.begun - one.ended for rounds in trials for one, second in pairwise(rounds)),
         statistics.median(sum(one.ended - one.begun for one in rounds) for rounds in trials),
@@ -149,7 +150,7 @@ def figures(trials: list[list[Round]], slots: int) -> Figures:
 
 
 def _call(module: str, place: str, **options: object) -> None:
-    """Run a module of this project in a process of its own."""
+    """Run a module of this project in a new process."""
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     subprocess.run(
         [sys.executable, "-m", module, place, *flags],

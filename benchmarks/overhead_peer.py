@@ -1,6 +1,6 @@
-"""The peer of `benchmarks.overhead`: Tune's defaults over a plain function, which makes all that a trial needs anew.
+"""The peer of `benchmarks.overhead`: Tune's defaults with a plain function that loads everything in every trial.
 
-`python -m benchmarks.overhead_peer FOLDER ...` is called by the benchmark.
+`benchmarks.overhead` runs `python -m benchmarks.overhead_peer FOLDER ...`.
 """
 
 import json
@@ -31,7 +31,7 @@ ROWS, ROUNDS_FILE = "rows.json", "rounds.jsonl"
 
 
 def train(config: dict[str, Any], folder: Path, layers: int) -> None:
-    """Train one trial; note when each of its rounds began and ended."""
+    """Train one trial; write begin and end of each round to `ROUNDS_FILE`."""
     torch.set_num_threads(1)
     checkpoint = Checkpoint(find_checkpoint("minilm"), layers)
     splits = {
@@ -64,13 +64,13 @@ def train(config: dict[str, Any], folder: Path, layers: int) -> None:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Holds the rows; takes the rounds.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with the rows, in which the rounds are written.")],
     trials: Annotated[int, typer.Option()],
     slots: Annotated[int, typer.Option()],
     layers: Annotated[int, typer.Option()],
 ) -> None:
-    """Run Tune with its Optuna searcher and no early stopping."""
-    scratch = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
+    """Run Tune with its Optuna searcher and without early stopping."""
+    scratch = tempfile.mkdtemp(prefix="ray-")  # a short path, because paths of sockets are limited
     try:
         ray.init(address="local", num_cpus=slots, include_dashboard=False, _temp_dir=scratch)
         tune.Tuner(

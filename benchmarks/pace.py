@@ -1,4 +1,4 @@
-"""Loops that train, a step of each in turn -> how fast they are, side by side."""
+"""Compare the speed of several loops by running one step of each in turn."""
 
 import statistics
 import time
@@ -6,43 +6,45 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Loop = Callable[[], int]
-"""Take a step; return the useful tokens that it trained on: padding is none."""
+"""Run one step; return the number of its tokens, without padding."""
 
 WARM = 2
-"""First steps of each loop that are not counted: allocators and threads settle."""
+"""Number of first steps per loop that are not measured, while allocators and threads warm up."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What the steps of a loop took."""
+    """Tokens and seconds of a loop's steps."""
 
     tokens: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
-        """Useful tokens a second, over all steps."""
+        """Tokens per second over all steps."""
         return sum(self.tokens) / sum(self.seconds)
 
     @property
     def step(self) -> float:
-        """Seconds of a step, the median."""
+        """Median seconds per step."""
         return statistics.median(self.seconds)
 
     def times(self, other: "Pace") -> float:
-        """Return how many times as long as the other's this loop's steps take: the median over steps side by side."""
+        """Return the median ratio of this loop's step times to those of the other loop, step by step."""
         return statistics.median(mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=True))
 
     def faster(self, other: "Pace") -> float:
-        """Return how many times as many tokens a second as the other this loop has, over all steps."""
+        """Return the ratio of this loop's tokens per second to those of the other loop, over all steps."""
         return self.rate / other.rate
 
 
 def alternate(loops: Mapping[str, Loop], steps: int, settle: Callable[[], object] = lambda: None) -> dict[str, Pace]:
-    """Take a step of each loop in turn, in the other order every other time; return what each took.
+    """Run one step of each loop in turn, reversing the order every time; return the pace of each loop.
 
     Args:
-        settle: waits until all that was asked of the device is done.
+        loops: the loops by name.
+        steps: number of measured steps per loop.
+        settle: waits until the device has finished all operations.
     """
     found = {name: Pace() for name in loops}
     for number in range(WARM + steps):

@@ -1,6 +1,6 @@
-"""A grid of configs, all trained once on real data to their ends: what searches are compared on without training again.
+"""Train a grid of configs once on real data, so that searches can be compared without training.
 
-`python -m benchmarks.surface --data DIR` makes the table, or goes on with it where it was left.
+`python -m benchmarks.surface --data DIR` writes the table; it resumes an interrupted run.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from trainers.methods.smart import SmartConfig
 TABLE = Path(__file__).with_suffix(".parquet")
 NAME = "surface"
 ROWS, DEV_ROWS, ENCODER = 300, 200, "minilm:4"
-"""Small, so that all of the grid trains in two to three hours on two cores; large enough to learn all three tasks."""
+"""Small enough to train the whole grid in two to three hours on two cores, large enough to learn all three tasks."""
 ROUNDS = 6
 GRID: dict[str, list[Any]] = {
     "learning_rate": [6e-5, 1.2e-4, 2.5e-4, 5e-4, 1e-3],
@@ -37,12 +37,12 @@ GRID: dict[str, list[Any]] = {
     "dropout": [0.0, 0.2],
     "lambda_s": [0.0, 3.0],
 }
-"""Parameter -> its values: an order of magnitude and more in the learning rate, two values of each of the others."""
+"""Parameter -> values. The learning rates span more than an order of magnitude; the others have two values each."""
 COLUMNS = ["round", "score", "sst", "qqp", "sts", "examples", "tokens", "train_seconds", "eval_seconds"]
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
-    """Choose a point of the grid."""
+    """Suggest a point of the grid; return its config."""
     return config_of({name: trial.suggest_categorical(name, values) for name, values in GRID.items()})
 
 
@@ -62,29 +62,29 @@ def config_of(point: Mapping[str, Any]) -> TrainConfig:
 
 
 def points() -> list[dict[str, Any]]:
-    """List all points of the grid, in an order that covers it evenly from the start."""
+    """Return all points of the grid in a random order, so that the first points cover it evenly."""
     found = [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
     random.Random(0).shuffle(found)
     return found
 
 
 def read_surface() -> pandas.DataFrame:
-    """Read the table: a row for each round of each point."""
+    """Read the table, which has one row per round of each point."""
     return pandas.read_parquet(TABLE)
 
 
 def prepare(location: Folder, data: str, slots: Slots) -> Prepared:
-    """Prepare the run that trains the grid, or find it."""
+    """Create or open the run that trains the grid."""
     asked = {"data": data, "rows": ROWS, "encoder": ENCODER, "seed": 0, "dev_rows": DEV_ROWS}
     settings = settle(location, asked, resume=location.exists(SEARCH))
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
-    # No common shape: nothing is stopped early.
+    # Without a common shape of all trials, no trial is stopped early.
     checked = Checked(space, config_of(space.start[0]).tasks, None)
     return prepare_run(location, settings, [], lambda corpus: checked, slots.count)
 
 
 def write_surface(run: Run) -> pandas.DataFrame:
-    """Write the table from what has been trained to its end."""
+    """Write the table of all complete trials; return it."""
     table = run.table().query("state == 'COMPLETE'").rename(columns=lambda name: name.removeprefix("params."))
     table = pandas.DataFrame(table, columns=["trial", *GRID, *COLUMNS]).reset_index(drop=True)
     table.to_parquet(TABLE, index=False)
@@ -92,11 +92,11 @@ def write_surface(run: Run) -> pandas.DataFrame:
 
 
 def main(
-    data: Annotated[str, typer.Option(help="A directory with the course's files.")],
+    data: Annotated[str, typer.Option(help="A directory with the files of the course.")],
     storage: options.Storage = "runs",
     concurrency: options.Concurrency = None,
 ) -> None:
-    """Train what is left of the grid, and write the table."""
+    """Train the points that are not complete yet and write the table."""
     with run_command("benchmarks.surface", storage, NAME, NAME) as location:
         machines = Machines(None, concurrency, 1.0, None)
         with session(machines, partial(prepare, location, data)) as opened:

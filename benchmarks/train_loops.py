@@ -1,4 +1,4 @@
-"""Our side of `benchmarks.train`: steps of the trainer, and the products that bound them."""
+"""Our side of `benchmarks.train`: loops of training, of evaluation and of bare matrix products."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,21 +21,21 @@ from trainers.training.training import Training
 
 ENCODER, SEED = "minilm", 0
 BLOCK = 1024
-"""Tokens of a matrix product: where the machine is fastest."""
+"""Number of tokens in a matrix product, at which the machine is fastest."""
 EVALUATED = 128
-"""Dev rows of a task."""
+"""Number of dev rows per task."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all loops train on."""
+    """The data of all loops."""
 
     data: Path
     rows: int
-    """Training rows of a task."""
+    """Number of training rows per task."""
 
     def ours(self) -> tuple[Corpus, Pretrained]:
-        """Return it as we read it."""
+        """Return the corpus and the encoder of our side."""
         pretrained = read_pretrained(ENCODER)
         directory, _ = prepare(str(self.data), pretrained.tokenizer, rows=self.rows, seed=SEED)
         return Corpus.open(directory), pretrained
@@ -44,13 +44,13 @@ class Work:
 def config_of(
     batch_size: int = 16, *, surgery: str = "sum", tasks: tuple[str, ...] = NAMES, **changes: Any
 ) -> TrainConfig:
-    """Return a config whose every step has a batch of each task."""
+    """Return a config with a batch of every task in each step."""
     stage = Stage(tasks=tasks, batch_schedule="simultaneous", batch_size=batch_size, steps=100_000, surgery=surgery)
     return TrainConfig(encoder=ENCODER, stages=(stage,), seed=SEED, **changes)
 
 
 def training_loop(work: tuple[Corpus, Pretrained], config: TrainConfig, device: str = "cpu") -> Loop:
-    """Return a loop of `Training`'s own steps, without what it measures once a round."""
+    """Return a loop of training steps, without the evaluation of rounds."""
     training = Training(config, *work, dev_limit=1, device=device)
     training.model.train()
 
@@ -71,10 +71,14 @@ def products_loop(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Loop:
-    """Return a loop that only multiplies, as linear maps of all layers do, and for training their gradients.
+    """Return a loop of the matrix products of all linear layers.
 
     Args:
-        cut: leave out what the last layer does not do where only first tokens are read on: all but keys and values.
+        config: the sizes of the encoder.
+        backward: whether to compute the products of the backward pass, too.
+        cut: whether to leave out the products that the last layer skips if only first tokens are needed: all but those
+            of keys and values.
+        tokens: number of tokens per product.
     """
     width, wide = config.width, config.feed_forward
     shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
@@ -96,7 +100,7 @@ def products_loop(
 
 
 def evaluation_loop(work: tuple[Corpus, Pretrained], **changes: Any) -> Loop:
-    """Return a loop that evaluates the same dev rows of all tasks again and again."""
+    """Return a loop that evaluates the same dev rows of all tasks in each step."""
     corpus, pretrained = work
     model = Training(config_of(**changes), corpus, pretrained, dev_limit=1).model
     rows = {task: np.arange(min(EVALUATED, len(corpus.splits[task]["dev"]))) for task in NAMES}
@@ -110,7 +114,7 @@ def evaluation_loop(work: tuple[Corpus, Pretrained], **changes: Any) -> Loop:
 
 
 def _tokens(corpus: Corpus, task: str, rows: np.ndarray) -> int:
-    """Count the tokens of dev rows, the special ones included."""
+    """Return the number of tokens in dev rows, special tokens included."""
     sides = corpus.sides(task, "dev")
     texts = sum(int((side.offsets[rows + 1] - side.offsets[rows]).sum()) for side in sides)
     return texts + (1 + len(sides)) * len(rows)

@@ -1,4 +1,4 @@
-"""Multitask training as others write it, a step at a time: what `benchmarks.train` sets beside ours."""
+"""The peers of `benchmarks.train`: multitask training with transformers and torchjd, step by step."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 from benchmarks.pace import Loop
 from benchmarks.train_loops import ENCODER, SEED, Work
 from benchmarks.whole_data import NAMES
-from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, own_loss, tokenized
+from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, supervised_loss, tokenized
 from benchmarks.whole_peer import checkpoint_of
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.data.batches import next_rows
@@ -24,7 +24,7 @@ from trainers.data.stratified import sample_training_rows
 from trainers.seeds import numpy_generator
 
 POOL = 50
-"""Batches among whose rows alike lengths are grouped."""
+"""Number of batches whose rows are sorted by length together."""
 RATE = 5e-5
 OPTIMIZER = OptimizerConfig()
 
@@ -35,16 +35,16 @@ Chosen = Iterator[np.ndarray]
 
 @dataclass(frozen=True)
 class Peer:
-    """What the loops of one peer share."""
+    """The checkpoint and data that the loops of a peer share."""
 
     checkpoint: Checkpoint
     rows: dict[str, Rows]
-    """Task -> its training rows."""
+    """Task -> training rows."""
     means: dict[str, float]
     """Task -> mean label."""
 
     def loop(self, batch_size: int, order: Callable[[Rows, str, int], Chosen], backward: "Backward") -> Loop:
-        """Return a loop of its own model: clipped AdamW, one batch of each task in every step."""
+        """Return a training loop with a new model: AdamW with clipped gradients, one batch per task in each step."""
         model = PeerModel(self.checkpoint, 0.1, self.means)
         model.train()
         optimizer = AdamW(model.parameters(), lr=RATE, fused=True)
@@ -63,18 +63,18 @@ class Peer:
 
 
 def peer_of(work: Work) -> Peer:
-    """Return the same rows and weights as ours for transformers."""
+    """Return the peer with the same rows and weights as our side."""
     checkpoint, splits = checkpoint_of(ENCODER), sample_training_rows(read_directory(work.data), work.rows, SEED).splits
     rows = {task: tokenized(checkpoint, splits[task]["train"]) for task in NAMES}
     return Peer(checkpoint, rows, {task: float(splits[task]["train"].labels.mean()) for task in NAMES})
 
 
 Backward = Callable[[PeerModel, dict[str, Batch]], None]
-"""(model, task -> batch): fill in the gradients."""
+"""(model, task -> batch): compute the gradients of the parameters."""
 
 
 def as_ours(rows: Rows, task: str, size: int) -> Chosen:
-    """Choose the rows that our loop takes with seed 0."""
+    """Yield the rows of our loop with seed 0."""
     taken = 0
     while True:
         chosen = next_rows(len(rows), 0, task, taken, size)
@@ -83,7 +83,7 @@ def as_ours(rows: Rows, task: str, size: int) -> Chosen:
 
 
 def grouped(rows: Rows, task: str, size: int) -> Chosen:
-    """Sort the rows of so many random batches by length, and cut batches from them."""
+    """Yield batches of rows with similar lengths: sort the rows of `POOL` random batches by length and split them."""
     draw = numpy_generator(0, "grouped", task)
     lengths = np.array([len(row["input_ids"]) for row in rows])
     while True:
@@ -95,13 +95,13 @@ def grouped(rows: Rows, task: str, size: int) -> Chosen:
 
 
 def plain(model: PeerModel, batches: dict[str, Batch]) -> None:
-    """Add the tasks' losses up."""
+    """Compute the gradient of the sum of the tasks' losses."""
     _, losses = _passed(model, batches)
     torch.stack(losses).sum().backward()
 
 
 def textbook_pcgrad(model: PeerModel, batches: dict[str, Batch]) -> None:
-    """Project flattened copies of the tasks' gradients.
+    """Compute PCGrad's gradient from flattened copies of the tasks' gradients.
 
     Source: Yu et al. 2020 (PCGrad), algorithm 1.
     """
@@ -124,7 +124,7 @@ def textbook_pcgrad(model: PeerModel, batches: dict[str, Batch]) -> None:
 
 
 def torchjd_pcgrad(model: PeerModel, batches: dict[str, Batch]) -> None:
-    """Let torchjd find the tasks' gradients and join them, as its guide for multitask learning says."""
+    """Compute PCGrad's gradient with torchjd, as in its guide for multitask learning."""
     features, losses = _passed(model, batches)
     shared = list(model.bert.parameters())
     mtl_backward(losses, features=features, shared_params=shared, parallel_chunk_size=1)
@@ -136,7 +136,7 @@ def _passed(model: PeerModel, batches: dict[str, Batch]) -> tuple[list[Tensor], 
     features, losses = [], []
     for task, batch in batches.items():
         features.append(model.encode(model.embed(batch), batch))
-        losses.append(own_loss(task, model.predict(task, features[-1]), batch["labels"]))
+        losses.append(supervised_loss(task, model.predict(task, features[-1]), batch["labels"]))
     return features, losses
 
 

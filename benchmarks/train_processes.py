@@ -1,4 +1,4 @@
-"""What `benchmarks.train` measures in processes of their own: starts, memory, trials side by side, growth, scores."""
+"""The measurements of `benchmarks.train` in separate processes: start, memory, concurrent trials, growth, scores."""
 
 import multiprocessing
 import re
@@ -20,29 +20,34 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.training.training import Training
 
 READY = 30.0
-"""Seconds in which a process has read its data and taken its first steps."""
+"""Seconds that a process needs to read its data and run its first steps."""
 WORDS = "the a film is good bad and it was not very long story with some people"
 
 
 def in_fresh_process(function: Callable[..., Any], *given: Any) -> Any:
-    """Call a function in a process of its own."""
+    """Call a function in a new process."""
     return side_by_side(function, [given])[0]
 
 
 def side_by_side(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Call a function several times at once, each in a process of its own."""
+    """Call a function several times concurrently, each in a new process."""
     with ProcessPoolExecutor(len(calls), multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         return [future.result() for future in [pool.submit(function, *call) for call in calls]]
 
 
 def tokens_per_second(work: Work, config: TrainConfig, seconds: float, begin: float, device: str = "cpu") -> float:
-    """Train for a while with one thread, from a moment of the clock on that several processes share."""
+    """Train with one thread; return tokens per second.
+
+    Args:
+        seconds: duration of the measurement.
+        begin: its begin in seconds since 1970, equal in all concurrent processes.
+    """
     torch.set_num_threads(1)
     loop = training_loop(work.ours(), config, device)
     for _ in range(WARM):
         loop()
     if time.time() > begin:
-        raise RuntimeError(f"ready {time.time() - begin:.1f} s late: the trials would not have run side by side")
+        raise RuntimeError(f"the process was ready {time.time() - begin:.1f} s too late to run with the others")
     time.sleep(begin - time.time())
     tokens, started = 0, time.perf_counter()
     while time.perf_counter() < started + seconds:
@@ -53,27 +58,27 @@ def tokens_per_second(work: Work, config: TrainConfig, seconds: float, begin: fl
 
 
 def peak_memory(work: Work, config: TrainConfig, steps: int) -> float:
-    """Train some steps with one thread; return the most MiB that the process has held."""
+    """Train some steps with one thread; return the peak memory of the process in MiB."""
     torch.set_num_threads(1)
     loop = training_loop(work.ours(), config)
     for _ in range(steps):
         loop()
-    return _most_held()
+    return _peak_memory()
 
 
 def cost_of_growth(data: Path, config: TrainConfig, steps: int) -> tuple[float, float, float]:
-    """Train some steps with one thread; return tokens of a step, its milliseconds of CPU, and the most MiB held."""
+    """Train some steps with one thread; return tokens per step, CPU milliseconds per step and peak memory in MiB."""
     torch.set_num_threads(1)
     loop = training_loop(Work(data, 10**9).ours(), config)
     for _ in range(WARM):
         loop()
     started = time.process_time()
     tokens = sum(loop() for _ in range(steps))
-    return tokens / steps, 1000 * (time.process_time() - started) / steps, _most_held()
+    return tokens / steps, 1000 * (time.process_time() - started) / steps, _peak_memory()
 
 
 def final_score(work: Work, changes: dict[str, Any], seed: int) -> float:
-    """Train to the end with one thread; return the score on dev."""
+    """Run a whole training with one thread; return the dev score."""
     torch.set_num_threads(1)
     stage = Stage(tasks=NAMES, batch_schedule="simultaneous", batch_size=8, passes=1.5, learning_rate=1e-4)
     config = TrainConfig(encoder=ENCODER, stages=(stage,), seed=seed, **changes)
@@ -84,7 +89,7 @@ def final_score(work: Work, changes: dict[str, Any], seed: int) -> float:
 
 
 def seconds_to_first_step(data: Path, rows: int, out: Path) -> float:
-    """Return the time from a command line of `trainers.fit` to its first step."""
+    """Return the seconds from the start of `trainers.fit` to its first step."""
     began = time.monotonic()
     asked = ["plain", "--data", str(data), "--rows", str(rows), "--out", str(out)]
     done = subprocess.run(
@@ -94,7 +99,13 @@ def seconds_to_first_step(data: Path, rows: int, out: Path) -> float:
 
 
 def write_tasks(directory: Path, tasks: int, rows: int, words: int) -> None:
-    """Write data of generated sentences: so many tasks, declared, of so many training rows of so many words."""
+    """Write a data directory of generated sentences.
+
+    Args:
+        tasks: number of declared tasks.
+        rows: number of training rows per task.
+        words: number of words per sentence.
+    """
     directory.mkdir()
     draw = np.random.default_rng(0)
     vocabulary = np.array(WORDS.split())
@@ -111,7 +122,7 @@ def write_tasks(directory: Path, tasks: int, rows: int, words: int) -> None:
     (directory / "tasks.json").write_text("{" + ", ".join(declared) + "}")
 
 
-def _most_held() -> float:
-    """Return the most MiB that this process has held; `getrusage` would count what it was forked from as well."""
+def _peak_memory() -> float:
+    """Return the peak memory of this process in MiB; `getrusage` would include that of its parent process."""
     (kibibytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kibibytes) / 1024

@@ -1,6 +1,6 @@
-"""`trainers.fit` up to its first step: prints when that would begin, by the machine's monotonic clock, and ends.
+"""Run `trainers.fit` up to its first step, print the monotonic clock and exit.
 
-`python -m benchmarks.train_start RECIPE ...` is called by `benchmarks.train`, which knows when it did so.
+`benchmarks.train` runs `python -m benchmarks.train_start RECIPE ...` and knows the time of the start.
 """
 
 import os
@@ -12,7 +12,7 @@ from trainers.training.training import Training
 
 
 def first_step(*given: Any) -> None:
-    """Stand for the first step."""
+    """Print the time instead of running the first step, and exit."""
     print(time.monotonic(), flush=True)
     os._exit(0)
 

@@ -1,13 +1,12 @@
-"""The whole job in the same minutes on the same two cores: our search with its ensemble against Ray Tune as shipped.
+"""Compare whole searches with equal time on the same two cores: our search with its ensemble against plain Ray Tune.
 
-`python -m benchmarks.whole --data DIR` runs what is missing under --storage, ours and then the peer, and prints both.
+`python -m benchmarks.whole --data DIR` runs the missing sides under --storage, ours first, and prints both results.
 
-Both search the same space (`whole_space`) with the same rows, rounds, batches and weights, choose by one half of dev
-and predict the other, whose labels neither sees. The peer is `OptunaSearch` and `ASHAScheduler` over a plain
-transformers loop (`whole_loop`), and its best single run predicts. The clock of a side starts with its process and
-stops when its predictions exist. Tokens are those trained on, without padding. A step with SMART passes them forward
-three times and backward through five of what a forward pass costs, where a plain step's backward counts two: 8 forward
-equivalents.
+Both sides search the same space (`whole_space`) with the same rows, rounds, batches and weights. They select with one
+half of dev and predict the other half, whose labels are hidden. The peer is `OptunaSearch` and `ASHAScheduler` with a
+plain transformers loop (`whole_loop`); its best single run predicts. The time of a side starts with its process and
+ends when its predictions exist. Tokens are training tokens without padding. A step with SMART costs 8 forward passes:
+3 forward passes, and backward passes that cost as much as 5; the backward pass of a plain step costs as much as 2.
 """
 
 import json
@@ -39,21 +38,21 @@ from trainers.tasks import TASKS
 
 CORES = 2
 PASSES = TRAINED + SMOOTHED
-"""Forward equivalents of a token in a step with SMART: every config of the space has it."""
+"""Cost of a token in a step with SMART, in forward passes. All configs of the space use SMART."""
 POINTS, TOKENS = 1.0, 2.3
-"""Targets: how far ahead in points of the score, and how many times the peer's tokens."""
+"""Targets: difference of the scores in points, and ratio of the numbers of training tokens."""
 TRIALS = 100_000
-"""More than there is time for."""
+"""More trials than the time allows."""
 SETTINGS, RESULT = "settings.json", "result.json"
 ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""For both sides: workers that give way to nobody, all sockets on loopback."""
+"""For both sides: workers with normal priority, and all sockets on loopback."""
 
 Side = Literal["ours", "peer"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes results comparable."""
+    """The settings that must be equal for comparable results."""
 
     data: str
     rows: int
@@ -63,28 +62,28 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """What a side did in its minutes."""
+    """The results of one side."""
 
     seconds: float
-    """From the start of its process until its predictions existed."""
+    """Seconds from the start of its process until its predictions exist."""
     trials: int
     rounds: int
     tokens: int
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="A directory with the course's files.")],
-    rows: Annotated[int, typer.Option(min=50, max=6000, help="Training rows of each task.")] = 1000,
-    minutes: Annotated[float, typer.Option(min=1, help="Of each side, predictions included.")] = 30,
+    data: Annotated[Path, typer.Option(help="A directory with the files of the course.")],
+    rows: Annotated[int, typer.Option(min=50, max=6000, help="Number of training rows per task.")] = 1000,
+    minutes: Annotated[float, typer.Option(min=1, help="Minutes per side, predictions included.")] = 30,
     encoder: Annotated[str, typer.Option(help="minilm or minilm:LAYERS.")] = "minilm",
-    seed: Annotated[int, typer.Option(min=0, help="Of the training rows, the search and the trials.")] = 0,
-    only: Annotated[Side | None, typer.Option(help="Run this side alone.")] = None,
-    storage: Annotated[Path, typer.Option(help="Where all results are kept; several seeds may lie there.")] = Path(
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training rows, the search and the trials.")] = 0,
+    only: Annotated[Side | None, typer.Option(help="Run this side only.")] = None,
+    storage: Annotated[Path, typer.Option(help="Directory of all results; it may hold several seeds.")] = Path(
         "runs/whole"
     ),
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the results.")] = None,
 ) -> None:
-    """Run the sides of a seed that have not run, and print what all seeds say that both have finished."""
+    """Run the missing sides of a seed; print the results of all seeds that both sides have finished."""
     with command("benchmarks.whole"):
         settings = Settings(str(data.absolute()), rows, minutes, encoder)
         _settle(storage, settings)
@@ -97,15 +96,15 @@ def main(
                 (home / RESULT).write_text(json.dumps(asdict(result), indent=2))
         homes = [home for home in storage.glob("seed-*") if all((home / side / RESULT).exists() for side in SIDES)]
         if homes:
-            figures = compare(sorted(homes), whole_data.read_hidden(storage / "data"))
-            rich.print(score_table(figures), work_table(figures), *verdicts(figures, minutes), sep="\n")
+            results = compare(sorted(homes), whole_data.read_hidden(storage / "data"))
+            rich.print(score_table(results), work_table(results), *verdicts(results, minutes), sep="\n")
             if out:
-                out.write_text(json.dumps({"settings": asdict(settings), **figures}, indent=2))
+                out.write_text(json.dumps({"settings": asdict(settings), **results}, indent=2))
 
 
 def run_ours(home: Path, data: Path, settings: Settings, seed: int) -> Result:
-    """Search with the product's own command; it ends with the ensemble's predictions."""
-    # What follows the budget: rounds that are under way, the choice of members, their predictions.
+    """Search with `search.launch`, which ends with the predictions of the ensemble; return the results."""
+    # After this budget come unfinished rounds, the selection of members and their predictions.
     budget = max(54 * settings.minutes - 60, 30 * settings.minutes)
     options = {
         "name": home.name,
@@ -128,7 +127,7 @@ def run_ours(home: Path, data: Path, settings: Settings, seed: int) -> Result:
 
 
 def run_peer(home: Path, data: Path, settings: Settings, seed: int) -> Result:
-    """Search with what Ray ships; it ends with the predictions of the best run's checkpoint."""
+    """Search with plain Ray Tune, then predict with the best checkpoint; return the results."""
     until = time.time() + 60 * settings.minutes
     options = {"data": data, "rows": settings.rows, "encoder": settings.encoder, "seed": seed, "until": until}
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
@@ -142,10 +141,11 @@ SIDES: dict[Side, Callable[[Path, Path, Settings, int], Result]] = {"ours": run_
 
 
 def compare(homes: list[Path], hidden: Hidden) -> dict[str, Any]:
-    """Score both sides on the hidden rows; differences are paired, by row and seed, and so is their bootstrap.
+    """Score both sides on the hidden rows. Differences and their bootstrap are paired by row and seed.
 
     Args:
-        homes: a folder for each seed, with both sides' results.
+        homes: one folder per seed, with the results of both sides.
+        hidden: ids and labels of the hidden rows.
     """
     draw = numpy_generator(0, "whole", "seeds")
     seeds = draw.integers(len(homes), size=(RESAMPLES, len(homes)))
@@ -176,10 +176,10 @@ def compare(homes: list[Path], hidden: Hidden) -> dict[str, Any]:
     return {"scores": entries, "work": work, "tokens_ratio": tokens["ours"] / tokens["peer"]}
 
 
-def score_table(figures: dict[str, Any]) -> Table:
-    """Set what both sides score side by side."""
+def score_table(results: dict[str, Any]) -> Table:
+    """Return a table of both sides' scores."""
     shown = Table("hidden half of dev", "rows", "ours", "peer", "difference in points", "95 % interval")
-    for name, entry in figures["scores"].items():
+    for name, entry in results["scores"].items():
         low, high = (100 * bound for bound in entry["interval"])
         difference = f"{100 * entry['difference']:+.2f}"
         cells = [f"{entry['ours']:.4f}", f"{entry['peer']:.4f}", difference, f"{low:+.2f} to {high:+.2f}"]
@@ -187,47 +187,47 @@ def score_table(figures: dict[str, Any]) -> Table:
     return shown
 
 
-def work_table(figures: dict[str, Any]) -> Table:
-    """Set what both sides did side by side, a row for each seed."""
-    shown = Table("side", "minutes", "trials", "rounds", "tokens trained on", "times their passes", "tokens a second")
-    for side, results in figures["work"].items():
-        for found in results:
+def work_table(results: dict[str, Any]) -> Table:
+    """Return a table of both sides' work, one row per side and seed."""
+    shown = Table("side", "minutes", "trials", "rounds", "tokens trained on", "token passes", "tokens per second")
+    for side, entries in results["work"].items():
+        for found in entries:
             counts = [f"{found[name]:,}" for name in ("trials", "rounds", "tokens")]
             passes, rate = f"{PASSES * found['tokens']:,}", f"{found['tokens'] / found['seconds']:,.0f}"
             shown.add_row(side, f"{found['seconds'] / 60:.1f}", *counts, passes, rate)
     return shown
 
 
-def verdicts(figures: dict[str, Any], minutes: float) -> list[str]:
-    """Say of each target whether it is met, and who took longer than he may."""
-    ahead, times = figures["scores"]["score"], figures["tokens_ratio"]
+def verdicts(results: dict[str, Any], minutes: float) -> list[str]:
+    """Return a sentence per target, whether it is met, and a sentence per side that exceeded its time."""
+    ahead, times = results["scores"]["score"], results["tokens_ratio"]
     met = 100 * ahead["difference"] >= POINTS and ahead["interval"][0] > 0
     lines = [
         f"Score: {100 * ahead['difference']:+.2f} points, target {POINTS:+} with an interval above 0: {_word(met)}.",
         f"Tokens: {times:.2f} times the peer's, target {TOKENS}: {_word(times >= TOKENS)}.",
     ]
     late = {
-        side: max(found["seconds"] for found in results) / 60
-        for side, results in figures["work"].items()
-        if max(found["seconds"] for found in results) > 60 * minutes
+        side: max(found["seconds"] for found in entries) / 60
+        for side, entries in results["work"].items()
+        if max(found["seconds"] for found in entries) > 60 * minutes
     }
     return lines + [f"{side} took {taken:.1f} of {minutes:g} minutes." for side, taken in late.items()]
 
 
 def _settle(storage: Path, settings: Settings) -> None:
-    """Make the data of a storage, or check that it was made with the same settings."""
+    """Write the data of a storage, or check that the existing data have the same settings."""
     path = storage / SETTINGS
     if path.exists():
         if (made := json.loads(path.read_text())) != asdict(settings):
-            raise InputError(f"{storage} was made with {made}, not {asdict(settings)}. Give another --storage.")
+            raise InputError(f"{storage} was created with {made}, not {asdict(settings)}. Pass another --storage.")
         return
     whole_data.split_dev(Path(settings.data), storage / "data")
     path.write_text(json.dumps(asdict(settings), indent=2))
 
 
 def _call(home: Path, module: str, *arguments: str) -> float:
-    """Run a module of this project in a process of its own; return when it started, in seconds since 1970."""
-    # A cache of its own: what an earlier run has tokenised would be a gift.
+    """Run a module of this project in a new process; return its start in seconds since 1970."""
+    # A new cache, so that the side does not profit from an earlier tokenisation.
     environment = os.environ | ENVIRONMENT | {"XDG_CACHE_HOME": str((home.parent / f"cache-{home.name}").absolute())}
     started = time.time()
     subprocess.run([sys.executable, "-m", module, *arguments], env=environment, check=True)
@@ -239,7 +239,7 @@ def _predictions(home: Path, side: Side) -> Path:
 
 
 def _ended(folder: Path) -> float:
-    """Return when the last file of predictions was written, in seconds since 1970."""
+    """Return the time of the last prediction file in seconds since 1970."""
     return max(path.stat().st_mtime for path in whole_data.prediction_files(folder).values())
 
 

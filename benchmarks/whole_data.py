@@ -1,4 +1,4 @@
-"""Data for `benchmarks.whole`: one half of dev to choose by, the other with its labels hidden, and what it scores."""
+"""The data of `benchmarks.whole`: one half of dev for selection, the other with hidden labels, and its scores."""
 
 import csv
 import json
@@ -17,15 +17,18 @@ from trainers.tasks import TASKS, Task
 
 NAMES = ("sst", "qqp", "sts")
 HALF_ROWS = 1200
-"""Of a task's half of dev, at most: Quora's would take most of the time to predict."""
+"""Largest number of rows in a task's half of dev; otherwise predicting Quora would take most of the time."""
 HIDDEN = "hidden.json"
 
 Hidden = dict[str, tuple[list[str], np.ndarray]]
-"""Task -> ids and labels [rows] of the hidden half; classes are counted from the lowest."""
+"""Task -> ids and labels [rows] of the hidden half; classes are numbered from 0."""
 
 
 def split_dev(source: Path, directory: Path) -> None:
-    """Write a data directory: train as it is, dev a half of dev, test the other half; its labels go to `HIDDEN`."""
+    """Write a data directory with the same train split, one half of dev as dev and the other half as test.
+
+    The labels of the test rows are written to `HIDDEN`.
+    """
     directory.mkdir(parents=True)
     raw = read_directory(source)
     hidden = {}
@@ -47,7 +50,7 @@ def read_hidden(directory: Path) -> Hidden:
 
 
 def prediction_files(folder: Path) -> dict[str, Path]:
-    """Return where a side's predictions of the hidden half lie, in the course's submission format."""
+    """Return task -> file with a side's predictions of the hidden half, in the submission format of the course."""
     return {name: folder / f"{TASKS[name].submission}-test-output.csv" for name in NAMES}
 
 
@@ -56,20 +59,20 @@ def read_predictions(folder: Path, hidden: Hidden) -> dict[str, np.ndarray]:
     found = {}
     for name, path in prediction_files(folder).items():
         ids, values = read_submission(path.read_text())
-        assert ids == hidden[name][0], f"{path} is of other rows"
+        assert ids == hidden[name][0], f"{path} has other rows"
         found[name] = values
     return found
 
 
 def metric(task: str, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Score classes or values [..., rows] against labels [..., rows]."""
+    """Return the metric [...] of predicted classes or values [..., rows] for labels [..., rows]."""
     if TASKS[task].kind == "regression":
         return pearson(predicted[..., None], labels)
     return (predicted == labels).mean(axis=-1)
 
 
 def _halves(labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Part the labelled rows [rows] of a dev split into two halves, alike in labels."""
+    """Split the labelled rows of a dev split with labels [rows] into two halves with equal proportions of labels."""
     labelled = np.flatnonzero(np.isfinite(labels))
     draw = numpy_generator(0, "halves of dev", name)
     first = labelled[stratified_sample(labels[labelled], len(labelled) // 2, draw)]
@@ -90,5 +93,5 @@ def _write(path: Path, task: Task, rows: RawSplit, *, labelled: bool) -> None:
 
 
 def _lowest(task: Task) -> float:
-    """Return what class 0 is called in the files."""
+    """Return the label of class 0 in the files."""
     return 0.0 if task.kind == "regression" else task.low

@@ -1,4 +1,4 @@
-"""The peer of `benchmarks.whole`: multitask fine-tuning with SMART, as one writes it with transformers today."""
+"""The training loop of the peer in `benchmarks.whole`: multitask fine-tuning with SMART in plain transformers code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ from trainers.tasks import TASKS
 
 TOKENS = 512
 EVALUATED = 64
-"""Rows of a batch without gradients."""
+"""Number of rows per batch in evaluation."""
 SMART = SmartConfig()
-"""Radius, step and noise are those of our side."""
+"""Radius, step size and noise scale, equal to those of our side."""
 
 Rows = list[dict[str, Any]]
-"""Tokenised, with a label each."""
+"""Tokenised rows with labels."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A public BERT, or its first layers."""
+    """A public BERT checkpoint and the number of its first layers to use."""
 
     directory: Path
     layers: int
 
 
 class PeerModel(nn.Module):
-    """BERT with a linear head for each task on its pooled output."""
+    """BERT with one linear head per task on its pooled output."""
 
     def __init__(self, checkpoint: Checkpoint, dropout: float, means: dict[str, float]):
         super().__init__()
@@ -47,7 +47,7 @@ class PeerModel(nn.Module):
         self.heads = nn.ModuleDict({task: _head(task, config.hidden_size, mean) for task, mean in means.items()})
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
-        """Look word embeddings [rows, length, width] up."""
+        """Return the word embeddings [rows, length, width] of a batch."""
         return self.bert.get_input_embeddings()(batch["input_ids"])
 
     def encode(self, embedded: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -65,7 +65,7 @@ class PeerModel(nn.Module):
 
 
 def tokenized(checkpoint: Checkpoint, rows: RawSplit) -> Rows:
-    """Tokenise rows, pairs concatenated."""
+    """Tokenise rows; pairs are concatenated."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory)
     found = tokenizer(*rows.texts, truncation=True, max_length=TOKENS, return_attention_mask=False)
     return [
@@ -77,20 +77,22 @@ def tokenized(checkpoint: Checkpoint, rows: RawSplit) -> Rows:
 
 
 def batches(rows: Rows, size: int, collate: DataCollatorWithPadding) -> Iterator[dict[str, Tensor]]:
-    """Yield random batches, padded to their longest row, pass after pass."""
+    """Yield random batches, padded to their longest row, epoch after epoch."""
     loader = DataLoader(rows, batch_size=size, shuffle=True, collate_fn=collate)  # pyright: ignore[reportArgumentType]
     while True:
         yield from loader
 
 
 def loss_of(model: PeerModel, task: str, batch: dict[str, Tensor], lambda_s: float) -> Tensor:
-    """Return a batch's own loss with SMART's."""
+    """Return a batch's loss plus SMART's term with weight `lambda_s`."""
     embedded = model.embed(batch)
     outputs = model(task, embedded, batch)
-    return own_loss(task, outputs, batch["labels"]) + lambda_s * _smoothness(model, task, embedded, outputs, batch)
+    return supervised_loss(task, outputs, batch["labels"]) + lambda_s * _smoothness(
+        model, task, embedded, outputs, batch
+    )
 
 
-def own_loss(task: str, outputs: Tensor, labels: Tensor) -> Tensor:
+def supervised_loss(task: str, outputs: Tensor, labels: Tensor) -> Tensor:
     """Return the mean loss of outputs [rows, outputs] against labels [rows]."""
     match TASKS[task].kind:
         case "classification":
@@ -103,7 +105,7 @@ def own_loss(task: str, outputs: Tensor, labels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def predict(model: PeerModel, task: str, rows: Rows, collate: DataCollatorWithPadding) -> np.ndarray:
-    """Return outputs [rows, outputs], in the order of the rows; alike lengths share a batch."""
+    """Return outputs [rows, outputs] in the order of the rows; rows of similar length share a batch."""
     model.eval()
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
     found = np.empty((len(rows), TASKS[task].outputs), np.float32)
@@ -117,13 +119,13 @@ def predict(model: PeerModel, task: str, rows: Rows, collate: DataCollatorWithPa
 
 def _head(task: str, width: int, mean: float) -> nn.Linear:
     head = nn.Linear(width, TASKS[task].outputs)
-    if TASKS[task].kind == "regression":  # else squared errors drown the other tasks for hundreds of steps
+    if TASKS[task].kind == "regression":  # otherwise squared errors dominate the other tasks for hundreds of steps
         nn.init.constant_(head.bias, mean)
     return head
 
 
 def _smoothness(model: PeerModel, task: str, embedded: Tensor, clean: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Move the embeddings in their worst direction, found with one ascent step; every pass draws its own dropout."""
+    """Return SMART's smoothness term with one ascent step; every forward pass draws its own dropout masks."""
     divergence = DIVERGENCES[TASKS[task].kind]
     noise = (SMART.noise_scale * torch.randn_like(embedded)).requires_grad_()
     moved = divergence(model(task, embedded.detach() + noise, batch), clean.detach()).mean()

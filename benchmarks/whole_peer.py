@@ -1,6 +1,6 @@
-"""The peer of `benchmarks.whole`: Ray Tune as shipped over a plain loop; its best run's checkpoint predicts.
+"""The peer of `benchmarks.whole`: plain Ray Tune with a plain training loop; the best checkpoint predicts.
 
-`python -m benchmarks.whole_peer FOLDER ...` is called by the benchmark, which starts the clock.
+`benchmarks.whole` runs `python -m benchmarks.whole_peer FOLDER ...` and measures its time.
 """
 
 import json
@@ -35,7 +35,7 @@ from trainers.tasks import TASKS
 
 CORES = 2
 PREDICT_SECONDS = 40
-"""Kept for the end: the processes are stopped, and the best checkpoint predicts."""
+"""Seconds reserved for stopping the processes and predicting with the best checkpoint."""
 WEIGHTS = "model.pt"
 SEARCH = "search.json"
 OPTIMIZER = OptimizerConfig()
@@ -43,18 +43,18 @@ OPTIMIZER = OptimizerConfig()
 
 @dataclass(frozen=True)
 class Job:
-    """What all trials share, beside the rows."""
+    """The settings that all trials share."""
 
     checkpoint: Checkpoint
     means: dict[str, float]
     """Task -> mean label of its training rows."""
     counts: Path
-    """Where a trial notes the tokens that it has trained on: one that is cut in a round does not report them."""
+    """Directory in which each trial counts its training tokens; a trial stopped within a round does not report them."""
     seed: int
 
 
 def train(config: dict[str, Any], job: Job, rows: dict[str, Rows], dev: dict[str, Rows]) -> None:
-    """Train one trial; report its score on dev, with a checkpoint whenever it is the best so far."""
+    """Train one trial; report its dev score per round, with a checkpoint if the score is the best so far."""
     torch.set_num_threads(1)
     torch.manual_seed(job.seed)
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(job.checkpoint.directory))
@@ -85,14 +85,14 @@ def train(config: dict[str, Any], job: Job, rows: dict[str, Rows], dev: dict[str
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Where everything is written.")],
-    data: Annotated[Path, typer.Option(help="What `split_dev` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Directory of all results.")],
+    data: Annotated[Path, typer.Option(help="The data directory that `split_dev` wrote.")],
     rows: Annotated[int, typer.Option()],
     encoder: Annotated[str, typer.Option(help="minilm or minilm:LAYERS.")],
     seed: Annotated[int, typer.Option()],
-    until: Annotated[float, typer.Option(help="When the predictions should be there: seconds since 1970.")],
+    until: Annotated[float, typer.Option(help="Latest time of the predictions, in seconds since 1970.")],
 ) -> None:
-    """Search, and let the best run's checkpoint predict the hidden half."""
+    """Search, then predict the hidden half with the best checkpoint."""
     checkpoint = checkpoint_of(encoder)
     splits = sample_training_rows(read_directory(data), rows, seed).splits
     train_rows, dev, test = (
@@ -124,14 +124,15 @@ def main(
 
 
 def checkpoint_of(encoder: str) -> Checkpoint:
+    """Return the checkpoint that "minilm" or "minilm:LAYERS" names."""
     name, _, layers = encoder.partition(":")
     directory = find_checkpoint(name)
     return Checkpoint(directory, int(layers or read_json(directory / CONFIG)["num_hidden_layers"]))
 
 
 def _search(folder: Path, job: Job, rows: dict[str, Rows], dev: dict[str, Rows], until: float) -> tune.ResultGrid:
-    """Run Tune with its own searcher, early stopping and budget."""
-    scratch = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
+    """Run Tune with its Optuna searcher, ASHA and a time budget."""
+    scratch = tempfile.mkdtemp(prefix="ray-")  # a short path, because paths of sockets are limited
     try:
         ray.init(address="local", num_cpus=CORES, include_dashboard=False, _temp_dir=scratch)
         return tune.Tuner(
@@ -158,7 +159,7 @@ def _search(folder: Path, job: Job, rows: dict[str, Rows], dev: dict[str, Rows],
 
 
 def _score(model: PeerModel, dev: dict[str, Rows], collate: DataCollatorWithPadding) -> float:
-    """Return the overall score on dev."""
+    """Return the overall dev score."""
     reached = {}
     for task, rows in dev.items():
         kind, labels = TASKS[task].kind, np.array([row["label"] for row in rows], np.float32)

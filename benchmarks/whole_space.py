@@ -1,4 +1,4 @@
-"""The space that both sides of `benchmarks.whole` search, and our side's configs in it."""
+"""The search space of both sides of `benchmarks.whole`, and our configs in it."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from trainers.methods.smart import SmartConfig
 from trainers.recipes.joint import smart
 
 PASSES, ROUNDS, BATCH_SIZE = 1.5, 6, 16
-"""Of a trial: examples in multiples of the tasks' rows, report intervals, rows of each task in every step."""
+"""Examples per trial in multiples of the tasks' rows, rounds per trial, and rows per task in every step."""
 
 
 def parameters(trial: optuna.Trial) -> dict[str, Any]:
-    """Draw what is searched: strength of SMART, dropout, learning rate."""
+    """Suggest the searched parameters: weight of SMART, dropout, learning rate."""
     return {
         "lambda_s": trial.suggest_float("lambda_s", 0.1, 10, log=True),
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
@@ -22,7 +22,7 @@ def parameters(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
-    """Return our config at a point of the space: a batch of every task in every step, as the peer's loop has it."""
+    """Return our config for a suggested point; like the peer, each step has a batch of every task."""
     recipe, drawn = smart(), parameters(trial)
     stage = recipe.stages[0].replace(
         passes=PASSES,
