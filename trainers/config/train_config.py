@@ -46,7 +46,7 @@ class Stage(Config):
     )
     update: Literal["together", "separate"] = Field(
         default="together",
-        description="Whether tasks that meet in a step share an optimiser step (together) or take one each (separate).",
+        description="One optimiser step for all tasks with a batch (together), or one for each task (separate).",
     )
     surgery: str = Field(
         default="sum", description="How the tasks' gradients are combined: " + ", ".join(SURGERIES) + "."

@@ -1,4 +1,4 @@
-"""Bregman proximal point optimisation: keep each step's predictions near those of a slowly moving teacher."""
+"""Bregman proximal point optimisation: keep each step's predictions near the predictions of a slowly moving teacher."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Surgeries from torchjd, an optional package: those that compute weights from the Gramian alone."""
+"""Surgeries from torchjd, an optional package, that compute weights from the Gramian alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

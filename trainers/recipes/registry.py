@@ -1,4 +1,4 @@
-"""The registry of all recipes, our own and those of the five reports, by name."""
+"""The registry of all recipes by name: our own recipes, and the systems of the five reports."""
 
 import itertools
 from collections.abc import Callable

@@ -33,7 +33,7 @@ def changing(config: TrainConfig, **values: Any) -> TrainConfig:
     return config.replace(changes=[{"round": round, "values": found} for round, found in rounds.items()])
 
 
-# What may be said.
+# Which changes are valid.
 
 
 @settings(max_examples=10)
@@ -101,9 +101,9 @@ def test_the_model_the_tasks_the_stages_and_the_rounds_may_not_change(path):
 
 
 def test_every_field_is_listed_as_one_that_may_or_may_not_change():
-    told = {part for path in [*FIXED, *MAY_CHANGE] for part in path.split(".")} | {"changes"}
-    told |= {"passes", "epochs", "examples", "texts", "mlm", "simcse", "accumulate"}  # more of what a stage is
-    assert {*TrainConfig.model_fields, *Stage.model_fields} <= told
+    listed = {part for path in [*FIXED, *MAY_CHANGE] for part in path.split(".")} | {"changes"}
+    listed |= {"passes", "epochs", "examples", "texts", "mlm", "simcse", "accumulate"}  # further fields of a stage
+    assert {*TrainConfig.model_fields, *Stage.model_fields} <= listed
     assert not any(may_change(path) for path in FIXED)
 
 
@@ -298,7 +298,7 @@ def test_a_run_with_changes_that_is_killed_ends_with_the_same_bits(name, runs, t
             list(runs.rows(folder, config))
         assert len(read_rows(folder)) == ends.index(start)
         next(rows := runs.rows(folder, config))
-        if start:  # the first is told again
+        if start:  # a resumed run reports its last row again
             next(rows)
     assert runs.whole(folder, config) == expected
 

@@ -75,7 +75,7 @@ def test_a_moving_average_never_keeps_more_than_beta():
 def test_a_moving_average_equals_torch_s():
     averaging, model, copy = AveragingConfig(kind="ema", beta=0.1), layer(), layer()
     theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.1))
-    theirs.n_averaged += 1  # its first update would be a copy: it starts where ours does
+    theirs.n_averaged += 1  # torch copies the weights in the first update; skip that
     for done in range(10):
         walk(model, done)
         follow(copy, model, average_share(averaging, done, 10))

@@ -102,7 +102,7 @@ def test_a_term_costs_the_documented_number_of_forward_passes(name, case):
     assert (forward_passes["model"], forward_passes["teacher"]) == COSTS[name]
 
 
-# SMART's branches.
+# SMART's dropout.
 
 
 def test_every_value_of_smart_s_dropout_has_an_entry_in_the_registry():
@@ -148,7 +148,9 @@ def test_dropout_alone_does_not_raise_the_smoothness_term(mode, case):
 def test_a_larger_radius_gives_a_larger_term_and_the_search_exceeds_its_noise(case):
     model = case.model(**STILL)
     found = [term(passing(case, model, SMOOTH.replace(radius=radius)), "smart") for radius in (1e-3, 2e-3)]
-    noise = SMOOTH.replace(radius=2e-3, step_size=1e-9, noise_scale=1.0)  # cut to the radius, and hardly moved
+    noise = SMOOTH.replace(
+        radius=2e-3, step_size=1e-9, noise_scale=1.0
+    )  # projected to the radius, with almost no ascent
     random = term(passing(case, model, noise), "smart")
     for task in NAMES:
         assert found[0][task] < found[1][task]

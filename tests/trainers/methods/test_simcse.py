@@ -65,10 +65,10 @@ def test_the_contrast_does_not_depend_on_the_norms_of_features():
 
 
 def test_the_contrast_falls_for_recognised_positives_and_rises_for_confused_ones():
-    apart = torch.eye(4)
-    told, mixed = contrast(apart, apart, TAU), contrast(apart, apart.roll(1, 0), TAU)
-    assert float(told) == pytest.approx(math.log(1 + 3 * math.exp(-1 / TAU)), abs=1e-6)
-    assert float(mixed) == pytest.approx(1 / TAU, rel=1e-6)
+    orthogonal = torch.eye(4)
+    recognised, confused = contrast(orthogonal, orthogonal, TAU), contrast(orthogonal, orthogonal.roll(1, 0), TAU)
+    assert float(recognised) == pytest.approx(math.log(1 + 3 * math.exp(-1 / TAU)), abs=1e-6)
+    assert float(confused) == pytest.approx(1 / TAU, rel=1e-6)
 
 
 def test_half_precision_becomes_float32_before_cosines_are_compared():

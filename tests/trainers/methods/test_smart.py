@@ -124,7 +124,7 @@ def gradient(value: Tensor, model: nn.Module) -> Tensor:
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
 
 
-# The norms, each on its own.
+# Norms.
 
 
 def lengths_in(norm: str, values: Tensor) -> Tensor:
@@ -253,7 +253,7 @@ def test_long_noise_is_projected_to_the_radius(trained):
 def test_the_search_costs_one_forward_pass_per_ascent_step_and_one_for_the_result(ascent_steps, trained):
     predict, seen = spied(trained)
     trained.smoothness(predict=predict, ascent_steps=ascent_steps)
-    assert len(seen) == 1 + ascent_steps + 1  # the first is the clean one
+    assert len(seen) == 1 + ascent_steps + 1  # the first is the clean pass
 
 
 # The search finds the worst direction.
@@ -313,7 +313,7 @@ def test_the_search_on_a_linear_map_finds_the_largest_singular_value():
     assert shares[1] >= 0.5 and shares[20] >= 0.99 and shares[40] >= 0.999, shares  # the mean of ten starts
 
 
-# How it scales, and what carries gradient.
+# Scaling and gradients.
 
 
 @every_norm
@@ -355,7 +355,7 @@ def test_the_gradient_of_smoothness_falls_a_hundredfold_when_the_radius_falls_te
 def test_the_graph_of_the_search_excludes_the_parameters_which_stay_trainable(trained):
     model = copy.deepcopy(trained.model)
     parameters, needed = list(model.parameters()), []
-    parameters[0].requires_grad_(False)  # a frozen one stays frozen
+    parameters[0].requires_grad_(False)  # a frozen parameter stays frozen
     as_given = [False] + [True] * (len(parameters) - 1)
 
     def predict(embedded: Tensor) -> dict[str, Tensor]:
@@ -390,7 +390,7 @@ def test_the_search_changes_no_grad_and_draws_no_random_numbers(trained):
     trained.model.zero_grad()
 
 
-# Tasks together.
+# Several tasks in one pass.
 
 
 @every_norm

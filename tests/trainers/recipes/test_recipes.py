@@ -54,7 +54,7 @@ def test_a_recipe_overfits_a_few_rows(name, few_rows, pretrained):
 @pytest.mark.parametrize(("name", "config"), TRAININGS.values(), ids=[name for name, _ in TRAININGS.values()])
 def test_the_loss_of_every_stage_of_every_recipe_falls(name, config, few_rows, pretrained):
     stages = tuple(_brief(stage) for stage in config.stages)
-    contrasted = any(stage.objective == "simcse" for stage in stages)  # what tells its two readings apart is dropout
+    contrasted = any(stage.objective == "simcse" for stage in stages)  # needs dropout, so that its two passes differ
     still = {} if contrasted else {"dropout": 0, "attention_dropout": 0, "head_dropout": 0}
     results = list(Training(config.replace(stages=stages, **still), few_rows, pretrained, dev_limit=1))
     assert results[-1].finite and results[-1].score is not None
@@ -64,7 +64,7 @@ def test_the_loss_of_every_stage_of_every_recipe_falls(name, config, few_rows, p
 
 def _brief(stage: Stage) -> Stage:
     """Shorten a stage to a few steps per task, with the highest learning rate that suits a small random encoder."""
-    each = 30 if len(stage.sources) == 1 else 18  # tasks that share an encoder teach it together
+    each = 30 if len(stage.sources) == 1 else 18  # tasks with a shared encoder train it together
     steps = each * (len(stage.sources) if stage.update == "separate" else 1)
     lasts = {"passes": None, "epochs": None, "examples": None, "steps": steps, "rounds": 3}
     return stage.replace(learning_rate=min(FAST * stage.learning_rate, FASTEST), **lasts)
@@ -120,9 +120,9 @@ def test_an_ensemble_names_existing_recipes_and_an_existing_strategy(name):
     ],
 )
 def test_the_error_of_an_unknown_recipe_names_the_nearest_and_does_not_list_all(name, message):
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as caught:
         recipe(name)
-    assert len(str(told.value)) < 150
+    assert len(str(caught.value)) < 150
 
 
 def test_a_group_trains_one_model_per_task():

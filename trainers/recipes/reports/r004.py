@@ -23,7 +23,7 @@ HLH: dict[str, Any] = {
     # Two hidden layers for pairs, as in the report's method section; its results section mentions one.
     "head": {"sst": HeadConfig(hidden=(1,)), "qqp": HeadConfig(hidden=(1, 0.25)), "sts": HeadConfig(hidden=(1, 0.25))}
 }
-# The report gives no constants of SMART. We take those of its paper, with lambda 1, on all tasks. It presents Bregman
+# The report gives no constants of SMART. We take its paper's, with lambda 1, on all tasks. The report presents Bregman
 # but no run with it, so Bregman is off.
 SMART: dict[str, Any] = {"smart": published_smart(1.0)}
 
@@ -35,7 +35,7 @@ def stage(epochs: int, *, batch_size: int = MICRO_BATCH, **changes: Any) -> Stag
 
 
 def single(task: str, epochs: int, **changes: Any) -> TrainConfig:
-    """Fine-tune on one task. The report gives no batch size or learning rate; we take those of its first systems."""
+    """Fine-tune on one task. The report gives no batch size or learning rate; we take 16 and 1e-5."""
     return baseline(stage(epochs, tasks=(task,)), **changes)
 
 
