@@ -31,5 +31,5 @@ def space_file(space: str) -> Path:
 
 def own_spaces() -> dict[str, Path]:
     """Return the project's spaces: name -> file."""
-    folder = next(folder for folder in FOLDERS if folder.is_dir())
+    folder = next(filter(Path.is_dir, FOLDERS), FOLDERS[0])
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}

@@ -1,17 +1,17 @@
-"""What a command was asked to train on."""
+"""A record of the machines that a command line asks for."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Machines:
-    """The machines that the command line asks for."""
+    """The machines on which trials are to run."""
 
     address: str | None
-    """Of a Ray cluster; None for this machine alone."""
+    """The address of a Ray cluster; None to use this machine only."""
     concurrency: int | None
-    """Trials at once; None for as many as fit."""
+    """Number of trials that train at the same time; None for as many as fit."""
     cpus: float
-    """Of each trial."""
+    """CPUs of each trial."""
     gpus: float | None
-    """Of each trial; None for 1 where there is a GPU, else 0."""
+    """GPUs of each trial; None for 1 if there is a GPU, else 0."""

@@ -1,4 +1,4 @@
-"""How many dev rows a task the rounds of a search are scored on: so few that evaluation stays a small part of it."""
+"""Choose the number of dev rows on which rounds are scored, so that evaluation takes a small share of the time."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -12,31 +12,32 @@ from trainers.data.corpus import Corpus
 from trainers.training.training import DEV_ROWS
 
 SHARE = 0.15
-"""Of the passes of a trial, what evaluation may take."""
+"""The largest share of a trial's forward passes that evaluation may take."""
 TRAINED = 3
-"""Forward passes that a trained example costs: one, and a backward pass that costs two."""
+"""Cost of a training example in forward passes: 1, and 2 for the backward pass."""
 SMOOTHED = 5
-"""Further ones under SMART: an ascent step's two, which leave the parameters alone, and a second TRAINED."""
+"""Additional cost under SMART: 2 for the ascent step, without gradients of parameters, and TRAINED once more."""
 FEWEST = 100
-"""Fewer say too little: on 100 rows the standard error of an accuracy is 3 to 5 points already."""
+"""The smallest automatic limit: with 100 rows the standard error of an accuracy is already 3 to 5 points."""
 
 
 def settled_rows(
     asked: int | None, shape: Shape | None, configs: Iterable[TrainConfig], labelled: Mapping[str, int]
 ) -> int:
-    """Return on at most how many dev rows a task rounds are scored.
+    """Return the largest number of dev rows per task on which rounds are scored.
 
-    The number holds for all trials of a search, and keeps to the share in those that train with least work: scores on
-    other rows would not compare. Where trials are not compared, it is that of a single run.
+    All trials of a search use the same number, because scores on different rows cannot be compared. The number keeps
+    evaluation within SHARE for the config whose training costs least. Where trials are not compared, it is the number
+    of a single run.
 
     Args:
-        asked: what was asked for; None to let it follow from the work.
-        shape: what the rounds of all trials look like; None where trials are not compared.
-        configs: some that will be trained.
-        labelled: task -> labelled dev rows.
+        asked: the number from the command line; None to derive it from the cost of training.
+        shape: of the rounds of all trials; None where trials are not compared.
+        configs: examples of the configs that will be trained.
+        labelled: the number of labelled dev rows of each task.
 
     Raises:
-        InputError: no ensemble could be chosen on so few.
+        InputError: the rows are too few to choose an ensemble.
     """
     passes = min(map(passes_of, configs), default=TRAINED)
     rows = asked or (affordable_rows(passes * shape.examples, labelled.values()) if shape else DEV_ROWS)
@@ -50,7 +51,7 @@ def settled_rows(
 
 
 def passes_of(config: TrainConfig) -> int:
-    """Return how many forward passes a trained example costs if the encoder trains; SMART counts if it is never lazy.
+    """Return the cost of a training example in forward passes; SMART counts if it applies to every step and row.
 
     Source: the counts of Jiang et al. 2020 (SMART), algorithm 1, with one ascent step.
     """
@@ -60,13 +61,13 @@ def passes_of(config: TrainConfig) -> int:
 
 
 def affordable_rows(work: int, labelled: Collection[int]) -> int:
-    """Return the largest limit, up to `DEV_ROWS`, with which evaluation keeps to its share; at least `FEWEST`.
+    """Return the largest limit from `FEWEST` to `DEV_ROWS` with which evaluation keeps to its share.
 
-    The candidates of the ensemble are scored on the rows of rounds too: fewer make its choice noisier as well.
+    Candidates of the ensemble are scored on the same rows: fewer rows also make the choice of members noisier.
 
     Args:
-        work: forward passes of a round's training, in rows.
-        labelled: labelled dev rows of each task.
+        work: cost of training one round, in forward passes of one row.
+        labelled: the number of labelled dev rows of each task.
     """
     passes = SHARE / (1 - SHARE) * work
     limits = range(DEV_ROWS, FEWEST, -1)

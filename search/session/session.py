@@ -1,4 +1,4 @@
-"""What the commands that train share: a run is prepared, locked and trained, on machines that were found for it."""
+"""Open a run for training: choose slots, prepare the run directory, start Ray, lock the run, open its study."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 
 @dataclass(frozen=True)
 class Session:
-    """A run that this process alone may train now, and what it is trained on."""
+    """A locked run with everything that training needs."""
 
     prepared: Prepared
     study: optuna.Study
@@ -41,7 +41,7 @@ class Session:
         return self.prepared.run
 
     def train(self, trials: int, *, names: Mapping[int, str] | None = None) -> str | None:
-        """Train until so many trials have ended, or a budget is used up, which is returned; see `driver.search`."""
+        """Train until `trials` trials have ended or a budget is used up; return that budget. See `driver.search`."""
         from search.tune import driver  # here, because Ray reads its environment when it is imported
 
         _introduce(self.prepared, self.slots)
@@ -54,10 +54,10 @@ class Session:
 
 @contextmanager
 def run_command(module: str, storage: str, name: str | None, stem: str) -> Iterator[Folder]:
-    """Run the body of a command that trains, see `command`; yield where its run lies.
+    """Run the body of a command that trains, see `command`; yield the folder of its run.
 
     Args:
-        name: the run's; by default `stem` and the time.
+        name: of the run; None for `stem` and the time.
     """
     label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
@@ -78,11 +78,11 @@ def session(
     study: str | None = None,
     dashboard: bool = False,
 ) -> Iterator[Session]:
-    """Find machines, prepare a run for them, and hold it.
+    """Choose the slots for trials, prepare a run for them, and keep the run locked.
 
     Args:
-        prepare: trials at once, and on what -> a run that may be trained.
-        study: the URL of an Optuna storage, if one was given.
+        prepare: writes or opens the run, given the slots.
+        study: the URL of an Optuna storage; None for a journal file in the run.
     """
     with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
         run = prepared.run
@@ -95,7 +95,7 @@ def session(
 def _prepared(
     machines: Machines, prepare: Callable[[Slots], Prepared], limits: Limits, dashboard: bool
 ) -> Iterator[tuple[Prepared, Slots, str | None]]:
-    """Start Ray; yield a prepared run, the slots for its trials, and where Ray's own page is, None if unwanted."""
+    """Start Ray; yield a prepared run, the slots of its trials, and the address of Ray's dashboard, if it is wanted."""
     set_ray_environment(machines.address)
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
@@ -104,7 +104,7 @@ def _prepared(
         limits.check(slots.gpus)
         return slots
 
-    if machines.address:  # what fits is known once the cluster has been joined, else before Ray has been started
+    if machines.address:  # the slots are known after the cluster is joined; on this machine, before Ray starts
         announce(f"Joining the Ray cluster at {machines.address} ...")
         with ray_cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(ray_cluster.cluster_nodes())
@@ -121,16 +121,16 @@ def _prepared(
 
 @contextmanager
 def _dashboard(run: Run, page: str | None) -> Iterator[None]:
-    """Serve the study's live view from a process of its own while the run is trained, if it is wanted.
+    """Serve the dashboard of the study from another process while the run is trained, if it is wanted.
 
     Args:
-        page: where Ray's own is, "" if there is none; None if nothing is wanted.
+        page: the address of Ray's dashboard, "" if there is none; None if no dashboard is wanted.
     """
     if page is None:
         yield
         return
     if page:
-        print(f"Ray's own page: http://{page}", flush=True)
+        print(f"Ray's dashboard: http://{page}", flush=True)
     # -P: Python does not search the current folder for modules, where a file may hide one of the project's packages.
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     viewer = subprocess.Popen(
@@ -144,7 +144,7 @@ def _dashboard(run: Run, page: str | None) -> Iterator[None]:
 
 
 def _introduce(prepared: Prepared, slots: Slots) -> None:
-    """Say what is trained on, and how to look at it."""
+    """Print the data, the encoder and the slots of a run, and the command that shows it."""
     search = prepared.run.search
     if search["data"] == "sample":
         print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")

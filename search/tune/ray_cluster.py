@@ -1,5 +1,6 @@
 """Start Ray on this machine, or join a cluster; list its nodes and run functions on them."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -15,13 +16,14 @@ import torch
 import yaml
 
 from model.errors import InputError, first_line
+from search.start import ROOT
 from search.tune.slots import Slots
 from trainers.command_line import catch_signals
 from trainers.devices import limit_gpu_memory
 
 CONNECT_SECONDS = 5
-SHIPPED = {"excludes": ["/runs/", "/.git/", "/.venv/", "/tests/"]}
-"""Options for the copy of the working directory that a cluster's workers import."""
+SHIPPED = ("model", "trainers", "search")
+"""The packages that a cluster's workers import."""
 
 
 @contextmanager
@@ -85,7 +87,9 @@ def cluster_nodes() -> list[dict[str, float]]:
 def _start(scratch: str, dashboard: bool) -> Any:
     """Start Ray on this machine, with its files in `scratch`."""
     try:
-        return _init(address="local", _temp_dir=scratch, include_dashboard=dashboard, dashboard_host="127.0.0.1")
+        # Workers search the folder in which Ray is started first; in the user's, a file may hide one of our packages.
+        with contextlib.chdir(ROOT):
+            return _init(address="local", _temp_dir=scratch, include_dashboard=dashboard, dashboard_host="127.0.0.1")
     except Exception as error:  # Ray's own: a start that takes over half a minute is a bare Exception
         raise InputError(
             f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
@@ -94,10 +98,13 @@ def _start(scratch: str, dashboard: bool) -> Any:
 
 
 def _join(address: str) -> Any:
-    """Join a cluster, and ship the working directory to it."""
+    """Join a cluster, and ship this project's packages to it, as its workers' working directory."""
     try:
         _check_listening(address)
-        return _init(address=address, runtime_env={"working_dir": str(Path.cwd()), **SHIPPED})
+        with tempfile.TemporaryDirectory(prefix="minbert-tune-") as copy:
+            for package in SHIPPED:
+                shutil.copytree(ROOT / package, Path(copy, package), ignore=shutil.ignore_patterns("__pycache__"))
+            return _init(address=address, runtime_env={"working_dir": copy})
     except Exception as error:  # any error of Ray's: the port of another program, another version of Ray
         raise InputError(
             f"--address {address}: {first_line(error)}. Give auto, or HOST:PORT of a running head."

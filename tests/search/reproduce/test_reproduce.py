@@ -159,7 +159,7 @@ def test_bad_input_gives_one_line_of_error_and_creates_no_run(
     arguments = [str(course_files) if argument == "DATA" else argument for argument in arguments]
     ended = CliRunner().invoke(app, [*command(tmp_path / "runs", tiny_encoder)[3:], *arguments])
     assert ended.exit_code == 2, ended.output
-    known = message not in ("did you mean 'r002-concat'?", "No recipe is like 'r005-*'")
+    known = message not in ("did you mean 'r002-concat'?", "No recipe matches 'r005-*'")
     assert ended.stdout.splitlines() == [LOADING, READING][: 1 + known]
     assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
     assert message in ended.stderr
