@@ -61,9 +61,7 @@ def main(
                     Console(width=WIDTH).print(_costs(title, alone.submit(work).result()))
     opened = Run.open(run, storage)
     rounds = kept_rounds([opened]) if kept else _rounds(opened)
-    libraries = {
-        task: gather([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search["tasks"]
-    }
+    libraries = {task: gather([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search.tasks}
     seen = {task: _views(library.labels) for task, library in libraries.items()}
     ways = _ways(libraries, seen)
     if soups:

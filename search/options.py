@@ -108,6 +108,11 @@ class Command(typer.core.TyperCommand):
                     formatter.write_dl(groups[group])
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def typed(option: str, value: Any) -> str:
     """Return an option as it is typed on a command line: once for each of its values."""
-    return " ".join(f"{option} {one}" for one in (value if isinstance(value, list) else [value]))
+    return " ".join(f"{option} {one}" for one in (value if isinstance(value, list | tuple) else [value]))

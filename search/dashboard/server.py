@@ -48,7 +48,7 @@ def serve(run: Run, port: int) -> WSGIServer:
 
 def study_storage(run: Run) -> BaseStorage:
     """Open the storage of a run's study, or rebuild it from the trials' files; a search may be writing to it."""
-    url = run.search["study"]
+    url = run.search.study
     if url and HIDDEN not in url:
         return optuna.storages.get_storage(url)
     if run.folder.local and run.folder.exists(STUDY):

@@ -48,7 +48,7 @@ def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: E
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
     """
-    chosen = choose(runs, strategy, runs[0].search["seed"], soup=soup, each=each)
+    chosen = choose(runs, strategy, runs[0].search.seed, soup=soup, each=each)
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.estimates))

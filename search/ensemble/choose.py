@@ -135,7 +135,7 @@ def _soups(
     each: Each,
 ) -> list[Soup | None]:
     """Make the soup of a run, for the tasks that it was searched for: by all rows, and without each fold."""
-    own = run.search["tasks"]
+    own = run.search.tasks
     seen = {task: views(candidates[task].library.labels, seeds[task]) for task in own}
     averages = Averages(run, {task: candidates[task] for task in own}, seen, each)
     return cook(recipe, run, {task: standings[task] for task in own}, averages)

@@ -1,21 +1,22 @@
 """Run a search from its request to its report."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas
 
 from model.errors import InputError
 from search.ensemble import build
 from search.launch.request import Request
+from search.options import given
 from search.report import page
 from search.runs.objectives import check_objectives
+from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
-from search.session.prepare import DEFAULTS, Prepared, prepare_run, settle
+from search.session.prepare import Prepared, prepare_run, settle
 from search.session.session import Session, run_command, session
 from search.suggest.earlier_searches import Source, read_sources, shown
 from search.suggest.samplers import check_sampler
@@ -35,14 +36,15 @@ def run_search(request: Request) -> None:
         limits = Limits(_seconds(request.time_budget), request.stop_at, request.plateau, request.gpu_hours)
         sources, study = request.settings["warm_start"] or [], request.settings["study"]
         asked = request.settings | {"study": checked_url(study), "warm_start": list(map(shown, sources)) or None}
+        requested = RequestedSettings(**given(**asked))
         earlier = partial(read_sources, sources, request.storage)
         prepare = partial(
-            prepare_search, location, request.space, asked, request.resume, earlier=earlier, trials=request.trials
+            prepare_search, location, request.space, requested, request.resume, earlier=earlier, trials=request.trials
         )
         with session(request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard) as opened:
             search = opened.run.search
             print(
-                f"Run {search['name']} at {location}: up to {request.trials} trials of {search['rounds']} rounds, "
+                f"Run {search.name} at {location}: up to {request.trials} trials of {search.rounds} rounds, "
                 f"{request.space}."
             )
             if over := opened.train(request.trials):
@@ -53,7 +55,7 @@ def run_search(request: Request) -> None:
 def prepare_search(
     location: Folder,
     path: Path,
-    asked: Mapping[str, Any],
+    requested: RequestedSettings,
     resume: bool,
     slots: Slots,
     *,
@@ -67,11 +69,14 @@ def prepare_search(
         trials: a population's size.
     """
     space = load_space(path)
-    settings = settle(location, asked, DEFAULTS | {"precision": fastest_precision(slots.device)}, resume=resume)
+    settings = settle(location, requested, resume=resume)
+    if not settings.precision:
+        settings = settings.replace(precision=fastest_precision(slots.device))
     learn = partial(fitted, [] if resume else earlier())
-    space = replace(space, fixed={name: settings[name] for name in ("encoder", "precision", "seed")})
-    configs, objectives = tried_configs(space), settings["objective"]
-    notes = check_sampler(settings["sampler"], space, objectives)
+    fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
+    space = replace(space, fixed=fixed)
+    configs, objectives = tried_configs(space), settings.objective
+    notes = check_sampler(settings.sampler, space, objectives)
 
     def check(corpus: Corpus) -> Checked:
         checked = check_space(space, configs, corpus)
@@ -79,7 +84,7 @@ def prepare_search(
         return checked
 
     living = slots.count
-    if settings["trial_scheduler"] == POPULATION:
+    if settings.trial_scheduler == POPULATION:
         check_population_size(trials)
         living = max(trials, living)  # all of it
     prepared = prepare_run(location, settings, configs, check, living, learn=learn)

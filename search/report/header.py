@@ -2,10 +2,10 @@
 
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 from search.report.search_plots import metric_name
 from search.runs.run import Run
+from search.runs.search_record import SearchRecord
 from search.runs.trial_record import Trial
 
 ACTIVITIES = {"train": "training", "eval": "evaluation", "save": "saving"}
@@ -24,14 +24,14 @@ LEAKS = (
 )
 
 
-def notes(search: dict[str, Any]) -> list[str]:
+def notes(search: SearchRecord) -> list[str]:
     """Return the limits of a run's metrics that follow from its data and its encoder."""
     notes = []
-    if search["data"] == "sample":
+    if search.data == "sample":
         notes.append(GENERATED)
-    elif search["data"] != "hub" and {"sst", "sts"} & set(search["tasks"]):
+    elif search.data != "hub" and {"sst", "sts"} & set(search.tasks):
         notes.append(LEAKS)
-    if search["encoder"].startswith("minilm") and "qqp" in search["tasks"]:
+    if search.encoder.startswith("minilm") and "qqp" in search.tasks:
         notes.append(CONTAMINATED)
     return notes
 
@@ -40,13 +40,13 @@ def facts(run: Run, trials: list[Trial]) -> dict[str, str]:
     """Return the settings of a run and the work that its trials did, as text by label."""
     search = run.search
     return {
-        "Space": f"{search['space']}, {_round_count(search['rounds'])}, seed {search['seed']}",
-        "Data": search["data"] + (f", {search['rows']:,} training rows per task" if search["rows"] else ""),
-        "Tasks": ", ".join(metric_name(name, run.tasks) for name in search["tasks"]),
-        "Encoder": search["encoder"] + (f", matrix products in {search['precision']}" if "precision" in search else ""),
+        "Space": f"{search.space}, {_round_count(search.rounds)}, seed {search.seed}",
+        "Data": search.data + (f", {search.rows:,} training rows per task" if search.rows else ""),
+        "Tasks": ", ".join(metric_name(name, run.tasks) for name in search.tasks),
+        "Encoder": search.encoder + (f", matrix products in {search.precision}" if search.precision else ""),
         "Trials": _trial_counts(trials),
-        **_work(trials, search["started"]),
-        "Versions": ", ".join(f"{name} {version}" for name, version in search["versions"].items()),
+        **_work(trials, search.started),
+        "Versions": ", ".join(f"{name} {version}" for name, version in search.versions.items()),
     }
 
 

@@ -69,7 +69,7 @@ class Ranking:
     ranked: list[BestRound]
     total: int
     """Trials that have a score."""
-    tasks: list[str]
+    tasks: tuple[str, ...]
     parameters: list[str]
     lineage: list[LineageSegment]
     retrain: str
@@ -82,14 +82,14 @@ def ranking(data: RunData) -> Ranking:
     segments = lineage(ranked[0].trial, {trial.number: trial for trial in data.trials}) if ranked else []
     retrain = _retrain_command(data.run, ranked[0].trial) if ranked else ""
     shown = ranked[:SHOWN_TRIALS]
-    return Ranking(shown, len(ranked), search["tasks"], data.parameters, segments, retrain)
+    return Ranking(shown, len(ranked), search.tasks, data.parameters, segments, retrain)
 
 
 def _retrain_command(run: Run, trial: Trial) -> str:
     search = run.search
-    rows = f" --rows {search['rows']}" if search["rows"] else ""
+    rows = f" --rows {search.rows}" if search.rows else ""
     config = f"{run.trial_folder(trial.number).uri}/{CONFIG}"
-    return f"python -m trainers.fit {config} --data {search['data']}{rows} --dev-rows {search['dev_rows']}"
+    return f"python -m trainers.fit {config} --data {search.data}{rows} --dev-rows {search.dev_rows}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Plot:
 
 def learning_curves(data: RunData) -> Plot:
     """Show the score and the metrics of all trials over their rounds."""
-    tasks = {name: data.run.tasks[name] for name in data.run.search["tasks"]}
+    tasks = {name: data.run.tasks[name] for name in data.run.search.tasks}
     return Plot(search_plots.learning_curves(data.trials, tasks, data.best.trial if data.best else None))
 
 
@@ -139,14 +139,14 @@ class Predictions:
 def predictions(data: RunData) -> Predictions:
     """Analyse the predictions of the best round, and of the ensemble, for each task."""
     run, best = data.run, data.best
-    tasks = [run.tasks[name] for name in run.search["tasks"]]
+    tasks = [run.tasks[name] for name in run.search.tasks]
     analyses = analyse(run, run.corpus(), tasks, best) if best else []
     return Predictions(best, read_tokenizer(run) is not None, analyses)
 
 
 def task_trade_offs(data: RunData) -> Plot:
     """Plot each task's metric against each other task's."""
-    return Plot(trade_offs(data.ranked, data.run.search["tasks"]))
+    return Plot(trade_offs(data.ranked, data.run.search.tasks))
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Costs:
 
 def costs(data: RunData) -> Costs:
     """Show what the best trials cost, and what each choice costs."""
-    train_rows = sum(data.run.corpus().train_sizes(data.run.search["tasks"]).values())
+    train_rows = sum(data.run.corpus().train_sizes(data.run.search.tasks).values())
     trials = [trial_cost(best.trial, best.row["score"], train_rows) for best in data.ranked[:SHOWN_TRIALS]]
     return Costs(trials, train_rows, choice_costs([best.trial for best in data.ranked]))
 

@@ -69,28 +69,28 @@ def as_text(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 def notes(run: Run) -> list[str]:
     """Return the notes below the table: changes to the recipes, failures, and how to read the metrics."""
-    search = run.search
-    usual = {"rows": None, "scale": 1, "set": []}
-    changed = [typed(f"--{name}", search[name]) for name, value in usual.items() if search[name] != value]
+    search, own = run.search, run.reproduction
+    options = [("--rows", search.rows, None), ("--scale", own.scale, 1), ("--set", own.set, ())]
+    changed = [typed(option, value) for option, value, default in options if value != default]
     found = (
         [f"The recipes were changed by {', '.join(changed)}, so their metrics do not reproduce the reports."]
         if changed
         else []
     )
-    if search["encoder"] != ENCODER:
-        found.append(f"The encoder differs: all reports use {ENCODER}, this run uses {search['encoder']}.")
+    if search.encoder != ENCODER:
+        found.append(f"The encoder differs: all reports use {ENCODER}, this run uses {search.encoder}.")
     found += [f"No metrics: {fault}" for fault in failures(run)]
     found += [
         f"{name} has the same config as {first}, so they were trained once."
-        for name, first in search["trained_as"].items()
+        for name, first in own.trained_as.items()
         if name != first
     ]
     found += [
         *NOTES,
-        f"Rounds are evaluated on at most {search['dev_rows']:,} dev rows per task.",
+        f"Rounds are evaluated on at most {search.dev_rows:,} dev rows per task.",
         *header.notes(search),
     ]
-    shown = [row for row in ROWS if row.note and set(row.recipes) & set(search["recipes"])]
+    shown = [row for row in ROWS if row.note and set(row.recipes) & set(own.recipes)]
     return found + [f"Report {row.report}, {title(row)}: {row.note}." for row in shown]
 
 
@@ -99,8 +99,8 @@ def write(run: Run, table: pandas.DataFrame) -> str:
     head, lines = as_text(table)
     search = run.search
     text = [
-        f"# {search['name']}: recipes compared with the reports",
-        f"Data: {search['data']}. Encoder: {search['encoder']}. Seeds: {_seeds_text(search['seed'], search['seeds'])}.",
+        f"# {search.name}: recipes compared with the reports",
+        f"Data: {search.data}. Encoder: {search.encoder}. Seeds: {_seeds_text(search.seed, run.reproduction.seeds)}.",
         "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]),
         "\n".join(f"- {note}" for note in notes(run)),
     ]
@@ -114,7 +114,7 @@ def _seeds_text(first: int, count: int) -> str:
 
 
 def _columns(run: Run) -> list[str]:
-    tasks = [task for task in TASKS if task in run.search["tasks"]]
+    tasks = [task for task in TASKS if task in run.search.tasks]
     spread = [column for name in (*tasks, *MEANS) for column in (name, f"{name}_sd")]
     return ["recipe", "line", "row", "split", "seeds", *spread, "average", "formula", "seconds", "note"]
 

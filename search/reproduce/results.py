@@ -43,14 +43,14 @@ class Result:
 
 def results(run: Run) -> dict[str, list[Result]]:
     """Return the results of each recipe of a run, in the order of the seeds."""
-    search, trained_as = run.search, run.search["trained_as"]
+    own, first_seed = run.reproduction, run.search.seed
     trials = {(trial.params["recipe"], trial.params["seed"]): trial for trial in run.trials()}
-    seeds = range(search["seed"], search["seed"] + search["seeds"])
-    found: dict[str, list[Result]] = {name: [] for name in search["recipes"]}
+    seeds = range(first_seed, first_seed + own.seeds)
+    found: dict[str, list[Result]] = {name: [] for name in own.recipes}
     for seed in seeds:
-        own = {name: trials[first, seed] for name, first in trained_as.items() if (first, seed) in trials}
+        trained = {name: trials[first, seed] for name, first in own.trained_as.items() if (first, seed) in trials}
         for name in found:
-            found[name].append(_result(run, name, own, seed))
+            found[name].append(_result(run, name, trained, seed))
     return found
 
 

@@ -5,45 +5,50 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from search.options import given
 from search.report import page
 from search.reproduce import comparison
 from search.reproduce.printed_tables import OWN, PRINTED, UNSCORED, listing, show
 from search.reproduce.results import finished
 from search.reproduce.trainings import check_texts, check_trainings, trained_as, trainings_of
 from search.runs.run import Run
+from search.runs.search_record import Reproduction, RequestedSettings
 from search.session.machines import Machines
-from search.session.prepare import DEFAULTS, Prepared, prepare_run, settle
+from search.session.prepare import Prepared, prepare_run, settle
 from search.session.session import Session, run_command, session
 from search.tune.slots import Slots
 from trainers.folder import Folder
-
-SETTINGS: dict[str, Any] = {**DEFAULTS, "recipes": list(PRINTED), "seeds": 1, "set": [], "scale": 1.0}
-"""The settings of a reproduction with their defaults. A resumed run takes them from its `search.json`."""
 
 
 def run_reproduction(
     asked: Mapping[str, Any], machines: Machines, storage: str, name: str | None, resume: bool
 ) -> None:
     """Train the recipes of a reproduction, and compare their metrics with the printed ones."""
+    fields = given(**asked)
+    own = Reproduction(**{name: fields.pop(name) for name in Reproduction.model_fields if name in fields})
+    requested = RequestedSettings(**fields, reproduction=own)
     with (
         run_command("search.reproduce", storage, name, "reproduce") as location,
-        session(machines, partial(prepare_reproduction, location, asked, resume)) as opened,
+        session(machines, partial(prepare_reproduction, location, requested, resume)) as opened,
     ):
         _train(opened)
         _conclude(opened.run)
 
 
-def prepare_reproduction(location: Folder, asked: Mapping[str, Any], resume: bool, slots: Slots) -> Prepared:
+def prepare_reproduction(location: Folder, requested: RequestedSettings, resume: bool, slots: Slots) -> Prepared:
     """Check the settings, then create or reopen the run directory of a reproduction; see `prepare_run`."""
-    settings = settle(location, asked, SETTINGS, resume=resume)
-    trainings = trainings_of(settings["recipes"], settings["set"])
+    settings = settle(location, requested, resume=resume)
+    own = Run(location).reproduction if resume else settings.reproduction or Reproduction()
+    recipes = own.recipes or tuple(PRINTED)
+    trainings = trainings_of(recipes, list(own.set))
     same = trained_as(trainings)
     once = {name: config for name, config in trainings.items() if same[name] == name}
     if not resume:  # a resumed run has its own copy of the texts
-        check_texts(once, settings["data"])
-    seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
-    check = partial(check_trainings, once, encoder=settings["encoder"], seeds=seeds, scale=settings["scale"])
-    return prepare_run(location, settings | {"trained_as": same}, once.values(), check, slots.count)
+        check_texts(once, settings.data)
+    seeds = range(settings.seed, settings.seed + own.seeds)
+    check = partial(check_trainings, once, encoder=settings.encoder, seeds=seeds, scale=own.scale)
+    settings = settings.replace(reproduction=own.replace(recipes=recipes, trained_as=same))
+    return prepare_run(location, settings, once.values(), check, slots.count)
 
 
 def list_recipes(names: list[str]) -> None:
@@ -58,10 +63,11 @@ def list_recipes(names: list[str]) -> None:
 
 def _train(session: Session) -> None:
     """Train every point of a reproduction's space."""
-    search, points = session.run.search, session.prepared.checked.space.start
+    run, points = session.run, session.prepared.checked.space.start
+    recipes, seeds = run.reproduction.recipes, run.reproduction.seeds
     print(
-        f"Run {search['name']} at {session.run.folder}: {len(points)} trainings for {len(search['recipes'])} recipes, "
-        f"with {search['seeds']} seed{'s' * (search['seeds'] > 1)} each, counted from {search['seed']}."
+        f"Run {run.search.name} at {run.folder}: {len(points)} trainings for {len(recipes)} recipes, "
+        f"with {seeds} seed{'s' * (seeds > 1)} each, counted from {run.search.seed}."
     )
     names = [f"{point['recipe']}, seed {point['seed']}" for point in points]
     session.train(len(points), names=dict(enumerate(names)))

@@ -11,7 +11,6 @@ from model.errors import InputError, unknown
 
 SCORE = "score"
 ENSEMBLE = "ensemble"
-DEFAULT = [SCORE]
 
 Direction = Literal["maximize", "minimize"]
 Row = Mapping[str, Any]

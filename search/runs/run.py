@@ -8,13 +8,13 @@ import pandas
 import pyarrow.parquet
 
 from model.errors import InputError
+from search.runs.search_record import SEARCH, Reproduction, SearchRecord, read_search
 from search.runs.trial_record import RUNNING, TRIAL, Trial, read_trial
 from trainers.data.corpus import Corpus, corpus_tasks
 from trainers.folder import Folder, local_copy
 from trainers.tasks import Task
 from trainers.trial import CHECKPOINTS, round_name
 
-SEARCH = "search.json"
 TABLE = "trials.parquet"
 STUDY = "study.journal"
 HIDDEN = "***"
@@ -46,14 +46,28 @@ class Run:
         )
 
     @cached_property
-    def search(self) -> dict[str, Any]:
-        """What was asked: `search.json`."""
-        return self.folder.read_json(SEARCH)
+    def search(self) -> SearchRecord:
+        """The content of `search.json`."""
+        return read_search(self.folder)
+
+    @property
+    def reproduction(self) -> Reproduction:
+        """The settings of a run that `search.reproduce` has started.
+
+        Raises:
+            InputError: it is the run of a search.
+        """
+        if self.search.reproduction is None:
+            raise InputError(
+                f"Run {self.folder.name!r} is a search, not a reproduction of the reports. "
+                "Resume it with search.launch, or pass another --name."
+            )
+        return self.search.reproduction
 
     @property
     def objectives(self) -> list[str]:
         """The names of what it was searched for."""
-        return self.search["objective"]
+        return list(self.search.objective)
 
     @cached_property
     def tasks(self) -> dict[str, Task]:

@@ -48,7 +48,7 @@ def url_of(run: Run, given: str | None) -> str | None:
     Raises:
         InputError: it was made with one whose password was not written down, and none is given.
     """
-    url = given or run.search["study"]
+    url = given or run.search.study
     if url and HIDDEN in url:
         raise InputError(f"Run {run.folder.name!r} has its study at {url}. Pass --study again, with the password.")
     return url
@@ -68,16 +68,16 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
     with tempfile.TemporaryDirectory() as scratch:
         study = optuna.create_study(
             storage=optuna.storages.get_storage(url) if url else _journal((run.folder.local or Path(scratch)) / STUDY),
-            study_name=run.search["name"],
+            study_name=run.search.name,
             directions=directions(run.objectives),
             load_if_exists=True,
         )
         known = study.user_attrs.get(STARTED)
-        if known != run.search["started"] and (known or study.get_trials(deepcopy=False)):
+        if known != run.search.started and (known or study.get_trials(deepcopy=False)):
             raise InputError(
-                f"--study holds another study {run.search['name']!r}, which is not this run's. Pass another --name."
+                f"--study holds another study {run.search.name!r}, which is not this run's. Pass another --name."
             )
-        study.set_user_attr(STARTED, run.search["started"])
+        study.set_user_attr(STARTED, run.search.started)
         rebuild_study(run, study)
         yield study
 

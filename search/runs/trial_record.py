@@ -1,10 +1,10 @@
 """Read and write `trial.json`, the record of one trial in the run directory."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 
 from trainers.folder import Folder
@@ -12,6 +12,8 @@ from trainers.training.checkpoint import STATE
 from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows
 
 TRIAL = "trial.json"
+FIELDS = ("number", "params", "distributions", "state", "values", "reason")
+"""Fields of a `Trial` that `trial.json` holds as they are."""
 RUNNING = TrialState.RUNNING.name
 STOPPED = "stopped"
 """The study's attribute of a trial that was stopped, with several objectives: the values of its last round."""
@@ -78,31 +80,34 @@ def clone_of(trial: optuna.trial.BaseTrial) -> Clone | None:
 
 
 def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | None) -> None:
-    """Write what a trial is, before any worker starts on it; a trial exists when its `trial.json` does.
+    """Write the files of a trial that starts, before any worker does; a trial exists when its `trial.json` does.
 
     Args:
-        config: its TrainConfig as JSON; None if the space gave none.
+        config: the TrainConfig as JSON; None if the space returned none.
     """
-    record = {
-        "number": trial.number,
-        "params": trial.params,
-        "distributions": {
-            name: optuna.distributions.distribution_to_json(distribution)
-            for name, distribution in trial.distributions.items()
-        },
-        "state": RUNNING,
-        "values": None,
-        "reason": None,
-        CLONE: trial.user_attrs.get(CLONE),
-    }
+    distributions = {name: distribution_to_json(found) for name, found in trial.distributions.items()}
     if config:
         folder.write(CONFIG, config)
-    folder.write_json(TRIAL, record)
+    _write(Trial(folder, trial.number, trial.params, distributions, RUNNING, None, None, [], clone_of(trial)))
 
 
 def end_trial(folder: Folder, state: TrialState, values: list[float] | None, reason: str) -> None:
-    """Write how a trial ended."""
-    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"state": state.name, "values": values, "reason": reason})
+    """Write the state, values and reason with which a trial has ended."""
+    _write(replace(read_trial(folder), state=state.name, values=values, reason=reason))
+
+
+def read_trial(folder: Folder) -> Trial:
+    """Read a trial's `trial.json` and its rounds."""
+    record = folder.read_json(TRIAL)
+    clone = record.get(CLONE)
+    fields = {name: record[name] for name in FIELDS}
+    return Trial(folder=folder, rows=read_rows(folder), clone=Clone(**clone) if clone else None, **fields)
+
+
+def _write(trial: Trial) -> None:
+    """Write `trial.json`."""
+    fields = {name: getattr(trial, name) for name in FIELDS}
+    trial.folder.write_json(TRIAL, fields | {CLONE: asdict(trial.clone) if trial.clone else None})
 
 
 def clear_trial(folder: Folder) -> None:
@@ -110,19 +115,3 @@ def clear_trial(folder: Folder) -> None:
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
     clear_unfinished(folder, [row["round"] for row in read_rows(folder)])
-
-
-def read_trial(folder: Folder) -> Trial:
-    """Read a trial's files."""
-    record = folder.read_json(TRIAL)
-    return Trial(
-        folder,
-        record["number"],
-        record["params"],
-        record["distributions"],
-        record["state"],
-        record["values"],
-        record["reason"],
-        read_rows(folder),
-        Clone(**record[CLONE]) if record.get(CLONE) else None,
-    )

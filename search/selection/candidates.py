@@ -66,7 +66,7 @@ def searched_tasks(runs: list[Run]) -> dict[str, Task]:
     """
     own = runs[0].tasks
     for run in runs:
-        for name in run.search["tasks"]:
+        for name in run.search.tasks:
             if name not in own:
                 raise InputError(f"{runs[0].folder} has no rows of task {name!r}. Name {run.folder} first.")
             if run.tasks[name] != own[name]:
@@ -74,7 +74,7 @@ def searched_tasks(runs: list[Run]) -> dict[str, Task]:
                     f"Task {name!r} is declared one way in {runs[0].folder} and another way in {run.folder}. "
                     "Choose members from runs on the same tasks."
                 )
-    return {name: task for name, task in own.items() if any(name in run.search["tasks"] for run in runs)}
+    return {name: task for name, task in own.items() if any(name in run.search.tasks for run in runs)}
 
 
 def kept_rounds(runs: list[Run]) -> Rounds:

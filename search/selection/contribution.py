@@ -43,13 +43,13 @@ class Contributions:
 
     def __init__(self, run: Run):
         """Read the run's ended trials."""
-        self.run, self.seed = run, run.search["seed"]
+        self.run, self.seed = run, run.search.seed
         self.ids: dict[str, list[str]] = {}
         self.present: dict[str, Library] = {}
         corpus = run.corpus()
-        for name in run.search["tasks"]:
+        for name in run.search.tasks:
             task, split = corpus.tasks[name], corpus.splits[name]["dev"]
-            rows = dev_rows(corpus, name, run.search["dev_rows"])
+            rows = dev_rows(corpus, name, run.search.dev_rows)
             self.ids[name] = [split.ids[row] for row in rows]
             self.present[name] = Library(
                 task.kind, np.empty((0, len(rows), task.outputs), np.float32), split.labels[rows]

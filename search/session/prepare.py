@@ -3,7 +3,7 @@
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +16,8 @@ from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained, save_encoder
 from search.options import typed
 from search.runs.lock import locked
-from search.runs.objectives import DEFAULT
-from search.runs.run import SEARCH, Run
+from search.runs.run import Run
+from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
 from search.session.scored_rows import labelled_rows, settled_rows
 from search.suggest.space import Checked, Space
 from search.suggest.warm_start import WARM_START, WarmStart, fitted
@@ -26,20 +26,6 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder, publish
 from trainers.trial import STATES
-
-DEFAULTS: dict[str, Any] = {
-    "data": "sample",
-    "rows": None,
-    "encoder": "minilm",
-    "seed": 0,
-    "dev_rows": None,
-    "study": None,
-    "sampler": "tpe",
-    "trial_scheduler": "asha",
-    "objective": DEFAULT,
-    "warm_start": [],
-}
-"""What a run is made of, beside its space. A resumed one takes them from its `search.json`."""
 
 PACKAGES = ("torch", "ray", "optuna")
 FLOATS = 3
@@ -58,40 +44,38 @@ class Prepared:
     """Lines for the user: what was read."""
 
 
-def settle(
-    location: Folder, asked: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS, *, resume: bool
-) -> dict[str, Any]:
-    """Return what a run is made of: what was asked for, or what it was made with, if it exists.
+def settle(location: Folder, requested: RequestedSettings, *, resume: bool) -> RequestedSettings:
+    """Return the settings of a run: the requested ones for a new run, the recorded ones for a resumed run.
 
     Args:
-        asked: keys of `defaults`; None, or no key, for what was left open.
+        requested: the fields that were set explicitly must agree with a resumed run's.
 
     Raises:
-        InputError: the run exists and is not to be resumed, or the other way round, or was made with something else.
+        InputError: the run exists and `resume` is False, or the other way round, or it has other settings.
     """
     if not _exists(location):
         if resume:
             raise InputError(
                 f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it."
             )
-        return {name: value if asked.get(name) is None else asked[name] for name, value in defaults.items()}
+        return requested
     run = Run(location)
     if not resume:
         raise InputError(
             f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
         )
-    _check_same(run, asked)
-    return {name: run.search.get(name, value) for name, value in defaults.items()}
+    _check_same(run, requested)
+    return run.search.requested
 
 
 def prepare_run(
     location: Folder,
-    settings: Mapping[str, Any],
+    settings: RequestedSettings,
     configs: Collection[TrainConfig],
     check: Callable[[Corpus], Checked],
     slots: int,
     *,
-    learn: Callable[[Space, Mapping[str, Any]], WarmStart] = partial(fitted, []),
+    learn: Callable[[Space, SearchRecord], WarmStart] = partial(fitted, []),
 ) -> Prepared:
     """Check all that was settled, then write the run directory; one that exists must have the same space.
 
@@ -107,24 +91,24 @@ def prepare_run(
     """
     if _exists(location):
         return _existing(Run(location), check)
-    pretrained = read_pretrained(settings["encoder"])
+    pretrained = read_pretrained(settings.encoder)
     texts = frozenset(name for config in configs for name in config.texts)
     directory, notes = _read(settings, pretrained, texts)
     corpus = Corpus.open(directory)
     checked = check(corpus)
-    dev_rows = settled_rows(settings["dev_rows"], checked.shape, configs, labelled_rows(corpus, checked.tasks))
+    dev_rows = settled_rows(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
     _check_disk(location, pretrained, configs, slots)
-    search = dict(settings) | {
-        "dev_rows": dev_rows,
-        "name": location.name,
-        "space": str(checked.space.path),
-        "space_source": checked.space.source,
-        "tasks": list(checked.tasks),
-        "rounds": checked.shape.rounds if checked.shape else None,
-        "fingerprint": corpus.fingerprint,
-        "versions": _versions(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    search = SearchRecord(
+        **dict(settings.replace(dev_rows=dev_rows)),
+        name=location.name,
+        space=str(checked.space.path),
+        space_source=checked.space.source,
+        tasks=checked.tasks,
+        rounds=checked.shape.rounds if checked.shape else None,
+        fingerprint=corpus.fingerprint,
+        versions=_versions(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
     warm = learn(checked.space, search)
     _write(location, search, directory, pretrained, warm)
     return Prepared(Run(location), checked, notes + warm.notes)
@@ -140,7 +124,7 @@ def _exists(location: Folder) -> bool:
         ) from error
 
 
-def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: Pretrained, warm: WarmStart) -> None:
+def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pretrained, warm: WarmStart) -> None:
     """Write what workers read, what is learned from, and last what was asked: a run exists when that file does."""
     try:
         with locked(location), tempfile.TemporaryDirectory() as scratch:
@@ -151,7 +135,7 @@ def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: P
             publish(Path(scratch), location / "encoder")
             if warm.records:
                 location.write_json(WARM_START, warm.records)
-            location.write_json(SEARCH, search)
+            write_search(location, search)
     except OSError as error:
         raise InputError(
             f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written."
@@ -161,32 +145,33 @@ def _write(location: Folder, search: dict[str, Any], corpus: Path, pretrained: P
 def _existing(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
     """Check that a run trains what it did when it was begun."""
     name, checked = run.folder.name, check(run.corpus())
-    if checked.space.source != run.search["space_source"]:
+    if checked.space.source != run.search.space_source:
         raise InputError(
-            f"Run {name!r} was made with another space: {run.search['space']} has changed, or {checked.space.path} is "
+            f"Run {name!r} was made with another space: {run.search.space} has changed, or {checked.space.path} is "
             "not it. Restore what it was (`space_source` in search.json), or start a run under another --name."
         )
     notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
-    if run.search["versions"] != _versions():
-        notes.append(f"It was begun with {run.search['versions']}, which are not those of now: bits may differ.")
+    if run.search.versions != _versions():
+        notes.append(f"It was begun with {run.search.versions}, which are not those of now: bits may differ.")
     return Prepared(run, checked, notes)
 
 
-def _check_same(run: Run, asked: Mapping[str, Any]) -> None:
+def _check_same(run: Run, requested: RequestedSettings) -> None:
     """Check that a run was made with what is asked for."""
-    for key, value in asked.items():
-        made_with = run.search.get(key)
-        if value is not None and value != made_with:
+    given, recorded = requested.flat(given=True), run.search.flat()
+    for key, value in given.items():
+        made_with = recorded.get(key)
+        if value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
             raise InputError(
                 f"Run {run.folder.name!r} was made {_made(option, made_with)}, not {_made(option, value)}. "
                 f"Leave {option} out to resume, or start a run under another --name."
             )
-    if asked["data"] is not None:
+    if "data" in given:
         directory, _ = _read(run.search, load_encoder(run.local("encoder")), run.corpus().texts)
-        if Corpus.open(directory).fingerprint != run.search["fingerprint"]:
+        if Corpus.open(directory).fingerprint != run.search.fingerprint:
             raise InputError(
-                f"The data at {asked['data']} are not those that run {run.folder.name!r} was made with. "
+                f"The data at {requested.data} are not those that run {run.folder.name!r} was made with. "
                 "Restore them, or leave --data out to go on with the run's own copy."
             )
 
@@ -198,9 +183,9 @@ def _made(option: str, value: Any) -> str:
     return f"with {typed(option, value)}" if option.startswith("--") else f"for {' '.join(value)}"
 
 
-def _read(settings: Mapping[str, Any], pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:
+def _read(settings: Settings, pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:
     """Read and tokenise the data, with some text sets; return where they are, and lines for the user."""
-    return prepare(settings["data"], pretrained.tokenizer, rows=settings["rows"], seed=settings["seed"], texts=texts)
+    return prepare(settings.data, pretrained.tokenizer, rows=settings.rows, seed=settings.seed, texts=texts)
 
 
 def _versions() -> dict[str, str]:

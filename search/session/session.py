@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 import optuna
 
 from search.runs.lock import locked
-from search.runs.run import SEARCH, Run, write_table
+from search.runs.run import Run, write_table
+from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, url_of
 from search.session.machines import Machines
 from search.session.prepare import Prepared
@@ -146,15 +147,15 @@ def _dashboard(run: Run, page: str | None) -> Iterator[None]:
 def _introduce(prepared: Prepared, slots: Slots) -> None:
     """Print the data, the encoder and the slots of a run, and the command that shows it."""
     search = prepared.run.search
-    if search["data"] == "sample":
+    if search.data == "sample":
         print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")
     else:
-        print(f"Data: {search['data']}" + (f", {search['rows']} training rows a task." if search["rows"] else "."))
-    if search["encoder"].startswith("minilm"):
+        print(f"Data: {search.data}" + (f", {search.rows} training rows a task." if search.rows else "."))
+    if search.encoder.startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
-    print(f"Rounds are scored on at most {prepared.run.search['dev_rows']:,} dev rows a task.")
-    if "precision" in search:
-        print(f"Precision of matrix products: {search['precision']}.")
+    print(f"Rounds are scored on at most {prepared.run.search.dev_rows:,} dev rows a task.")
+    if search.precision:
+        print(f"Precision of matrix products: {search.precision}.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
     print(f"Look at it with: {shlex.join([*spelled('search.dashboard'), str(prepared.run.folder)])}", flush=True)

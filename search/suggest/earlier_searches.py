@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -19,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from model.errors import InputError, first_line, unknown
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run
+from search.runs.search_record import SearchRecord
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -32,7 +32,7 @@ class Source:
     directions: list[StudyDirection]
     trials: list[FrozenTrial]
     """The ended ones."""
-    search: dict[str, Any] | None
+    search: SearchRecord | None
     """What a run was made of; nothing is known of a study."""
 
 

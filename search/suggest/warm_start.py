@@ -20,6 +20,7 @@ from model.errors import InputError, first_line
 from search.runs.objectives import directions
 from search.runs.rebuilt_study import stopped_attributes
 from search.runs.run import Run
+from search.runs.search_record import SearchRecord
 from search.runs.trial_record import STOPPED
 from search.suggest.earlier_searches import Source
 from search.suggest.space import Space, call
@@ -52,7 +53,7 @@ def warm_trials(run: Run) -> list[FrozenTrial]:
     return [_frozen(record, number) for number, record in enumerate(records, -len(records))]
 
 
-def fitted(sources: Sequence[Source], space: Space, search: Mapping[str, Any]) -> WarmStart:
+def fitted(sources: Sequence[Source], space: Space, search: SearchRecord) -> WarmStart:
     """Take over the trials that could have been drawn from a space.
 
     Args:
@@ -76,27 +77,37 @@ def fitted(sources: Sequence[Source], space: Space, search: Mapping[str, Any]) -
     return WarmStart(records, notes)
 
 
-def _check_comparable(source: Source, search: Mapping[str, Any]) -> None:
+def _check_comparable(source: Source, search: SearchRecord) -> None:
     """Refuse values that mean something else than those of this search."""
-    theirs, ours = [direction.name.lower() for direction in source.directions], directions(search["objective"])
+    theirs, ours = [direction.name.lower() for direction in source.directions], directions(search.objective)
     if theirs != ours:
         raise InputError(
             f"--warm-start {source.name}: its trials' values are to {_and(theirs)}, those of this search to "
             f"{_and(ours)}. Pass a source with the same objectives."
         )
-    for key, order in (("objective", list), ("tasks", sorted)):
-        found = source.search.get(key) if source.search else None
-        if found is not None and order(found) != order(search[key]):
+    if not source.search:
+        return
+    for key, found, own, same in (
+        ("objective", source.search.objective, search.objective, source.search.objective == search.objective),
+        ("tasks", source.search.tasks, search.tasks, set(source.search.tasks) == set(search.tasks)),
+    ):
+        if not same:
             raise InputError(
                 f"--warm-start {source.name}: its trials are judged by the {key} {_and(found)}, those of this search "
-                f"by {_and(search[key])}. Pass a run with the same."
+                f"by {_and(own)}. Pass a run with the same."
             )
 
 
-def _warnings(source: Source, search: Mapping[str, Any]) -> list[str]:
+def _warnings(source: Source, search: SearchRecord) -> list[str]:
     """Say what else differs: values still show which points are good, but not how good they are here."""
-    words = {"fingerprint": "other data", "encoder": "another encoder", "rounds": "another number of rounds"}
-    other = [text for key, text in words.items() if source.search and source.search[key] != search[key]]
+    if not source.search:
+        return []
+    differs = {
+        "other data": source.search.fingerprint != search.fingerprint,
+        "another encoder": source.search.encoder != search.encoder,
+        "another number of rounds": source.search.rounds != search.rounds,
+    }
+    other = [words for words, found in differs.items() if found]
     return [f"Its values are of {_and(other)}: they tell good points from bad ones only roughly."] if other else []
 
 

@@ -73,7 +73,7 @@ def search(
 
 def is_population(run: Run, shape: Shape | None) -> bool:
     """Return whether the trials of a run are a population: they must have a common shape."""
-    return shape is not None and run.search["trial_scheduler"] == POPULATION
+    return shape is not None and run.search.trial_scheduler == POPULATION
 
 
 def trial_order(run: Run, study: optuna.Study, checked: Checked) -> TrialOrder:
@@ -85,7 +85,7 @@ def trial_order(run: Run, study: optuna.Study, checked: Checked) -> TrialOrder:
 
 def _trial_scheduler(run: Run, shape: Shape | None, trials: list[Trial]) -> TrialScheduler:
     """Return the trial scheduler; `trials` are those of the run."""
-    name = run.search["trial_scheduler"]
+    name = run.search.trial_scheduler
     if shape is None or name == "none":
         return FIFOScheduler()
     if name == POPULATION:
@@ -96,7 +96,7 @@ def _trial_scheduler(run: Run, shape: Shape | None, trials: list[Trial]) -> Tria
 def _trainable(run: Run, slots: Slots) -> Any:
     """Return the trainable that trains one trial in a worker, with the resources of a slot."""
     shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device, "memory": slots.memory}
-    trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search["dev_rows"])
+    trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search.dev_rows)
     return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
 
 

@@ -82,7 +82,7 @@ class Population:
         rows = trials[number].rows if number in trials else []
         if not rows or rows[-1]["last"] or rows[-1]["score"] is None:
             return None
-        judged, seed = rows[-1]["judged"], self.run.search["seed"]
+        judged, seed = rows[-1]["judged"], self.run.search.seed
         scores = self._scores(trials.values(), judged)
         able = [donor for donor in donors(scores, number) if _has_state(trials[donor], judged)]
         if not able:
@@ -126,7 +126,7 @@ class Population:
 
     def _explored(self, donor: FrozenTrial, clone: Clone) -> dict[str, Any]:
         """Return the donor's parameters, with new values for parameters that may change during training."""
-        params, seed = donor.params, self.run.search["seed"]
+        params, seed = donor.params, self.run.search.seed
         for name, value in explore(donor.params, donor.distributions, seed, clone.replaced, clone.round).items():
             with contextlib.suppress(InputError, pydantic.ValidationError, optuna.TrialPruned):
                 changed = params | {name: value}

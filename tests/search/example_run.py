@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 
 from model.bert import Bert, BertConfig
 from model.pretrained import Pretrained, save_encoder
-from search.runs.run import SEARCH, Run
+from search.runs import search_record
+from search.runs.run import Run
+from search.runs.search_record import SearchRecord
 from search.runs.trial_record import end_trial, start_trial
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
@@ -70,31 +72,29 @@ def example_corpus(place: Path) -> Path:
     return prepare("sample", tokenizer(), rows=None, seed=0, cache=place)[0]
 
 
+def example_search(**changed: object) -> SearchRecord:
+    """Return the record of a search, with some fields changed."""
+    fields = {
+        "dev_rows": 1200,
+        "name": "example",
+        "space": "spaces/example.py",
+        "space_source": "def suggest(trial): ...",
+        "tasks": TASK_NAMES,
+        "rounds": 3,
+        "fingerprint": "0",
+        "versions": {"torch": "2", "ray": "2", "optuna": "5", "python": "3"},
+        "started": "2026-01-02T03:04:05+00:00",
+    }
+    return SearchRecord.model_validate(fields | changed)
+
+
 def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES, **changed: object) -> Run:
     """Write a run directory without trials."""
     folder = Folder.at(place)
     publish(corpus, folder / "corpus")
     (folder / "encoder").write("tokenizer.json", tokenizer())
-    search = {
-        "name": place.name,
-        "space": "spaces/example.py",
-        "space_source": "def suggest(trial): ...",
-        "data": "sample",
-        "rows": None,
-        "encoder": "minilm",
-        "seed": 0,
-        "dev_rows": 1200,
-        "study": None,
-        "sampler": "tpe",
-        "trial_scheduler": "asha",
-        "objective": ["score"],
-        "tasks": list(tasks),
-        "rounds": 3,
-        "fingerprint": Corpus.open(corpus).fingerprint,
-        "versions": {"torch": "2", "ray": "2", "optuna": "5", "python": "3"},
-        "started": "2026-01-02T03:04:05+00:00",
-    }
-    folder.write_json(SEARCH, search | changed)
+    search = example_search(name=place.name, tasks=tasks, fingerprint=Corpus.open(corpus).fingerprint)
+    search_record.write_search(folder, search.replace(**changed))
     return Run(folder)
 
 

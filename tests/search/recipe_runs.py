@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from search.runs.run import Run
+from search.runs.search_record import Reproduction
 from search.runs.trial_record import TRIAL
 from tests.conftest import small_config, small_stage
 from tests.search.example_run import TASK_NAMES, ExampleTrial, write_search, write_trial
@@ -43,9 +44,10 @@ GROUP = tuple(Training(f"group/{task}", tasks=(task,)) for task in TASK_NAMES)
 
 def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Sequence[Training], **changed: Any) -> Run:
     """Write a run directory of recipes with ended trials."""
-    settings: dict[str, Any] = {"recipes": list(names), "seeds": 1, "set": [], "scale": 1.0, "rounds": None}
-    settings["trained_as"] = {part: part for name in names for part in configs(name)}
-    run = write_search(place, corpus, **(settings | changed))
+    trained_as = {part: part for name in names for part in configs(name)}
+    own: dict[str, Any] = {"recipes": tuple(names), "trained_as": trained_as}
+    own |= {name: changed.pop(name) for name in Reproduction.model_fields if name in changed}
+    run = write_search(place, corpus, **({"rounds": None, "reproduction": Reproduction(**own)} | changed))
     for number, training in enumerate(trainings):
         state = TrialState.FAIL if training.reason else TrialState.COMPLETE
         write_trial(run, ExampleTrial(number, state, training.rounds, tasks=training.tasks, reason=training.reason))

@@ -59,8 +59,8 @@ class StudyTrials:
         search, before = self.run.search, self.warm_start
         # The same seed would make a warm-started search begin with the points of the search that it learns from.
         place = ("warm start", len(before)) if before else ()
-        seed = seed_of(search["seed"], number, "sampler", *place) % 2**32
-        sampler = SAMPLERS[search["sampler"]](seed, scored=self.run.objectives != [ENSEMBLE])
+        seed = seed_of(search.seed, number, "sampler", *place) % 2**32
+        sampler = SAMPLERS[search.sampler](seed, scored=self.run.objectives != [ENSEMBLE])
         return Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
 
 

@@ -16,7 +16,7 @@ from model.errors import InputError
 from search.launch.__main__ import app
 from search.launch.run_search import _seconds, prepare_search
 from search.runs.lock import locked
-from search.session.prepare import DEFAULTS
+from search.runs.search_record import RequestedSettings
 from search.session.session import READING, STARTING
 from search.start import LOADING
 from search.tune.slots import Slots
@@ -59,8 +59,8 @@ class Place:
 
     def prepared(self, **changed: object) -> Path:
         """Write a run that no driver has touched yet."""
-        asked = dict.fromkeys(DEFAULTS) | {"encoder": str(self.encoder)} | changed
-        prepare_search(Folder.at(self.storage) / NAME, self.space, asked, False, Slots(1, 1, 0))
+        requested = RequestedSettings(encoder=str(self.encoder)).replace(**changed)
+        prepare_search(Folder.at(self.storage) / NAME, self.space, requested, False, Slots(1, 1, 0))
         return self.storage / NAME
 
 

@@ -18,7 +18,7 @@ from trainers.folder import Folder
 ROOT = Path(__file__).parents[3]
 HOLDS = """
 import sys
-from search.lock import locked
+from search.runs.lock import locked
 from trainers.folder import Folder
 with locked(Folder.at(sys.argv[1])):
     print("held", flush=True)

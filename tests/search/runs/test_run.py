@@ -7,7 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 from model.errors import InputError
-from search.runs.run import SEARCH, TABLE, Run, write_table
+from search.runs.run import TABLE, Run, write_table
+from search.runs.search_record import SEARCH
 from search.runs.trial_record import clear_trial, end_trial
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from tests.stores import object_store
@@ -95,7 +96,7 @@ def test_only_finite_rounds_with_weights_are_kept(run: Run, tmp_path: Path, samp
 def test_a_run_on_a_store_reads_like_one_on_a_disk(run: Run, far: Run):
     pandas.testing.assert_frame_equal(far.table(), run.table())
     assert [(trial.number, round) for trial, round in far.kept()] == [(t.number, round) for t, round in run.kept()]
-    assert far.corpus().fingerprint == run.corpus().fingerprint == far.search["fingerprint"]
+    assert far.corpus().fingerprint == run.corpus().fingerprint == far.search.fingerprint
     write_trial(far, ExampleTrial(4, TrialState.PRUNED, rounds=2))
     write_table(far)
     with far.folder.filesystem.open_input_file(f"{far.folder.path}/{TABLE}") as file:

@@ -9,8 +9,8 @@ import torch
 from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained
 from search.launch.run_search import prepare_search
-from search.runs.run import SEARCH
-from search.session.prepare import DEFAULTS, Prepared
+from search.runs.search_record import SEARCH, RequestedSettings, write_search
+from search.session.prepare import Prepared
 from search.session.scored_rows import FEWEST
 from search.tune.slots import Slots
 from tests.conftest import ROWS
@@ -32,8 +32,8 @@ def space(tmp_path: Path) -> Path:
 
 
 def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any) -> Prepared:
-    asked, location = dict.fromkeys(DEFAULTS) | changed, Folder.at(space.parent / "run")
-    return prepare_search(location, space, asked, resume, Slots(slots, 1, 0))
+    location = Folder.at(space.parent / "run")
+    return prepare_search(location, space, RequestedSettings(**changed), resume, Slots(slots, 1, 0))
 
 
 def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_from_there(
@@ -41,14 +41,14 @@ def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_f
 ):
     first = prepare(space, encoder=str(tiny_encoder), rows=ROWS, seed=3)
     search = first.run.search
-    assert {name: search[name] for name in DEFAULTS} == DEFAULTS | {
-        "encoder": str(tiny_encoder),
-        "rows": ROWS,
-        "seed": 3,
-        "dev_rows": FEWEST,  # evaluating them takes more than its share already: half a pass is short
-    }
-    assert (search["tasks"], search["rounds"], search["space_source"]) == (["sst", "qqp", "sts"], 2, space.read_text())
-    assert first.run.corpus().fingerprint == search["fingerprint"] != corpus.fingerprint, "another seed, other rows"
+    assert search.requested.replace(precision=None) == RequestedSettings(
+        encoder=str(tiny_encoder),
+        rows=ROWS,
+        seed=3,
+        dev_rows=FEWEST,  # evaluating them takes more than its share already: half a pass is short
+    )
+    assert (search.tasks, search.rounds, search.space_source) == (("sst", "qqp", "sts"), 2, space.read_text())
+    assert first.run.corpus().fingerprint == search.fingerprint != corpus.fingerprint, "another seed, other rows"
     written, public = load_encoder(first.run.local("encoder")), read_pretrained(str(tiny_encoder))
     assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
     assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
@@ -68,7 +68,7 @@ def test_a_directory_that_a_kill_left_unfinished_is_no_run_and_is_made_anew(spac
 def test_a_resumed_run_says_that_its_libraries_have_changed(space: Path, tiny_encoder: Path):
     run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
     assert not [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
-    run.folder.write_json(SEARCH, run.search | {"versions": run.search["versions"] | {"torch": "1.0"}})
+    write_search(run.folder, run.search.replace(versions=run.search.versions | {"torch": "1.0"}))
     assert [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
 
 

@@ -15,12 +15,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from model.errors import InputError
+from search import options
 from search.launch.run_search import prepare_search
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import STUDY, Run
+from search.runs.search_record import RequestedSettings, SearchRecord
 from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import STOPPED
-from search.session.prepare import DEFAULTS, Prepared
+from search.session.prepare import Prepared
 from search.suggest.earlier_searches import Source, read_sources, shown
 from search.suggest.space import Space, load_space
 from search.suggest.warm_start import WARM_START, fitted, warm_trials
@@ -29,7 +31,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
 from search.tune.trials.order import TrialQueue
 from tests.conftest import ROWS
-from tests.search.example_run import ExampleTrial, example_run
+from tests.search.example_run import ExampleTrial, example_run, example_search
 from trainers.folder import Folder
 
 SPACE = """
@@ -46,7 +48,7 @@ def suggest(trial):
         raise optuna.TrialPruned
     return TrainConfig(stages=(Stage(tasks=("sst",), steps=2, batch_size=8),))
 """
-SEARCH = {"objective": ["score"], "tasks": ["sst"], "fingerprint": "1", "encoder": "tiny", "rounds": 2}
+SEARCH = example_search(tasks=("sst",), fingerprint="1", encoder="tiny", rounds=2)
 WIDE: dict[str, BaseDistribution] = {
     "schedule": CategoricalDistribution(["other", "interleaved", "cycle"]),
     "learning_rate": FloatDistribution(1e-6, 1),
@@ -72,7 +74,7 @@ def old(value: float | None = 0.5, state: TrialState = TrialState.COMPLETE, **pa
     )
 
 
-def source(*trials: FrozenTrial, search: dict[str, Any] | None = None, direction: str = "MAXIMIZE") -> Source:
+def source(*trials: FrozenTrial, search: SearchRecord | None = None, direction: str = "MAXIMIZE") -> Source:
     return Source("old", [StudyDirection[direction]], list(trials), search)
 
 
@@ -120,7 +122,7 @@ def test_of_several_objectives_a_stopped_trial_is_known_by_its_last_values(space
     stopped.user_attrs[STOPPED] = [0.5, 2.0]
     two = Source("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
     run = Run(Folder.at(tmp_path / "run"))
-    run.folder.write_json(WARM_START, fitted([two], space, SEARCH | {"objective": ["score", "seconds"]}).records)
+    run.folder.write_json(WARM_START, fitted([two], space, SEARCH.replace(objective=("score", "seconds"))).records)
     (read,) = warm_trials(run)
     assert (read.state, read.values, read.user_attrs) == (TrialState.PRUNED, None, {STOPPED: [0.5, 2.0]})
 
@@ -157,7 +159,10 @@ OTHER: dict[str, tuple[Source, str]] = {
         "values are to minimize, those of this search to maximize",
     ),
     "two objectives": (Source("old", [StudyDirection.MAXIMIZE] * 2, [], None), "are to maximize and maximize, those"),
-    "other tasks": (source(old(), search=SEARCH | {"tasks": ["sst", "sts"]}), "judged by the tasks sst and sts, those"),
+    "other tasks": (
+        source(old(), search=SEARCH.replace(tasks=("sst", "sts"))),
+        "judged by the tasks sst and sts, those",
+    ),
     "nothing finished": (source(), "--warm-start old: no trial has ended. Leave it out."),
     "nothing that fits": (source(old(schedule="other")), "1 of 1 trials not used: 1 has schedule other"),
 }
@@ -173,7 +178,7 @@ def test_a_source_of_which_nothing_can_be_learned_is_refused(space: Space, other
 def test_values_of_other_data_are_used_and_warned_of(space: Space):
     same = fitted([source(old(), search=SEARCH)], space, SEARCH)
     assert len(same.notes) == 1
-    changed = SEARCH | {"fingerprint": "2", "encoder": "bert-base-uncased"}
+    changed = SEARCH.replace(fingerprint="2", encoder="bert-base-uncased")
     other = fitted([source(old(), search=changed)], space, SEARCH)
     assert other.records == same.records
     assert other.notes[1].startswith("Its values are of other data and another encoder: ")
@@ -229,12 +234,11 @@ def started(
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
 
     def prepared(*given: str, resume: bool = False) -> Prepared:
-        asked = dict.fromkeys(DEFAULTS) | {"warm_start": [*given] or None}
-        if not resume:
-            asked |= {"encoder": str(tiny_encoder), "rows": ROWS}
+        new = {} if resume else {"encoder": str(tiny_encoder), "rows": ROWS}
+        requested = RequestedSettings(**options.given(warm_start=given or None, **new))
         place = Folder.at(tmp_path / "runs" / "second")
         earlier = partial(read_sources, given, str(tmp_path))
-        return prepare_search(place, space.path, asked, resume, Slots(1, 1, 0), earlier=earlier)
+        return prepare_search(place, space.path, requested, resume, Slots(1, 1, 0), earlier=earlier)
 
     return prepared
 
@@ -245,7 +249,7 @@ def test_a_run_keeps_what_it_learns_from_and_a_resumed_one_needs_nothing_else(tm
     assert [note for note in first.notes if note.startswith(f"Warm start from {url}: 2 trials. 1 of 3 trials not")]
     before = warm_trials(first.run)
     assert [trial.params["learning_rate"] for trial in before] == [1e-4, 2e-4]
-    assert first.run.search["warm_start"] == [url]
+    assert first.run.search.warm_start == (url,)
     (tmp_path / "study.db").unlink()
     again = started(url, resume=True)
     assert warm_trials(again.run) == before and [trial.number for trial in before] == [-2, -1]

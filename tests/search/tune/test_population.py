@@ -288,7 +288,7 @@ def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_used(begin):
 
 def test_the_worst_trial_in_the_only_objective_is_replaced(begin):
     search = begin()
-    search.run.search["objective"] = ["seconds"]
+    search.run.search = search.run.search.replace(objective=("seconds",))
     with search.session() as searcher:
         while len(search.order) < SIZE:
             search.train(searcher, searcher.suggest("a"))

@@ -50,7 +50,7 @@ def test_a_clones_config_trains_from_the_start_to_the_same_scores(ended, tmp_pat
     run, _ = ended
     clones = [trial for trial in run.trials() if trial.clone]
     trial = max(clones, key=lambda trial: trial.rows[-1]["round"])
-    options = ("--dev-rows", str(run.search["dev_rows"]), "--out", str(tmp_path / "again"))
+    options = ("--dev-rows", str(run.search.dev_rows), "--out", str(tmp_path / "again"))
     again = [sys.executable, "-m", "trainers.fit", f"{trial.folder}/config.json", *options]
     assert torch.get_num_threads() == 1, "as in a worker"
     done = finish_here(again)
