@@ -21,12 +21,13 @@ from rich.table import Table
 from benchmarks import many
 from benchmarks.many import Cost
 from search import options
-from search.ensemble.soup import SOUPS, Averages, cook
+from search.ensemble.soup import SOUPS, WeightAverages, make_soups
 from search.runs.run import Run
-from search.selection.candidates import Candidate, Rounds, Standings, gather, kept_rounds
-from search.selection.cross_fitting import FOLDS, VIEWS, interval, views
+from search.selection.bootstrap import interval
+from search.selection.candidates import Candidate, CandidateMetrics, Rounds, kept_rounds, read_candidates
+from search.selection.cross_fitting import FOLDS, MASKS, row_masks
 from search.selection.library import Library
-from search.selection.shortlist import LIMIT, best, ranked, standing
+from search.selection.shortlist import LIMIT, best_candidates, metric_and_loss, rank
 from search.selection.strategies import STRATEGIES
 from trainers.data.stratified import stratified_sample
 from trainers.evaluation.scores import METRICS, predictions, score
@@ -61,14 +62,16 @@ def main(
                     Console(width=WIDTH).print(_costs(title, alone.submit(work).result()))
     opened = Run.open(run, storage)
     rounds = kept_rounds([opened]) if kept else _rounds(opened)
-    libraries = {task: gather([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search.tasks}
-    seen = {task: _views(library.labels) for task, library in libraries.items()}
-    ways = _ways(libraries, seen)
+    libraries = {
+        task: read_candidates([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search.tasks
+    }
+    masks = {task: _masks(library.labels) for task, library in libraries.items()}
+    ways = _ways(libraries, masks)
     if soups:
-        ways |= _soups(opened, libraries, seen)
+        ways |= _soups(opened, libraries, masks)
     for task, library in libraries.items():
         print(f"{task}: {len(library)} candidates, {len(library.labels)} rows.")
-    Console(width=WIDTH).print(_worths(ways, libraries, seen))
+    Console(width=WIDTH).print(_worths(ways, libraries, masks))
 
 
 def _rounds(run: Run) -> Rounds:
@@ -82,18 +85,18 @@ def _rounds(run: Run) -> Rounds:
     }
 
 
-def _views(labels: np.ndarray) -> np.ndarray:
-    """Return masks [views, rows]: all rows, the rows outside each fold, and random halves stratified by label."""
+def _masks(labels: np.ndarray) -> np.ndarray:
+    """Return masks [masks, rows]: all rows, the rows outside each fold, and random halves stratified by label."""
     halves = np.zeros((HALVES, len(labels)), bool)
     for number, half in enumerate(halves):
         half[stratified_sample(labels, len(labels) // 2, numpy_generator(number, "half"))] = True
-    return np.concatenate([views(labels, 0), halves])
+    return np.concatenate([row_masks(labels, 0), halves])
 
 
-def _ways(libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
+def _ways(libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> dict[str, Way]:
     """Return the best single round over all tasks and every strategy, by name."""
-    standings = {task: _figures(library, seen[task]) for task, library in libraries.items()}
-    scores = score({task: found[..., 0] for task, found in standings.items()}, libraries)  # [candidates, views]
+    measured = {task: _measured(library, masks[task]) for task, library in libraries.items()}
+    scores = score({task: metrics for task, (metrics, _) in measured.items()}, libraries)  # [candidates, masks]
 
     def single(view: int) -> Predicted:
         return {task: library.predictions[scores[:, view].argmax()] for task, library in libraries.items()}
@@ -101,27 +104,27 @@ def _ways(libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> d
     def selected(strategy: str, view: int) -> Predicted:
         found = {}
         for task, library in libraries.items():
-            few = library.candidates(np.sort(ranked(standings[task])[:LIMIT, view]))
-            selection = STRATEGIES[strategy](few.rows(seen[task][view]), numpy_generator(view, strategy))
+            few = library.candidates(np.sort(rank(*measured[task])[:LIMIT, view]))
+            selection = STRATEGIES[strategy](few.rows(masks[task][view]), numpy_generator(view, strategy))
             found[task] = selection.combine(few.predictions)
         return found
 
     return {"best single run": single} | {name: lambda view, name=name: selected(name, view) for name in STRATEGIES}
 
 
-def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> dict[str, Way]:
+def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> dict[str, Way]:
     """Return each soup alone, and the greedy strategy with the soup as an additional candidate, by name."""
     rounds = kept_rounds([run])
-    kept = {task: gather([run], rounds, task, library.kind) for task, library in libraries.items()}
-    standings = {
-        task: Standings(found.library.kind, found.names, _figures(found.library, seen[task]), [])
+    kept = {task: read_candidates([run], rounds, task, library.kind) for task, library in libraries.items()}
+    measured = {
+        task: CandidateMetrics(found.library.kind, found.names, *_measured(found.library, masks[task]), [])
         for task, found in kept.items()
     }
-    averages = Averages(run, kept, seen, starmap)
-    scores = score({task: found.figures[..., 0] for task, found in standings.items()}, standings)
+    averages = WeightAverages(run, kept, masks, starmap)
+    scores = score({task: found.metrics for task, found in measured.items()}, measured)
     ways: dict[str, Way] = {}
     for recipe in (name for name in SOUPS if name != "none"):
-        made = cook(recipe, run, standings, averages)
+        made = make_soups(recipe, run, measured, averages)
 
         def alone(view: int, made=made) -> Predicted:
             soup = made[view]
@@ -134,8 +137,8 @@ def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.nda
             for task, library in libraries.items():
                 if soup:
                     library = library.joined(predictions(library.kind, soup.outputs[task][None]))
-                others = library.rows(seen[task][view])
-                few = best(others)
+                others = library.rows(masks[task][view])
+                few = best_candidates(others)
                 selection = STRATEGIES["greedy"](others.candidates(few), numpy_generator(view))
                 found[task] = selection.combine(library.predictions[few])
             return found
@@ -145,24 +148,28 @@ def _soups(run: Run, libraries: Mapping[str, Library], seen: Mapping[str, np.nda
     return ways
 
 
-def _figures(library: Library, seen: np.ndarray) -> np.ndarray:
-    """Return metric and loss of every candidate in every view, [candidates, views, 2]."""
-    return np.stack([standing(library.kind, found, library.labels, seen) for found in library.predictions])
+def _measured(library: Library, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the metrics and the losses of every candidate on the rows of every mask, each [candidates, masks]."""
+    measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+    metrics, losses = np.stack(measured, axis=1)
+    return metrics, losses
 
 
-def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], seen: Mapping[str, np.ndarray]) -> Table:
+def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> Table:
     """Score every way on the rows of its selection, cross-fitted, and on unseen halves."""
     table: dict[str, list[str]] = {}
     unseen: dict[str, np.ndarray] = {}
     for name, way in ways.items():
-        made = [way(view) for view in range(VIEWS + HALVES)]
+        made = [way(view) for view in range(MASKS + HALVES)]
         everywhere = {task: np.ones(len(library.labels), bool) for task, library in libraries.items()}
         pooled = {
-            task: np.where(seen[task][1:VIEWS, :, None], 0, [made[1 + fold][task] for fold in range(FOLDS)]).sum(axis=0)
+            task: np.where(masks[task][1:MASKS, :, None], 0, [made[1 + fold][task] for fold in range(FOLDS)]).sum(
+                axis=0
+            )
             for task in libraries
         }
-        parts = [{task: ~masks[view] for task, masks in seen.items()} for view in range(VIEWS, VIEWS + HALVES)]
-        scores = [_score(found, libraries, part) for found, part in zip(made[VIEWS:], parts, strict=True)]
+        parts = [{task: ~found[view] for task, found in masks.items()} for view in range(MASKS, MASKS + HALVES)]
+        scores = [_score(found, libraries, part) for found, part in zip(made[MASKS:], parts, strict=True)]
         unseen[name] = np.array(scores)
         dev, cross_fitted = _score(made[0], libraries, everywhere), _score(pooled, libraries, everywhere)
         table[name] = [f"{dev:.4f}", f"{cross_fitted:.4f}", f"{unseen[name].mean():.4f} {_text(unseen[name])}"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from search.ensemble.choose import DEFAULT
-from search.selection.candidates import Candidate, collect, compare
-from search.selection.cross_fitting import FOLDS, cross_fit, deal, views
+from search.ensemble.choose import DEFAULT_STRATEGY
+from search.selection.candidates import Candidate, measure_candidates, read_shortlisted
+from search.selection.cross_fitting import FOLDS, cross_fit, make_folds, row_masks
 from search.selection.library import Library
-from search.selection.shortlist import best, shortlist, standing
+from search.selection.shortlist import best_candidates, metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
 from tests.search.example_run import tokenizer, write_search
 from trainers.data.prepare import prepare
@@ -53,17 +53,17 @@ class Cost:
 
 def select() -> Cost:
     """Select the members of three tasks as a search does and cross-fit the selection, with predictions in memory."""
-    cost, strategy = Cost(), STRATEGIES[DEFAULT]
+    cost, strategy = Cost(), STRATEGIES[DEFAULT_STRATEGY]
     libraries = {name: generated_library(TASKS[name], TRIALS) for name in NAMES}
     for name, library in libraries.items():
         with cost.step("shortlist"):
-            seen = views(library.labels, 0)
-            figures = [standing(library.kind, found, library.labels, seen) for found in library.predictions]
-            few = library.candidates(shortlist(np.stack(figures)))
+            masks = row_masks(library.labels, 0)
+            measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+            few = library.candidates(shortlist(*np.stack(measured, axis=1)))
         with cost.step("all rows"):
-            strategy(few.candidates(best(few)), numpy_generator(0, name))
+            strategy(few.candidates(best_candidates(few)), numpy_generator(0, name))
         with cost.step("cross-fit"):
-            cross_fit(strategy, deal([few] * FOLDS, 0), 0)
+            cross_fit(strategy, make_folds([few] * FOLDS, 0), 0)
     return cost
 
 
@@ -79,9 +79,9 @@ def read(place: Path) -> Cost:
         _write(run.folder / "trials", run.tasks[name], run.corpus().splits[name]["dev"].ids)
     tasks = {name: run.tasks[name] for name in NAMES}
     with cost.step("all"):
-        standings = compare([run], rounds, tasks, dict.fromkeys(tasks, 0))
+        measured = measure_candidates([run], rounds, tasks, dict.fromkeys(tasks, 0))
     with cost.step("shortlist, again"):
-        collect([run], rounds, standings)
+        read_shortlisted([run], rounds, measured)
     return cost
 
 

@@ -29,7 +29,7 @@ from benchmarks import whole_data, whole_space
 from benchmarks.whole_data import Hidden
 from model.errors import InputError
 from search.runs.run import Run
-from search.selection.cross_fitting import RESAMPLES, interval
+from search.selection.bootstrap import RESAMPLES, interval
 from search.session.scored_rows import SMOOTHED, TRAINED
 from trainers.command_line import command
 from trainers.evaluation.scores import score

@@ -1,19 +1,19 @@
-"""One run or several -> an ensemble: chosen, its members' predictions made, and all of it written."""
+"""Build the ensemble of one or more runs: select the members, predict with them, write all files."""
 
 from itertools import starmap
 
 import rich
 from rich.table import Table
 
-from search.ensemble.choose import DEFAULT, Chosen, choose
+from search.ensemble.choose import DEFAULT_STRATEGY, Chosen, choose
 from search.ensemble.estimates import ESTIMATES_FILE, EnsembleEstimates, Estimate, write_estimates
 from search.ensemble.members import FOLDER, MEMBERS_FILE, write_ensemble
-from search.ensemble.predict import Each, predict_members
+from search.ensemble.predict import StarMap, predict_members
 from search.ensemble.soup import write_soup
 from search.runs.run import Run
 
 NO_SOUP = "none"
-"""The default: a greedy soup takes tens of passes over the dev rows, and among 72 trials it gained nothing."""
+"""The default: a greedy soup needs tens of passes over the dev rows, and gained nothing among 72 trials."""
 
 
 def write(run: Run, chosen: Chosen) -> None:
@@ -22,16 +22,21 @@ def write(run: Run, chosen: Chosen) -> None:
     write_ensemble(run, chosen.ensemble)
 
 
-def _forget(run: Run) -> None:
-    """Delete what was chosen before: its soup and its predictions are about to be written over."""
+def _delete_earlier(run: Run) -> None:
+    """Delete the files of an earlier ensemble, whose soup and predictions will be overwritten."""
     for name in (MEMBERS_FILE, ESTIMATES_FILE):
         (run.folder / FOLDER).delete(name)
 
 
 def table(estimates: EnsembleEstimates) -> Table:
-    """Set the ensemble's figures beside those of the best rounds: each task's own, and for the score one for all."""
-    shown = Table("dev", "best single", "ensemble", "best single, cross-fitted", "ensemble, cross-fitted")
-    shown.caption = "Best single: each task's own best round; of the score, the round that is best over all tasks."
+    """Return a table of the estimates of the ensemble beside those of the best single model."""
+    shown = Table(
+        "task", *(f"{model}, {rows}" for rows in ("dev", "cross-fitted") for model in ("best single", "ensemble"))
+    )
+    shown.caption = (
+        "Best single: the round with the best metric of the task; in the last line, the round with the best score. "
+        "Cross-fitted: measured on rows that took no part in the selection. In brackets: 95 % intervals."
+    )
     for name, found in estimates.tasks_and_score.items():
         single = found.best_single
         dev = [_cell(single.dev if single else None), _cell(found.dev)]
@@ -39,24 +44,24 @@ def table(estimates: EnsembleEstimates) -> Table:
     return shown
 
 
-def build(runs: list[Run], strategy: str = DEFAULT, soup: str = NO_SOUP, each: Each = starmap) -> None:
-    """Choose the first run's ensemble, have it predict, and print what it is worth.
+def build(runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = NO_SOUP, starmap: StarMap = starmap) -> None:
+    """Select the first run's ensemble, predict with it, and print its estimates.
 
     Args:
-        each: how the members are called, here or on many machines.
+        starmap: calls a function for each model, here or on other machines.
 
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
     """
-    chosen = choose(runs, strategy, runs[0].search.seed, soup=soup, each=each)
+    chosen = choose(runs, strategy, runs[0].search.seed, soup=soup, starmap=starmap)
     for note in chosen.notes:
         print(note)
     rich.print(table(chosen.estimates))
-    _forget(runs[0])
+    _delete_earlier(runs[0])
     write_soup(runs[0], chosen.soup)
-    metrics = predict_members(runs[0], chosen.ensemble, each)
-    write(runs[0], chosen)  # after the predictions: an ensemble that is written has predicted
-    print("Ensemble on all dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    metrics = predict_members(runs[0], chosen.ensemble, starmap)
+    write(runs[0], chosen)  # after the predictions: if members.json exists, the predictions exist too
+    print("Ensemble on all labelled dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
 
 

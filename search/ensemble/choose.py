@@ -1,4 +1,4 @@
-"""Candidates of one run or several -> members for every task, what they score on dev, and what they would elsewhere."""
+"""Choose each task's ensemble from one or more runs; estimate its dev metric and its cross-fitted metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,33 +15,30 @@ from search.ensemble.estimates import (
     TaskEstimates,
 )
 from search.ensemble.members import Ensemble, Member
-from search.ensemble.predict import Each
-from search.ensemble.soup import SOUPS, Averages, Soup, cook
+from search.ensemble.predict import StarMap
+from search.ensemble.soup import SOUPS, Soup, WeightAverages, make_soups
 from search.runs.objectives import SCORE
 from search.runs.run import Run
-from search.selection.candidates import Candidate, Candidates, Standings, collect, compare, kept_rounds, searched_tasks
-from search.selection.cross_fitting import (
-    VIEWS,
-    Figure,
-    Figures,
-    Held,
-    cross_fit,
-    cross_fit_single,
-    deal,
-    figures_of,
-    interval,
-    mean_figures,
-    views,
+from search.selection.bootstrap import Resampled, ResampledMetrics, interval, resampled_metrics, resampled_score
+from search.selection.candidates import (
+    Candidate,
+    CandidateMetrics,
+    Candidates,
+    kept_rounds,
+    measure_candidates,
+    read_shortlisted,
+    searched_tasks,
 )
+from search.selection.cross_fitting import MASKS, Fold, cross_fit, cross_fit_single, make_folds, row_masks
 from search.selection.library import Library, Selection
-from search.selection.shortlist import best
+from search.selection.shortlist import best_candidates
 from search.selection.strategies import STRATEGIES
 from trainers.evaluation.scores import predictions, score
 from trainers.seeds import numpy_generator, seed_of
 
-DEFAULT = "caruana"
-"""Ahead of the reports' greedy rule by .006 and .007 on rows that neither saw, among the rounds of 72 and 160 trials,
-and by .020 when cross-fitted among the 160; with about twice as many models to load.
+DEFAULT_STRATEGY = "caruana"
+"""Better than the reports' greedy rule by .006 and .007 on unseen rows, among the rounds of 72 and 160 trials, and by
+.020 cross-fitted among the 160; it selects about twice as many models.
 """
 
 
@@ -52,41 +49,41 @@ class Chosen:
     ensemble: Ensemble
     estimates: EnsembleEstimates
     notes: list[str]
-    """What was left out, in words."""
+    """A line about each candidate that was skipped."""
     soup: Soup | None
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the members of one task are chosen from."""
+class Shortlist:
+    """The candidates of one task among which a strategy selects, on all rows and in each fold."""
 
     names: list[Candidate]
     library: Library
-    dealt: list[Held]
+    folds: list[Fold]
 
 
 @dataclass(frozen=True)
-class Picked:
-    """What a strategy makes of one task's candidates."""
+class Selected:
+    """The selection of a strategy for one task, and its predictions."""
 
     selection: Selection
     dev: np.ndarray
     """[rows, width], predictions of the rows on which the selection was made."""
     cross_fitted: np.ndarray
-    """[rows, width], predictions of each row by a selection made without it."""
+    """[rows, width], predictions of each row by a selection made without the row's fold."""
 
 
 def choose(
-    runs: list[Run], strategy: str = DEFAULT, seed: int = 0, *, soup: str = "none", each: Each = starmap
+    runs: list[Run], strategy: str = DEFAULT_STRATEGY, seed: int = 0, *, soup: str = "none", starmap: StarMap = starmap
 ) -> Chosen:
-    """Choose members for every task of the runs.
+    """Select the members of every task's ensemble.
 
-    All that is chosen here is cross-fitted, the soup too. Which rounds a search kept weights of is not: it kept the
-    best by all rows.
+    Every choice made here is cross-fitted, that of the soup too. The choice of the rounds whose weights are on disk is
+    not: the search kept the best rounds by their metrics on all rows.
 
     Args:
-        soup: how rounds of the first run are averaged into one more candidate, a name in SOUPS.
-        each: how averages are evaluated, here or on many machines.
+        soup: method that averages rounds of the first run into one more candidate, a name in SOUPS.
+        starmap: calls the evaluation of each average, here or on other machines.
 
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
@@ -95,29 +92,23 @@ def choose(
     tasks = searched_tasks(runs)
     seeds = {task: seed_of(seed, "ensemble", task) for task in tasks}
     rounds = kept_rounds(runs)
-    standings = compare(runs, rounds, tasks, seeds)
-    candidates = collect(runs, rounds, standings)
-    soups = _soups(soup, runs[0], candidates, standings, seeds, each)
-    choices = {task: _choice(task, found, soups, seeds[task]) for task, found in candidates.items()}
-    picked = {name: {task: _pick(name, choice, seeds[task]) for task, choice in choices.items()} for name in STRATEGIES}
-    ensemble = Ensemble(
-        strategy,
-        {task: found.selection.rule for task, found in picked[strategy].items()},
-        {task: _members(choice, picked[strategy][task].selection) for task, choice in choices.items()},
-    )
+    measured = measure_candidates(runs, rounds, tasks, seeds)
+    candidates = read_shortlisted(runs, rounds, measured)
+    soups = _soups(soup, runs[0], candidates, measured, seeds, starmap)
+    shortlists = {task: _shortlist(task, found, soups, seeds[task]) for task, found in candidates.items()}
+    selected = {name: _select_tasks(name, shortlists, seeds) for name in STRATEGIES}
     libraries = {task: found.library for task, found in candidates.items()}
-    figures = {task: _figures(found, picked[strategy][task], seeds[task]) for task, found in candidates.items()}
     estimates = EnsembleEstimates(
-        _task_estimates(candidates, figures, seeds),
-        _beside(mean_figures(figures, libraries), *_best_single(candidates, seeds)),
+        *_compare_with_single(candidates, selected[strategy], seeds),
         strategy,
         seed,
         sorted(soups[0].ingredients) if soups[0] else [],
         {task: len(library.labels) for task, library in libraries.items()},
-        {task: len(found.names) for task, found in standings.items()},
-        [_strategy_estimates(name, found, libraries) for name, found in picked.items()],
+        {task: len(found.names) for task, found in measured.items()},
+        [_strategy_estimates(name, found, libraries) for name, found in selected.items()],
     )
-    return Chosen(ensemble, estimates, [note for found in standings.values() for note in found.notes], soups[0])
+    ensemble = _ensemble(strategy, shortlists, selected[strategy])
+    return Chosen(ensemble, estimates, [note for found in measured.values() for note in found.notes], soups[0])
 
 
 def _check_names(strategy: str, soup: str) -> None:
@@ -127,65 +118,80 @@ def _check_names(strategy: str, soup: str) -> None:
 
 
 def _soups(
-    recipe: str,
+    method: str,
     run: Run,
     candidates: Mapping[str, Candidates],
-    standings: Mapping[str, Standings],
+    measured: Mapping[str, CandidateMetrics],
     seeds: Mapping[str, int],
-    each: Each,
+    starmap: StarMap,
 ) -> list[Soup | None]:
-    """Make the soup of a run, for the tasks that it was searched for: by all rows, and without each fold."""
+    """Make a run's soups for the tasks that it was searched for: chosen on all rows, then without each fold."""
     own = run.search.tasks
-    seen = {task: views(candidates[task].library.labels, seeds[task]) for task in own}
-    averages = Averages(run, {task: candidates[task] for task in own}, seen, each)
-    return cook(recipe, run, {task: standings[task] for task in own}, averages)
+    masks = {task: row_masks(candidates[task].library.labels, seeds[task]) for task in own}
+    averages = WeightAverages(run, {task: candidates[task] for task in own}, masks, starmap)
+    return make_soups(method, run, {task: measured[task] for task in own}, averages)
 
 
-def _choice(task: str, found: Candidates, soups: Sequence[Soup | None], seed: int) -> Choice:
-    """Return what is chosen from: the best candidates.
+def _shortlist(task: str, found: Candidates, soups: Sequence[Soup | None], seed: int) -> Shortlist:
+    """Return the best candidates, on all rows and in each fold.
 
     Args:
-        soups: [views]; where there is none, or one of other tasks, the rounds stand alone.
+        soups: [masks]; the soup of each mask joins the rounds, unless it is None or lacks the task.
     """
     kind, names = found.library.kind, found.names
     libraries = [found.library] * len(soups)
-    for view, soup in enumerate(soups):
+    for mask, soup in enumerate(soups):
         if soup and task in soup.outputs:
-            libraries[view] = found.library.joined(predictions(kind, soup.outputs[task][None]))
-            names = [*found.names, soup.name] if view == 0 else names
-    chosen = best(libraries[0])
-    dealt = deal(libraries[1:], seed)
-    return Choice([names[number] for number in chosen], libraries[0].candidates(chosen), dealt)
+            libraries[mask] = found.library.joined(predictions(kind, soup.outputs[task][None]))
+            names = [*found.names, soup.name] if mask == 0 else names
+    chosen = best_candidates(libraries[0])
+    folds = make_folds(libraries[1:], seed)
+    return Shortlist([names[number] for number in chosen], libraries[0].candidates(chosen), folds)
 
 
-def _pick(strategy: str, choice: Choice, seed: int) -> Picked:
-    selection = STRATEGIES[strategy](choice.library, numpy_generator(seed, "select", strategy))
-    dev = selection.combine(choice.library.predictions)
-    return Picked(selection, dev, cross_fit(STRATEGIES[strategy], choice.dealt, seed))
+def _select_tasks(strategy: str, shortlists: Mapping[str, Shortlist], seeds: Mapping[str, int]) -> dict[str, Selected]:
+    return {task: _select(strategy, found, seeds[task]) for task, found in shortlists.items()}
 
 
-def _members(choice: Choice, selection: Selection) -> list[Member]:
-    weighty = [number for number in np.argsort(-selection.weights, kind="stable") if selection.weights[number] > 0]
-    return [Member(**asdict(choice.names[number]), weight=float(selection.weights[number])) for number in weighty]
+def _select(strategy: str, shortlist: Shortlist, seed: int) -> Selected:
+    selection = STRATEGIES[strategy](shortlist.library, numpy_generator(seed, "select", strategy))
+    dev = selection.combine(shortlist.library.predictions)
+    return Selected(selection, dev, cross_fit(STRATEGIES[strategy], shortlist.folds, seed))
 
 
-def _task_estimates(
-    candidates: Mapping[str, Candidates], ensemble: Mapping[str, Figures], seeds: Mapping[str, int]
-) -> dict[str, TaskEstimates]:
-    """Estimate the metric of each task's ensemble, beside that of the task's own best round."""
-    estimates = {}
+def _ensemble(strategy: str, shortlists: Mapping[str, Shortlist], selected: Mapping[str, Selected]) -> Ensemble:
+    return Ensemble(
+        strategy,
+        {task: found.selection.rule for task, found in selected.items()},
+        {task: _members(shortlist, selected[task].selection) for task, shortlist in shortlists.items()},
+    )
+
+
+def _members(shortlist: Shortlist, selection: Selection) -> list[Member]:
+    weights = selection.weights
+    members = [number for number in np.argsort(-weights, kind="stable") if weights[number] > 0]
+    return [Member(**asdict(shortlist.names[number]), weight=float(weights[number])) for number in members]
+
+
+def _compare_with_single(
+    candidates: Mapping[str, Candidates], selected: Mapping[str, Selected], seeds: Mapping[str, int]
+) -> tuple[dict[str, TaskEstimates], TaskEstimates]:
+    """Estimate each task's metric, and the score, of the ensemble and of the best single candidate."""
+    metrics, estimates = {}, {}
     for task, found in candidates.items():
-        alone = _choice(task, found, [None] * VIEWS, seeds[task])  # a soup is no single run
-        single = _pick("single", alone, seeds[task])
-        name = alone.names[single.selection.weights.argmax()]
-        estimates[task] = _beside(ensemble[task], name, _figures(found, single, seeds[task]))
-    return estimates
+        metrics[task] = _resampled(found, selected[task], seeds[task])
+        rounds = _shortlist(task, found, [None] * MASKS, seeds[task])  # without the soup, which is no single round
+        single = _select("single", rounds, seeds[task])
+        name = rounds.names[single.selection.weights.argmax()]
+        estimates[task] = _task_estimates(metrics[task], name, _resampled(found, single, seeds[task]))
+    libraries = {task: found.library for task, found in candidates.items()}
+    return estimates, _task_estimates(resampled_score(metrics, libraries), *_best_overall(candidates, seeds))
 
 
-def _best_single(
+def _best_overall(
     candidates: Mapping[str, Candidates], seeds: Mapping[str, int]
-) -> tuple[Candidate, Figures] | tuple[None, None]:
-    """Return the candidate that is best over all tasks; none if none predicts them all."""
+) -> tuple[Candidate, ResampledMetrics] | tuple[None, None]:
+    """Return the candidate with the best score over all tasks; None if no candidate predicts all tasks."""
     shared = [
         name for name in next(iter(candidates.values())).names if all(name in c.names for c in candidates.values())
     ]
@@ -196,41 +202,45 @@ def _best_single(
         for task, found in candidates.items()
     }
     best = int(score({task: library.metrics for task, library in libraries.items()}, libraries).argmax())
-    pooled = cross_fit_single(libraries, seeds)
-    figures = {
-        task: figures_of(library, library.predictions[best], pooled[task], seeds[task])
+    cross_fitted = cross_fit_single(libraries, seeds)
+    metrics = {
+        task: resampled_metrics(library, library.predictions[best], cross_fitted[task], seeds[task])
         for task, library in libraries.items()
     }
-    return shared[best], mean_figures(figures, libraries)
+    return shared[best], resampled_score(metrics, libraries)
 
 
-def _figures(found: Candidates, picked: Picked, seed: int) -> Figures:
-    return figures_of(found.library, picked.dev, picked.cross_fitted, seed)
+def _resampled(found: Candidates, selected: Selected, seed: int) -> ResampledMetrics:
+    return resampled_metrics(found.library, selected.dev, selected.cross_fitted, seed)
 
 
-def _beside(ensemble: Figures, name: Candidate | None, single: Figures | None) -> TaskEstimates:
+def _task_estimates(
+    ensemble: ResampledMetrics, name: Candidate | None, single: ResampledMetrics | None
+) -> TaskEstimates:
     dev, cross_fitted = _estimate(ensemble.dev), _estimate(ensemble.cross_fitted)
     if name is None or single is None:
         return TaskEstimates(dev, cross_fitted, None, None)
     # Both are resampled on the same rows, so the difficulty of the rows cancels in the difference.
-    gain = Figure(
+    gain = Resampled(
         ensemble.cross_fitted.value - single.cross_fitted.value,
-        ensemble.cross_fitted.resampled - single.cross_fitted.resampled,
+        ensemble.cross_fitted.resamples - single.cross_fitted.resamples,
     )
     best_single = SingleEstimates(name, _estimate(single.dev), _estimate(single.cross_fitted))
     return TaskEstimates(dev, cross_fitted, best_single, _estimate(gain))
 
 
-def _estimate(figure: Figure) -> Estimate:
-    return Estimate(figure.value, *interval(figure.resampled))
+def _estimate(resampled: Resampled) -> Estimate:
+    return Estimate(resampled.value, *interval(resampled.resamples))
 
 
-def _strategy_estimates(name: str, picked: dict[str, Picked], libraries: Mapping[str, Library]) -> StrategyEstimates:
-    dev = {task: float(libraries[task].metric(found.dev)) for task, found in picked.items()}
-    cross_fitted = {task: float(libraries[task].metric(found.cross_fitted)) for task, found in picked.items()}
+def _strategy_estimates(
+    name: str, selected: dict[str, Selected], libraries: Mapping[str, Library]
+) -> StrategyEstimates:
+    dev = {task: float(libraries[task].metric(found.dev)) for task, found in selected.items()}
+    cross_fitted = {task: float(libraries[task].metric(found.cross_fitted)) for task, found in selected.items()}
     return StrategyEstimates(
         name,
-        {task: int(np.count_nonzero(found.selection.weights)) for task, found in picked.items()},
+        {task: int(np.count_nonzero(found.selection.weights)) for task, found in selected.items()},
         dev | {SCORE: float(score(dev, libraries))},
         cross_fitted | {SCORE: float(score(cross_fitted, libraries))},
     )

@@ -1,4 +1,4 @@
-"""`ensemble/metrics.json`: how good a run's ensemble is, beside the best single round; written and read back."""
+"""Write and read `ensemble/metrics.json`: how good an ensemble is, compared with the best single model."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""`ensemble/members.json`: the rounds, and the soup, that form a run's ensemble; written and read back."""
+"""Write and read `ensemble/members.json`: the rounds, and maybe the soup, that form a run's ensemble."""
 
 from dataclasses import asdict, dataclass
 
@@ -9,15 +9,15 @@ from trainers.folder import Folder
 FOLDER = "ensemble"
 MEMBERS_FILE = "members.json"
 SOUP = "soup"
-"""The soup's folder in that of the ensemble."""
+"""Name of the soup's folder inside the ensemble's folder, and of the soup as a member."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A round of a trial, or a run's soup, that takes part in a task's ensemble."""
+    """A round of a trial, or a run's soup, in the ensemble of a task."""
 
     run: str
-    """Path or URI of its run."""
+    """Path or URI of the member's run."""
     trial: int | None
     """None for the soup."""
     round: int
@@ -26,28 +26,28 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What a reader knows it by, within its run."""
+        """The name in tables and reports, unique within the run."""
         return SOUP if self.trial is None else f"{self.trial}.{self.round}"
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Who predicts each task, and how the members' predictions become one."""
+    """The members of each task's ensemble, and the rule that combines their predictions."""
 
     strategy: str
     rules: dict[str, str]
     """Task -> a name in COMBINERS."""
     members: dict[str, list[Member]]
-    """Task -> its members, the weightiest first."""
+    """Task -> members, in order of decreasing weight."""
 
 
-def home_of(run: Run, trial: int | None) -> Folder:
-    """Return the directory of a trial, or of the soup, which is laid out as a trial's."""
+def member_folder(run: Run, trial: int | None) -> Folder:
+    """Return the directory of a trial, or of the soup (None), which has the same files as a trial."""
     return run.folder / FOLDER / SOUP if trial is None else run.trial_folder(trial)
 
 
 def write_ensemble(run: Run, ensemble: Ensemble) -> None:
-    """Write the ensemble of `run`. Its own members are told by ".", so that the directory may be moved."""
+    """Write the ensemble of `run`; the run's own members have "." as their run, so the directory can be moved."""
     members = {
         task: [asdict(member) | {"run": "." if member.run == run.folder.uri else member.run} for member in members]
         for task, members in ensemble.members.items()
@@ -57,7 +57,7 @@ def write_ensemble(run: Run, ensemble: Ensemble) -> None:
 
 
 def read_ensemble(run: Run) -> Ensemble:
-    """Read what `write_ensemble` wrote.
+    """Read `ensemble/members.json`.
 
     Raises:
         InputError: the run has no ensemble yet.

@@ -1,4 +1,4 @@
-"""Members of an ensemble -> their predictions on all of dev and test, and the course's prediction files."""
+"""Predict all dev and test rows with an ensemble's members; write the course's prediction files."""
 
 from collections.abc import Callable, Iterable
 from itertools import starmap
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.multitask import Multitask
 from model.pretrained import load_encoder
-from search.ensemble.members import FOLDER, Ensemble, Member, home_of
+from search.ensemble.members import FOLDER, Ensemble, Member, member_folder
 from search.runs.run import Run
 from search.selection.combiners import combine
 from trainers.config.train_config import TrainConfig
@@ -23,24 +23,60 @@ from trainers.training.checkpoint import read_weights
 from trainers.trial import CHECKPOINTS, CONFIG, round_name
 
 SPLITS = ("dev", "test")
-ALL_DEV = "all_dev_rows.json"
+ALL_DEV_FILE = "all_dev_rows.json"
+"""The ensemble's metrics on all labelled dev rows."""
 
-Each = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
-"""Call a function with each tuple of arguments, in order, here or on many machines: `itertools.starmap` or like it."""
+StarMap = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
+"""Call a function with each tuple of arguments; yield the results in order. `itertools.starmap`, or a parallel one."""
 
 Outputs = dict[str, dict[str, np.ndarray]]
-"""Task -> split -> outputs [rows, outputs], all rows of the split in the input's order."""
+"""Task -> split -> outputs [rows, outputs] of all rows of the split, in the order of the data."""
+
+ModelKey = tuple[str, int | None, int]
+"""The run, the trial (None for the soup) and the round of a model."""
+
+
+def predict_members(run: Run, ensemble: Ensemble, starmap: StarMap = starmap) -> dict[str, float]:
+    """Predict all dev and test rows with an ensemble, once, and write the course's prediction files.
+
+    Args:
+        starmap: calls `predict_member` for each model, here or on other machines.
+
+    Returns:
+        The ensemble's metrics on all labelled dev rows: task -> metric, the score, and the plain mean, which averages
+        r itself and not (r + 1) / 2, as some tables of the reports do.
+    """
+    outputs = _member_outputs(ensemble, starmap)
+    corpus, folder = run.corpus(), run.folder / FOLDER
+    metrics: dict[str, float] = {}
+    for name, members in ensemble.members.items():
+        task = corpus.tasks[name]
+        for split in outputs[_key(members[0])][name]:
+            rows = corpus.splits[name][split]
+            weighted = [
+                (predictions(task.kind, outputs[_key(member)][name][split]), member.weight) for member in members
+            ]
+            combined = combine(ensemble.rules[name], weighted)
+            file = f"predictions/{task.submission}-{split}-output.csv"
+            folder.write(file, submission(task, rows.ids, combined))
+            if split == "dev":
+                labelled = np.isfinite(rows.labels)
+                metrics[name] = float(METRICS[task.kind](combined[labelled], rows.labels[labelled]))
+    metrics |= {"score": float(score(metrics, corpus.tasks)), "plain mean": float(plain_mean(metrics))}
+    folder.write_json(ALL_DEV_FILE, metrics)
+    return metrics
 
 
 def predict_member(location: str, trial: int | None, round: int, tasks: list[str], device: str = "cpu") -> Outputs:
-    """Load the weights of one round of one trial, or of the soup, and predict all dev and test rows of some tasks.
+    """Predict all dev and test rows of some tasks with the weights of one round, or of the soup.
 
     Args:
         location: the run's path or URI.
+        trial: None for the soup.
     """
     run = Run.open(location)
-    corpus, home = run.corpus(), home_of(run, trial)
-    model = load(run, home, read_weights(home / CHECKPOINTS / round_name(round)), device)
+    corpus, folder = run.corpus(), member_folder(run, trial)
+    model = load_model(run, folder, read_weights(folder / CHECKPOINTS / round_name(round)), device)
     outputs: Outputs = {task: {} for task in tasks}
     for split in SPLITS:
         rows = {task: np.arange(len(corpus.splits[task][split])) for task in tasks if split in corpus.splits[task]}
@@ -49,52 +85,32 @@ def predict_member(location: str, trial: int | None, round: int, tasks: list[str
     return outputs
 
 
-def load(run: Run, home: Folder, weights: dict[str, Tensor], device: str) -> Multitask:
-    """Build the model of a trial's config with the weights given."""
-    config = TrainConfig.model_validate(home.read_json(CONFIG))
+def load_model(run: Run, folder: Folder, weights: dict[str, Tensor], device: str) -> Multitask:
+    """Build the model of a trial's config with the given weights.
+
+    Args:
+        folder: directory of the trial or of the soup.
+    """
+    config = TrainConfig.model_validate(folder.read_json(CONFIG))
     model = build(config, run.tasks, load_encoder(run.local("encoder")))
     model.load_state_dict(weights)
     return model.to(device)
 
 
-def predict_members(run: Run, ensemble: Ensemble, each: Each = starmap) -> dict[str, float]:
-    """Have an ensemble predict all of dev and test, once, and write the course's prediction files.
-
-    Args:
-        each: how the members are called; each is one model to load.
-
-    Returns:
-        What the ensemble scores on all labelled dev rows: task -> metric, the score, and the plain mean, which takes r
-        itself: the reports' tables mix both.
-    """
-    jobs = jobs_of(ensemble)
-    predicted = each(predict_member, [(*member, tasks) for member, tasks in jobs.items()])
-    outputs = dict(zip(jobs, track(predicted, f"{len(jobs)} models predict", len(jobs)), strict=True))
-    corpus, folder = run.corpus(), run.folder / FOLDER
-    metrics: dict[str, float] = {}
-    for task, members in ensemble.members.items():
-        for split in outputs[_key(members[0])][task]:
-            found = [(outputs[_key(member)][task][split], member.weight) for member in members]
-            kind, rows = corpus.tasks[task].kind, corpus.splits[task][split]
-            combined = combine(ensemble.rules[task], [(predictions(kind, values), weight) for values, weight in found])
-            name = f"predictions/{corpus.tasks[task].submission}-{split}-output.csv"
-            folder.write(name, submission(corpus.tasks[task], rows.ids, combined))
-            if split == "dev":
-                labelled = np.isfinite(rows.labels)
-                metrics[task] = float(METRICS[kind](combined[labelled], rows.labels[labelled]))
-    metrics |= {"score": float(score(metrics, corpus.tasks)), "plain mean": float(plain_mean(metrics))}
-    folder.write_json(ALL_DEV, metrics)
-    return metrics
-
-
-def jobs_of(ensemble: Ensemble) -> dict[tuple[str, int | None, int], list[str]]:
-    """List each model to load once, with all tasks that it predicts."""
-    jobs: dict[tuple[str, int | None, int], list[str]] = {}
+def tasks_of_models(ensemble: Ensemble) -> dict[ModelKey, list[str]]:
+    """List each model of an ensemble once, with all tasks that it predicts."""
+    tasks: dict[ModelKey, list[str]] = {}
     for task, members in ensemble.members.items():
         for member in members:
-            jobs.setdefault(_key(member), []).append(task)
-    return jobs
+            tasks.setdefault(_key(member), []).append(task)
+    return tasks
 
 
-def _key(member: Member) -> tuple[str, int | None, int]:
+def _member_outputs(ensemble: Ensemble, starmap: StarMap) -> dict[ModelKey, Outputs]:
+    models = tasks_of_models(ensemble)
+    predicted = starmap(predict_member, [(*model, tasks) for model, tasks in models.items()])
+    return dict(zip(models, track(predicted, f"Predicting with {len(models)} models", len(models)), strict=True))
+
+
+def _key(member: Member) -> ModelKey:
     return member.run, member.trial, member.round

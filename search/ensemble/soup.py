@@ -1,4 +1,4 @@
-"""Kept rounds of one architecture -> the mean of their weights: one more candidate."""
+"""Make a soup, the mean of the weights of several rounds with one architecture, as one more candidate."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from search.ensemble.members import FOLDER, SOUP, home_of
-from search.ensemble.predict import Each, load
+from search.ensemble.members import FOLDER, SOUP, member_folder
+from search.ensemble.predict import StarMap, load_model
 from search.runs.run import Run
-from search.selection.candidates import Candidate, Candidates, Standings
-from search.selection.shortlist import standing
+from search.selection.candidates import Candidate, CandidateMetrics, Candidates
+from search.selection.shortlist import metric_and_loss
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
 from trainers.evaluation.predictions import write_predictions
@@ -18,124 +18,131 @@ from trainers.evaluation.scores import predictions, score
 from trainers.training.checkpoint import read_weights, write_weights
 from trainers.trial import CHECKPOINTS, CONFIG, PREDICTIONS, round_name
 
-INGREDIENTS = 5
-"""The most rounds of a soup, of as many trials."""
+MAX_INGREDIENTS = 5
+"""Maximum number of rounds in a soup; each is from another trial."""
 ROUND = 1
-"""The number under which a soup's weights and predictions lie."""
+"""Round number under which a soup's weights and predictions are stored."""
 
-Pot = frozenset[Candidate]
-"""Rounds whose weights are averaged; their order does not matter."""
+Ingredients = frozenset[Candidate]
+"""Rounds whose weights are averaged."""
 
 
 @dataclass(frozen=True)
 class Soup:
-    """The mean of the weights of some rounds, and what it predicts."""
+    """The mean of the weights of some rounds, and its predictions."""
 
     name: Candidate
-    ingredients: Pot
+    ingredients: Ingredients
     outputs: dict[str, np.ndarray]
     """Task -> outputs [rows, outputs]."""
     ids: dict[str, list[str]]
-    """Task -> of the rows: those that its candidates predict."""
+    """Task -> ids of the rows, the same rows that the task's candidates predict."""
 
 
-class Averages:
+class WeightAverages:
     """Means of weights, each evaluated once on the rows of the candidates."""
 
-    def __init__(self, run: Run, candidates: Mapping[str, Candidates], views: Mapping[str, np.ndarray], each: Each):
-        """Take the candidates of the run's tasks and what each view sees of their rows; evaluate nothing yet."""
-        self.run, self.candidates, self.views, self.each = run, candidates, views, each
+    def __init__(
+        self, run: Run, candidates: Mapping[str, Candidates], masks: Mapping[str, np.ndarray], starmap: StarMap
+    ):
+        """Store the candidates and the row masks [masks, rows] of the run's tasks; evaluate nothing yet."""
+        self.run, self.candidates, self.masks, self.starmap = run, candidates, masks, starmap
         self.ids = {task: found.ids for task, found in candidates.items()}
-        self.outputs: dict[Pot, dict[str, np.ndarray]] = {}
+        self.outputs: dict[Ingredients, dict[str, np.ndarray]] = {}
 
-    def evaluate(self, pots: Sequence[Pot]) -> None:
-        """Evaluate those means that have not been."""
-        new = [pot for pot in dict.fromkeys(pots) if pot not in self.outputs]
-        found = self.each(evaluate_mean, [(self.run.folder.uri, numbers(pot), self.ids) for pot in new])
+    def evaluate(self, soups: Sequence[Ingredients]) -> None:
+        """Evaluate the means that are not yet evaluated."""
+        new = [soup for soup in dict.fromkeys(soups) if soup not in self.outputs]
+        found = self.starmap(evaluate_mean, [(self.run.folder.uri, trial_rounds(soup), self.ids) for soup in new])
         self.outputs |= zip(new, found, strict=True)
 
-    def scores(self, pots: Sequence[Pot]) -> np.ndarray:
-        """Return the score of each mean in every view of the rows, [pots, views]."""
-        self.evaluate(pots)
-        return np.stack([self._score(self.outputs[pot]) for pot in pots])
+    def scores(self, soups: Sequence[Ingredients]) -> np.ndarray:
+        """Return the score of each mean on the rows of each mask, [soups, masks]."""
+        self.evaluate(soups)
+        return np.stack([self._score(self.outputs[soup]) for soup in soups])
 
     def _score(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
         libraries = {task: found.library for task, found in self.candidates.items()}
-        metrics = {
-            task: standing(library.kind, predictions(library.kind, outputs[task]), library.labels, self.views[task])
-            for task, library in libraries.items()
-        }
-        return score({task: found[:, 0] for task, found in metrics.items()}, libraries)
+        metrics = {}
+        for task, library in libraries.items():
+            predicted = predictions(library.kind, outputs[task])
+            metrics[task], _ = metric_and_loss(library.kind, predicted, library.labels, self.masks[task])
+        return score(metrics, libraries)
 
 
-Recipe = Callable[[list[list[Candidate]], np.ndarray, Averages], list[Pot]]
-"""(for every view its ingredients, the best first; [views], scores of the first ones; averages) -> a pot for each."""
+SoupMethod = Callable[[list[list[Candidate]], np.ndarray, WeightAverages], list[Ingredients]]
+"""Choose the ingredients for each row mask.
+
+The arguments are the possible ingredients per mask, the best first; the scores [masks] of the first ones; the averages.
+"""
 
 
-def uniform(ranked: list[list[Candidate]], best: np.ndarray, averages: Averages) -> list[Pot]:
-    """Average all ingredients."""
+def uniform(ranked: list[list[Candidate]], best: np.ndarray, averages: WeightAverages) -> list[Ingredients]:
+    """Average all possible ingredients."""
     return [frozenset(found) for found in ranked]
 
 
-def greedy(ranked: list[list[Candidate]], best: np.ndarray, averages: Averages) -> list[Pot]:
-    """Add ingredients from best to worst if the score of the mean does not fall.
+def greedy(ranked: list[list[Candidate]], best: np.ndarray, averages: WeightAverages) -> list[Ingredients]:
+    """Add ingredients from best to worst, each if the score of the mean does not fall.
 
     Source: Wortsman et al. 2022 (Model soups), recipe 1.
     """
-    pots = [frozenset(found[:1]) for found in ranked]
-    for place in range(1, INGREDIENTS):
-        larger = [pot | set(found[place : place + 1]) for pot, found in zip(pots, ranked, strict=True)]
-        reached = averages.scores(larger).diagonal()
-        pots = [new if up else old for new, old, up in zip(larger, pots, reached >= best, strict=True)]
-        best = np.maximum(best, reached)
-    return pots
+    soups = [frozenset(found[:1]) for found in ranked]
+    for place in range(1, MAX_INGREDIENTS):
+        larger = [soup | set(found[place : place + 1]) for soup, found in zip(soups, ranked, strict=True)]
+        scores = averages.scores(larger).diagonal()
+        soups = [new if better else old for new, old, better in zip(larger, soups, scores >= best, strict=True)]
+        best = np.maximum(best, scores)
+    return soups
 
 
-SOUPS: dict[str, Recipe] = {
+SOUPS: dict[str, SoupMethod] = {
     "none": lambda ranked, best, averages: [frozenset() for _ in ranked],
     "uniform": uniform,
     "greedy": greedy,
 }
 
 
-def cook(recipe: str, run: Run, standings: Mapping[str, Standings], averages: Averages) -> list[Soup | None]:
-    """Make the soup of a run's rounds in every view: by all rows, and by the rows outside of each fold.
+def make_soups(
+    method: str, run: Run, measured: Mapping[str, CandidateMetrics], averages: WeightAverages
+) -> list[Soup | None]:
+    """Make one soup per row mask: chosen on all rows, and on the rows outside each fold.
 
-    All that a view's soup is made of was chosen by what the view sees, from the first ingredient on, so that it is a
-    candidate like any other when the selection is cross-fitted.
+    Every choice for a mask's soup, from the first ingredient on, uses the rows of the mask only. So cross-fitting
+    treats a soup like any other candidate.
 
     Args:
-        recipe: a name in SOUPS.
-        standings: of the run's own tasks.
+        method: a name in SOUPS.
+        measured: metrics of the candidates of the run's own tasks.
 
     Returns:
-        [views]; None where nothing was added to the first ingredient.
+        [masks]; None where the soup would have a single ingredient.
     """
-    names, scores = _scored(run, standings)
+    names, scores = _scores(run, measured)
     architectures = {trial: architecture(config_of(run, trial)) for trial in {name.trial for name in names}}
     if len(architectures) < 2:
         return [None] * scores.shape[1]
     order = (-scores).argsort(axis=0, kind="stable")
-    ranked = [_ingredients([names[number] for number in column], architectures) for column in order.T]
-    pots = SOUPS[recipe](ranked, scores.max(axis=0), averages)
-    averages.evaluate([pot for pot in pots if len(pot) > 1])
-    own = Candidate(run.folder.uri, None, ROUND)
-    return [Soup(own, pot, averages.outputs[pot], averages.ids) if len(pot) > 1 else None for pot in pots]
+    ranked = [_possible_ingredients([names[number] for number in column], architectures) for column in order.T]
+    soups = SOUPS[method](ranked, scores.max(axis=0), averages)
+    averages.evaluate([soup for soup in soups if len(soup) > 1])
+    name = Candidate(run.folder.uri, None, ROUND)
+    return [Soup(name, soup, averages.outputs[soup], averages.ids) if len(soup) > 1 else None for soup in soups]
 
 
 def evaluate_mean(
     location: str, rounds: Sequence[tuple[int | None, int]], ids: Mapping[str, Sequence[str]], device: str = "cpu"
 ) -> dict[str, np.ndarray]:
-    """Average the weights of some rounds of one run, and predict dev rows: task -> outputs [rows, outputs].
+    """Average the weights of some rounds of one run; return outputs for dev rows: task -> [rows, outputs].
 
     Args:
         location: the run's path or URI.
-        rounds: trial and round of each.
-        ids: task -> of the rows, in the order of the result.
+        rounds: (trial, round) of each ingredient.
+        ids: task -> ids of the rows, in the order of the result.
     """
     run = Run.open(location)
     corpus = run.corpus()
-    model = load(run, home_of(run, rounds[0][0]), mean_weights(run, rounds), device)
+    model = load_model(run, member_folder(run, rounds[0][0]), mean_weights(run, rounds), device)
     rows = {}
     for task, wanted in ids.items():
         place = {identifier: row for row, identifier in enumerate(corpus.splits[task]["dev"].ids)}
@@ -144,19 +151,19 @@ def evaluate_mean(
 
 
 def mean_weights(run: Run, rounds: Sequence[tuple[int | None, int]]) -> dict[str, Tensor]:
-    """Average the weights of some rounds of a run: name -> tensor; they must be of one architecture."""
+    """Average the weights of some rounds of a run, all of one architecture: name -> tensor."""
     total: dict[str, Tensor] = {}
     for trial, round in rounds:
-        weights = read_weights(home_of(run, trial) / CHECKPOINTS / round_name(round))
+        weights = read_weights(member_folder(run, trial) / CHECKPOINTS / round_name(round))
         assert not total or {n: w.shape for n, w in total.items()} == {n: w.shape for n, w in weights.items()}
         total = {name: total[name] + weight if total else weight for name, weight in weights.items()}
     return {name: weight / len(rounds) for name, weight in total.items()}
 
 
 def architecture(config: TrainConfig) -> tuple[object, ...]:
-    """Return all of a config that decides what its weights mean: means of weights make sense where it is equal.
+    """Return the fields of a config that decide the meaning of its weights; weights with equal fields can be averaged.
 
-    The seed is a part: heads that start from different draws do not average.
+    The seed is one of them: heads with different initial weights do not average.
     """
     heads = tuple((task, config.head_of(task)) for task in config.tasks)
     language = any(stage.objective == "mlm" for stage in config.stages)
@@ -164,46 +171,48 @@ def architecture(config: TrainConfig) -> tuple[object, ...]:
 
 
 def write_soup(run: Run, soup: Soup | None) -> None:
-    """Write a soup in place of the one before: a trial's directory with config, weights and predictions."""
+    """Replace the run's soup: write config, weights and predictions like those of a trial; None deletes the soup."""
     (run.folder / FOLDER).delete(SOUP)
     if not soup:
         return
-    home, rounds = home_of(run, None), numbers(soup.ingredients)
-    home.write_json(CONFIG, home_of(run, rounds[0][0]).read_json(CONFIG))
-    write_weights(home / CHECKPOINTS / round_name(ROUND), mean_weights(run, rounds))
+    folder, rounds = member_folder(run, None), trial_rounds(soup.ingredients)
+    folder.write_json(CONFIG, member_folder(run, rounds[0][0]).read_json(CONFIG))
+    write_weights(folder / CHECKPOINTS / round_name(ROUND), mean_weights(run, rounds))
     for task, outputs in soup.outputs.items():
-        write_predictions(home / PREDICTIONS, f"{round_name(ROUND)}-{task}.parquet", soup.ids[task], outputs)
+        write_predictions(folder / PREDICTIONS, f"{round_name(ROUND)}-{task}.parquet", soup.ids[task], outputs)
 
 
-def numbers(pot: Pot) -> list[tuple[int | None, int]]:
-    """List trial and round of each ingredient, ascending."""
-    return [(name.trial, name.round) for name in sorted(pot)]
+def trial_rounds(ingredients: Ingredients) -> list[tuple[int | None, int]]:
+    """List (trial, round) of each ingredient, ascending."""
+    return [(name.trial, name.round) for name in sorted(ingredients)]
 
 
 def config_of(run: Run, trial: int | None) -> TrainConfig:
     """Read the config of a trial."""
-    return TrainConfig.model_validate(home_of(run, trial).read_json(CONFIG))
+    return TrainConfig.model_validate(member_folder(run, trial).read_json(CONFIG))
 
 
-def _scored(run: Run, standings: Mapping[str, Standings]) -> tuple[list[Candidate], np.ndarray]:
-    """Return the run's rounds that predict all its tasks, and their scores [rounds, views]."""
-    places = [{name: place for place, name in enumerate(found.names)} for found in standings.values()]
+def _scores(run: Run, measured: Mapping[str, CandidateMetrics]) -> tuple[list[Candidate], np.ndarray]:
+    """Return the run's rounds that predict all its tasks, and their scores [rounds, masks]."""
+    places = [{name: place for place, name in enumerate(found.names)} for found in measured.values()]
     names = [name for name in places[0] if name.run == run.folder.uri and all(name in place for place in places)]
     metrics = {
-        task: found.figures[[place[name] for name in names], :, 0]
-        for (task, found), place in zip(standings.items(), places, strict=True)
+        task: found.metrics[[place[name] for name in names]]
+        for (task, found), place in zip(measured.items(), places, strict=True)
     }
-    return names, score(metrics, standings)
+    return names, score(metrics, measured)
 
 
-def _ingredients(names: Sequence[Candidate], architectures: Mapping[int | None, tuple[object, ...]]) -> list[Candidate]:
-    """Return the best round of each of the best few trials that are made like the very best one.
+def _possible_ingredients(
+    names: Sequence[Candidate], architectures: Mapping[int | None, tuple[object, ...]]
+) -> list[Candidate]:
+    """Return the best round of each of the best few trials that have the architecture of the best trial.
 
     Args:
-        names: the best first.
+        names: candidates, the best first.
     """
     alike = [name for name in names if architectures[name.trial] == architectures[names[0].trial]]
     best: dict[int | None, Candidate] = {}
     for name in alike:
         best.setdefault(name.trial, name)
-    return list(best.values())[:INGREDIENTS]
+    return list(best.values())[:MAX_INGREDIENTS]

@@ -97,7 +97,7 @@ def _conclude(session: Session) -> None:
 
     fault = None
     try:
-        build.build([session.run], each=ray_cluster.starmap(session.slots))
+        build.build([session.run], starmap=ray_cluster.starmap(session.slots))
     except InputError as error:  # all trials failed, say, or a budget ended them before a task's first round
         fault = error
     print(page.write(session.run))

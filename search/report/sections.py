@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from search.ensemble.estimates import EnsembleEstimates, read_estimates
 from search.ensemble.members import FOLDER, Member, read_ensemble
-from search.ensemble.predict import ALL_DEV
+from search.ensemble.predict import ALL_DEV_FILE
 from search.report import search_plots
 from search.report.costs import ChoiceCost, TrialCost, choice_costs, trial_cost
 from search.report.prediction_plots import trade_offs
@@ -57,7 +57,7 @@ def ensemble(data: RunData) -> Ensemble:
     if not estimates:
         return Ensemble(home)
     found = read_ensemble(data.run)
-    all_dev = folder.read_json(ALL_DEV) if folder.exists(ALL_DEV) else {}
+    all_dev = folder.read_json(ALL_DEV_FILE) if folder.exists(ALL_DEV_FILE) else {}
     plot = search_plots.ensemble_comparison(estimates, data.run.tasks)
     return Ensemble(home, estimates, found.members, found.rules, all_dev, plot)
 

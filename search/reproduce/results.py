@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from search.runs.run import Run
 from search.runs.trial_record import Trial
-from search.selection.candidates import Candidate, gather
+from search.selection.candidates import Candidate, read_candidates
 from search.selection.strategies import STRATEGIES
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.scores import plain_mean, score
@@ -101,7 +101,7 @@ def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str
     }
     if not rounds:
         return None
-    library = gather([run], rounds, task, run.tasks[task].kind).library
+    library = read_candidates([run], rounds, task, run.tasks[task].kind).library
     selection = STRATEGIES[strategy](library, numpy_generator(seed_of(seed, "ensemble", task), "select", strategy))
     return float(library.metric(selection.combine(library.predictions)))
 

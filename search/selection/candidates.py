@@ -1,4 +1,4 @@
-"""Runs -> the candidates of each task: dev predictions of rounds, aligned by id, and of many the best alone."""
+"""Read the candidates of each task from runs: the dev predictions of rounds, aligned by row id."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -8,9 +8,9 @@ import numpy as np
 
 from model.errors import InputError
 from search.runs.run import Run
-from search.selection.cross_fitting import FOLDS, views
+from search.selection.cross_fitting import FOLDS, row_masks
 from search.selection.library import Library
-from search.selection.shortlist import shortlist, standing
+from search.selection.shortlist import metric_and_loss, shortlist
 from trainers.evaluation.predictions import read_predictions
 from trainers.evaluation.scores import HasKind, predictions, score
 from trainers.folder import Folder
@@ -23,7 +23,7 @@ class Candidate:
     """A round of a trial, or a run's soup, that may join an ensemble."""
 
     run: str
-    """URI of its run."""
+    """URI of the candidate's run."""
     trial: int | None
     """None for the soup."""
     round: int
@@ -38,31 +38,33 @@ Rounds = Mapping[Candidate, Folder]
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of one task."""
+    """The candidates of one task with their predictions."""
 
     names: list[Candidate]
     ids: list[str]
-    """[rows], of the library."""
+    """[rows], ids of the library's rows."""
     library: Library
 
 
 @dataclass(frozen=True)
-class Standings:
-    """How all candidates of one task stand in every view of its rows; their predictions are not kept."""
+class CandidateMetrics:
+    """The metric and the loss of every candidate of one task on the rows of each row mask, without the predictions."""
 
     kind: Kind
     names: list[Candidate]
-    figures: np.ndarray
-    """[candidates, views, 2], metrics and losses."""
+    metrics: np.ndarray
+    """[candidates, masks]"""
+    losses: np.ndarray
+    """[candidates, masks]"""
     notes: list[str]
-    """What was left out, in words."""
+    """A line about each candidate that was skipped."""
 
 
 def searched_tasks(runs: list[Run]) -> dict[str, Task]:
-    """Return the tasks that any of the runs was searched for.
+    """Return the tasks for which any of the runs was searched.
 
     Raises:
-        InputError: a task is not what it is in the data of the first run, whose rows the ensemble predicts.
+        InputError: a task differs from the task of that name in the first run, whose rows the ensemble predicts.
     """
     own = runs[0].tasks
     for run in runs:
@@ -84,40 +86,42 @@ def kept_rounds(runs: list[Run]) -> Rounds:
     }
 
 
-def compare(
+def measure_candidates(
     runs: list[Run], rounds: Rounds, tasks: Mapping[str, HasKind], seeds: Mapping[str, int]
-) -> dict[str, Standings]:
-    """Read the candidates of each task, one at a time, and tell how they stand.
+) -> dict[str, CandidateMetrics]:
+    """Compute the metrics and losses of all candidates of each task; one candidate is in memory at a time.
 
     Args:
-        seeds: task -> what deals its rows to folds.
+        seeds: task -> seed of the assignment of its rows to folds.
 
     Raises:
-        InputError: a task has none or too few rows, or they do not predict the same rows.
+        InputError: a task has no candidate or too few labelled rows, or its candidates predict different rows.
     """
-    return {name: _standings(runs, rounds, name, task.kind, seeds[name]) for name, task in tasks.items()}
+    return {name: _measure_task(runs, rounds, name, task.kind, seeds[name]) for name, task in tasks.items()}
 
 
-def collect(runs: list[Run], rounds: Rounds, standings: Mapping[str, Standings]) -> dict[str, Candidates]:
-    """Read those candidates of each task again that any selection may take, alone or for all tasks together."""
-    together = _best_together(standings)
+def read_shortlisted(
+    runs: list[Run], rounds: Rounds, measured: Mapping[str, CandidateMetrics]
+) -> dict[str, Candidates]:
+    """Read the predictions of the candidates that a selection may take, for one task or for all tasks at once."""
+    best_overall = _best_overall(measured)
     found = {}
-    for task, all_of_it in standings.items():
-        chosen = together | {all_of_it.names[number] for number in shortlist(all_of_it.figures)}
-        places = {name: folder for name, folder in rounds.items() if name in chosen}
-        found[task] = gather(runs, places, task, all_of_it.kind)
+    for task, metrics in measured.items():
+        chosen = best_overall | {metrics.names[number] for number in shortlist(metrics.metrics, metrics.losses)}
+        chosen_rounds = {name: folder for name, folder in rounds.items() if name in chosen}
+        found[task] = read_candidates(runs, chosen_rounds, task, metrics.kind)
     return found
 
 
-def gather(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates:
-    """Read all candidates of one task.
+def read_candidates(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates:
+    """Read the predictions of all candidates of one task.
 
     Raises:
-        InputError: there is none, or they do not predict the same rows.
+        InputError: there is no candidate, or the candidates predict different rows.
     """
     found = list(finite_outputs(rounds, task))
     if not found:
-        raise _nothing(runs, task)
+        raise _no_candidate(runs, task)
     names, outputs = [name for name, _, _ in found], np.stack([values for _, _, values in found])
     ids = found[0][1]
     return Candidates(names, ids, Library(kind, predictions(kind, outputs), _labels(runs, task, ids)))
@@ -126,47 +130,51 @@ def gather(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates
 def finite_outputs(
     rounds: Rounds, task: str, note: Callable[[str], object] = lambda text: None
 ) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
-    """Yield ids and outputs [rows, width] of the rounds that predicted the task, all with the rows of the first.
+    """Yield each round that predicted the task, with row ids and outputs [rows, width] in the first round's order.
 
     Args:
-        note: is told which are left out.
+        note: receives a line about each round that is skipped because its outputs are not finite.
     """
     first: tuple[Candidate, list[str]] | None = None
-    for name, ids, outputs in _predictions(rounds, task):
+    for name, ids, outputs in _stored_outputs(rounds, task):
         if not np.isfinite(outputs).all():
-            note(f"{name}: predictions of {task} are not finite; left out.")
+            note(f"{name}: skipped, because its predictions of {task} are not finite.")
             continue
         first = first or (name, ids)
         yield name, first[1], _aligned((name, ids), first, outputs)
 
 
-def _standings(runs: list[Run], rounds: Rounds, task: str, kind: Kind, seed: int) -> Standings:
-    names, figures, notes = [], [], list[str]()
-    labels, seen = np.empty(0), np.empty(0)
+def _measure_task(runs: list[Run], rounds: Rounds, task: str, kind: Kind, seed: int) -> CandidateMetrics:
+    names, metrics, losses, notes = [], [], [], list[str]()
+    labels, masks = np.empty(0), np.empty(0)
     for name, ids, outputs in finite_outputs(rounds, task, notes.append):
         if not names:
             labels = _labels(runs, task, ids)
             if len(labels) < FOLDS:
-                raise InputError(f"Task {task} has {len(labels)} labelled dev rows; add some: selection needs {FOLDS}.")
-            seen = views(labels, seed)
+                raise InputError(
+                    f"Task {task} has {len(labels)} labelled dev rows, but selection needs at least {FOLDS}. Add rows."
+                )
+            masks = row_masks(labels, seed)
         names.append(name)
-        figures.append(standing(kind, predictions(kind, outputs), labels, seen))
+        metric, loss = metric_and_loss(kind, predictions(kind, outputs), labels, masks)
+        metrics.append(metric)
+        losses.append(loss)
     if not names:
-        raise _nothing(runs, task)
-    return Standings(kind, names, np.stack(figures), notes)
+        raise _no_candidate(runs, task)
+    return CandidateMetrics(kind, names, np.stack(metrics), np.stack(losses), notes)
 
 
-def _best_together(standings: Mapping[str, Standings]) -> set[Candidate]:
-    """Return the candidates whose score over all tasks is the best in any view; none if none predicts them all."""
-    places = {task: {name: place for place, name in enumerate(found.names)} for task, found in standings.items()}
+def _best_overall(measured: Mapping[str, CandidateMetrics]) -> set[Candidate]:
+    """Return the candidates with the best score over all tasks on any mask; empty if none predicts all tasks."""
+    places = {task: {name: place for place, name in enumerate(found.names)} for task, found in measured.items()}
     shared = [name for name in next(iter(places.values())) if all(name in place for place in places.values())]
     if not shared:
         return set()
-    metrics = {task: found.figures[[places[task][name] for name in shared], :, 0] for task, found in standings.items()}
-    return {shared[number] for number in score(metrics, standings).argmax(axis=0)}
+    metrics = {task: found.metrics[[places[task][name] for name in shared]] for task, found in measured.items()}
+    return {shared[number] for number in score(metrics, measured).argmax(axis=0)}
 
 
-def _predictions(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
+def _stored_outputs(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
     for candidate, folder in rounds.items():
         name = f"{round_name(candidate.round)}-{task}.parquet"
         if (folder / PREDICTIONS).exists(name):
@@ -174,7 +182,7 @@ def _predictions(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[st
 
 
 def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
-    """Return the labels of rows, [rows], on which the data of all runs must agree."""
+    """Return the labels [rows] of dev rows, after checking that the data of all runs agree on them."""
     known: dict[str, float] = {}
     for run in runs:
         splits = run.corpus().splits.get(task)
@@ -191,7 +199,7 @@ def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
 def _aligned(
     found: tuple[Candidate, list[str]], wanted: tuple[Candidate, list[str]], outputs: np.ndarray
 ) -> np.ndarray:
-    """Return the outputs [rows, width] of the rows `wanted`, in their order."""
+    """Return the outputs [rows, width] in the order of the rows `wanted`."""
     if found[1] == wanted[1]:
         return outputs
     for (name, ids), (_, others) in ((found, wanted), (wanted, found)):
@@ -206,9 +214,9 @@ def _aligned(
     return outputs[[place[identifier] for identifier in wanted[1]]]
 
 
-def _nothing(runs: list[Run], task: str) -> InputError:
+def _no_candidate(runs: list[Run], task: str) -> InputError:
     places = " and ".join(str(run.folder) for run in runs)
     return InputError(
         f"{places}: no finished round has both weights and finite predictions of task {task}, so there is nothing "
-        "to choose from. Let the search finish a round of it."
+        "to choose from. Resume the search until a round of this task is finished."
     )

@@ -1,4 +1,4 @@
-"""Members' predictions of one task -> the ensemble's, a member at a time."""
+"""Combine the predictions of an ensemble's members, one member at a time: mean, vote or median."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Protocol, Self
 import numpy as np
 
 SAME = 1e-6
-"""Votes, and probabilities of tied classes, that differ by less are equal: a third three times is one."""
+"""Votes, and probabilities of tied classes, that differ by less count as equal: three times a third equals 1."""
 
 
 class Combiner(Protocol):
-    """Members combined so far; adding one gives another combination and leaves this one as it was."""
+    """The combination of the members added so far; immutable."""
 
     def add(self, predictions: np.ndarray, weight: float) -> Self:
         """Return the combination with one more member, whose predictions are [rows, width]."""
@@ -24,57 +24,57 @@ class Combiner(Protocol):
 
 @dataclass(frozen=True)
 class Mean:
-    """Weighted mean of probabilities (soft vote) or values."""
+    """The weighted mean of probabilities (soft vote) or values."""
 
     total: np.ndarray | float = 0.0
     weight: float = 0.0
 
     def add(self, predictions: np.ndarray, weight: float) -> "Mean":
-        """Add to the running sum."""
-        # float64, and float32 at the end: a tie between classes stays one whatever the order of the members.
+        """Add a member to the weighted sum."""
+        # Sum in float64 and round to float32 at the end: a tie between classes then depends on no order of members.
         return Mean(self.total + weight * predictions.astype(np.float64), self.weight + weight)
 
     def result(self) -> np.ndarray:
-        """Divide by the weights."""
+        """Divide the sum by the total weight."""
         return np.asarray(self.total / self.weight, np.float32)
 
 
 @dataclass(frozen=True)
 class Vote:
-    """The class that the weightiest members name; of tied classes the likeliest on average, then the lowest."""
+    """The class with the largest total weight; a tie goes to the largest mean probability, then to the lowest class."""
 
     votes: np.ndarray | float = 0.0
     probabilities: Mean = Mean()
 
     def add(self, predictions: np.ndarray, weight: float) -> "Vote":
         """Count a member's vote in every row."""
-        classes = _classes(predictions)
+        classes = _class_probabilities(predictions)
         vote = classes.argmax(axis=-1)[:, None] == np.arange(classes.shape[-1])
         return Vote(self.votes + weight * vote, self.probabilities.add(predictions, weight))
 
     def result(self) -> np.ndarray:
-        """Return 1 for the elected class and 0 for others."""
+        """Return 1 for the winning class and 0 for the others."""
         mean = self.probabilities.result()
         votes = np.asarray(self.votes)
-        elected = votes >= votes.max(axis=-1, keepdims=True) - SAME
-        likely = np.where(elected, _classes(mean), -1)
+        tied = votes >= votes.max(axis=-1, keepdims=True) - SAME
+        likely = np.where(tied, _class_probabilities(mean), -1)
         winner = (likely >= likely.max(axis=-1, keepdims=True) - SAME).argmax(axis=-1)[:, None]
         return (winner == (1 if mean.shape[-1] == 1 else np.arange(mean.shape[-1]))).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Median:
-    """Weighted median of values; between two middle ones, their mean."""
+    """The weighted median of values; the mean of the two middle values if the weight divides evenly."""
 
     members: tuple[np.ndarray, ...] = ()
     weights: tuple[float, ...] = ()
 
     def add(self, predictions: np.ndarray, weight: float) -> "Median":
-        """Keep a member's values: a median has no running sum."""
+        """Store a member's values: a median cannot be updated from a sum."""
         return Median((*self.members, predictions), (*self.weights, weight))
 
     def result(self) -> np.ndarray:
-        """Return the value with half of the weight below it."""
+        """Return for each row the value with half of the weight below it."""
         values = np.stack(self.members)
         order = values.argsort(axis=0, kind="stable")
         ordered = np.take_along_axis(values, order, axis=0)
@@ -92,7 +92,7 @@ def combine(rule: str, members: Iterable[tuple[np.ndarray, float]]) -> np.ndarra
 
     Args:
         rule: a name in COMBINERS.
-        members: (predictions [rows, width], weight above 0) of each; read one at a time.
+        members: (predictions [rows, width], weight above 0) of each member; read one at a time.
     """
     combination: Combiner = COMBINERS[rule]()
     for predictions, weight in members:
@@ -100,6 +100,6 @@ def combine(rule: str, members: Iterable[tuple[np.ndarray, float]]) -> np.ndarra
     return combination.result()
 
 
-def _classes(predictions: np.ndarray) -> np.ndarray:
-    """Return probabilities [rows, classes], also where [rows, 1] are given, those of yes."""
+def _class_probabilities(predictions: np.ndarray) -> np.ndarray:
+    """Return probabilities [rows, classes]; binary predictions [rows, 1] are the probability of class 1."""
     return predictions if predictions.shape[-1] > 1 else np.concatenate([1 - predictions, predictions], axis=-1)

@@ -1,4 +1,4 @@
-"""Trials that have ended and one more -> what that one adds to their ensemble: the objective `ensemble`."""
+"""Measure what a trial adds to the ensemble of the trials that ended before it: the objective `ensemble`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,9 +8,9 @@ import numpy as np
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING
 from search.selection.candidates import Candidate, finite_outputs
-from search.selection.cross_fitting import FOLDS, Held, cross_fit, deal, views
+from search.selection.cross_fitting import FOLDS, Fold, cross_fit, make_folds, row_masks
 from search.selection.library import Library
-from search.selection.shortlist import shortlist, standing
+from search.selection.shortlist import metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
 from trainers.evaluation.evaluate import dev_rows
 from trainers.evaluation.scores import predictions, score
@@ -18,40 +18,40 @@ from trainers.seeds import seed_of
 from trainers.trial import read_rows
 
 LIMIT = 20
-"""Candidates of a task that a trial is joined to: the best rounds of all trials before."""
-REMEMBERED = 200
-"""Candidates of a task after which those are forgotten that are not among the best in any view."""
+"""Number of candidates per task, the best rounds of all earlier trials, with which a trial is combined."""
+PRUNE_ABOVE = 200
+"""Number of candidates per task above which candidates are discarded that are not among the best on any row mask."""
 
 
-def contribution(present: Mapping[str, Library], trial: Mapping[str, Library], seed: int) -> float:
-    """Return by how much a trial raises the score of the greedy ensemble, cross-fitted, over all tasks.
+def contribution(candidates: Mapping[str, Library], trial: Mapping[str, Library], seed: int) -> float:
+    """Return the increase of the greedy ensemble's cross-fitted score that a trial brings, over all tasks.
 
-    The ensemble of no candidates predicts the same for all rows: the commonest class, or an r of 0. So the first trial
-    adds what it is better than that, and figures of all trials can be compared.
+    The ensemble of no candidates predicts a constant: the most frequent class, or an r of 0. The first trial adds its
+    advantage over that constant, so the contributions of all trials are comparable.
 
     Args:
-        present: task -> the candidates so far, maybe none. Inside each fold the best few count.
-        trial: task -> the trial's rounds on the same rows, maybe none. All of them count, however weak.
+        candidates: task -> the candidates so far, possibly none. Each fold uses only the best few.
+        trial: task -> the trial's rounds on the same rows, possibly none. All of them are used, however weak.
     """
-    before = {task: _worth(library, library.predictions[:0], seed) for task, library in present.items()}
-    after = {task: _worth(library, trial[task].predictions, seed) for task, library in present.items()}
-    return float(score(after, present) - score(before, present))
+    before = {task: _ensemble_metric(library, library.predictions[:0], seed) for task, library in candidates.items()}
+    after = {task: _ensemble_metric(library, trial[task].predictions, seed) for task, library in candidates.items()}
+    return float(score(after, candidates) - score(before, candidates))
 
 
 class Contributions:
-    """The best candidates of a run's trials that have ended, and what a further trial adds to them."""
+    """The best candidates of a run's ended trials, to which further trials are compared."""
 
     def __init__(self, run: Run):
         """Read the run's ended trials."""
         self.run, self.seed = run, run.search.seed
         self.ids: dict[str, list[str]] = {}
-        self.present: dict[str, Library] = {}
+        self.candidates: dict[str, Library] = {}
         corpus = run.corpus()
         for name in run.search.tasks:
             task, split = corpus.tasks[name], corpus.splits[name]["dev"]
             rows = dev_rows(corpus, name, run.search.dev_rows)
             self.ids[name] = [split.ids[row] for row in rows]
-            self.present[name] = Library(
+            self.candidates[name] = Library(
                 task.kind, np.empty((0, len(rows), task.outputs), np.float32), split.labels[rows]
             )
         for trial in run.trials():
@@ -59,19 +59,20 @@ class Contributions:
                 self.add(trial.number)
 
     def of(self, number: int) -> float:
-        """Return what the finished rounds of a trial add. Their predictions are enough, weights need not be kept."""
-        return contribution(self.present, self._rounds(number), seed_of(self.seed, "contribution"))
+        """Return the contribution of a trial's finished rounds; their weights need not be on disk."""
+        return contribution(self.candidates, self._rounds(number), seed_of(self.seed, "contribution"))
 
     def add(self, number: int) -> None:
-        """Count an ended trial's rounds among the candidates; forget those that have become too many."""
+        """Add an ended trial's rounds to the candidates; discard weak candidates if there are too many."""
         for task, library in self._rounds(number).items():
-            joined = self.present[task].joined(library.predictions)
-            self.present[task] = joined.candidates(self._best(joined)) if len(joined) > REMEMBERED else joined
+            joined = self.candidates[task].joined(library.predictions)
+            self.candidates[task] = joined.candidates(self._best(joined)) if len(joined) > PRUNE_ABOVE else joined
 
     def _best(self, library: Library) -> np.ndarray:
-        seen = views(library.labels, seed_of(self.seed, "contribution"))
-        standings = [standing(library.kind, found, library.labels, seen) for found in library.predictions]
-        return shortlist(np.stack(standings), LIMIT)
+        masks = row_masks(library.labels, seed_of(self.seed, "contribution"))
+        measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+        metrics, losses = np.stack(measured, axis=1)
+        return shortlist(metrics, losses, LIMIT)
 
     def _rounds(self, number: int) -> dict[str, Library]:
         """Read the predictions of a trial's finished rounds."""
@@ -79,7 +80,7 @@ class Contributions:
         rounds = {
             Candidate(self.run.folder.uri, number, row["round"]): folder for row in read_rows(folder) if row["finite"]
         }
-        for task, library in self.present.items():
+        for task, library in self.candidates.items():
             outputs = [library.predictions[:0]]
             for _, ids, values in finite_outputs(rounds, task):
                 assert ids == self.ids[task]  # all trials of a run are scored on the same rows
@@ -88,27 +89,27 @@ class Contributions:
         return found
 
 
-def _worth(present: Library, trial: np.ndarray, seed: int) -> float:
+def _ensemble_metric(library: Library, trial: np.ndarray, seed: int) -> float:
     """Return the cross-fitted metric of the greedy ensemble of candidates and a trial.
 
-    The cut is made inside each fold, and before the trial joins: it must not need to be good to be seen.
+    The candidates are shortlisted inside each fold before the trial's rounds are added, so a weak trial is never cut.
 
     Args:
-        trial: [rounds, rows, width], predictions of its rounds.
+        trial: [rounds, rows, width], predictions of the trial's rounds.
     """
-    if not len(present) + len(trial):
-        return float(present.metric(_constant(present)))
-    dealt = [_joined(held, trial) for held in deal([present] * FOLDS, seed, LIMIT)]
-    return float(present.metric(cross_fit(STRATEGIES["greedy"], dealt, seed)))
+    if not len(library) + len(trial):
+        return float(library.metric(_constant(library)))
+    folds = [_with_trial(fold, trial) for fold in make_folds([library] * FOLDS, seed, LIMIT)]
+    return float(library.metric(cross_fit(STRATEGIES["greedy"], folds, seed)))
 
 
-def _joined(held: Held, trial: np.ndarray) -> Held:
-    predictions = np.concatenate([held.predictions, trial[:, held.rows]])
-    return Held(held.rows, predictions, held.others.joined(trial[:, ~held.rows]))
+def _with_trial(fold: Fold, trial: np.ndarray) -> Fold:
+    predictions = np.concatenate([fold.predictions, trial[:, fold.held_out]])
+    return Fold(fold.held_out, predictions, fold.library.joined(trial[:, ~fold.held_out]))
 
 
 def _constant(library: Library) -> np.ndarray:
-    """Return the labels' mean, or the classes' shares, as the prediction of every row, [rows, width]."""
+    """Return the mean of the labels, or the share of each class, as the prediction of every row, [rows, width]."""
     rows, width = library.predictions.shape[1:]
     shares = np.eye(width)[library.labels.astype(np.int64)] if width > 1 else library.labels[:, None]
     return np.broadcast_to(shares.mean(axis=0), (rows, width))

@@ -1,4 +1,7 @@
-"""How good a selection is on rows it was not made on (cross-fitting), and how sure that is (bootstrap over rows)."""
+"""Cross-fitting: select on some folds of the dev rows and predict the rest, so each row is predicted without its label.
+
+The metric of these predictions estimates how good a selection is on new rows.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,142 +9,82 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.selection.library import Library
-from search.selection.shortlist import LIMIT, best
+from search.selection.shortlist import LIMIT, best_candidates
 from search.selection.strategies import Strategy
-from trainers.evaluation.scores import METRICS, HasKind, score
+from trainers.evaluation.scores import score
 from trainers.seeds import numpy_generator
-from trainers.tasks import Kind
 
 FOLDS = 5
-VIEWS = 1 + FOLDS
-"""All rows, and the rows outside of each fold."""
-RESAMPLES = 1000
-COVERAGE = 0.95
+MASKS = 1 + FOLDS
+"""Number of row masks: all rows, and the rows outside each fold."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A metric of a task, or a score."""
+class Fold:
+    """Held-out rows, and the candidates from which the ensemble of these rows is selected on all other rows."""
 
-    value: float
-    resampled: np.ndarray
-    """[resamples], the same on rows drawn with replacement."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What predictions score on the rows they were chosen on, and on rows they were not."""
-
-    dev: Figure
-    cross_fitted: Figure
-
-
-@dataclass(frozen=True)
-class Held:
-    """A fold: rows that are held out, and the candidates from which, on all other rows, their ensemble is selected."""
-
-    rows: np.ndarray
+    held_out: np.ndarray
     """[all rows], whether a row is held out."""
     predictions: np.ndarray
     """[candidates, rows held out, width]"""
-    others: Library
+    library: Library
     """The same candidates on the other rows."""
 
 
-def figures_of(library: Library, dev: np.ndarray, cross_fitted: np.ndarray, seed: int) -> Figures:
-    """Score predictions [rows, width] of a library's rows.
-
-    Args:
-        dev: by a selection that was made on these rows.
-        cross_fitted: by selections that were not.
-    """
-    found = (
-        Figure(float(library.metric(predictions)), bootstrap(library.kind, predictions, library.labels, seed))
-        for predictions in (dev, cross_fitted)
-    )
-    return Figures(*found)
-
-
-def mean_figures(figures: Mapping[str, Figures], tasks: Mapping[str, HasKind]) -> Figures:
-    """Return the score of the figures of all tasks; rows of different tasks are drawn independently."""
-    return Figures(
-        _mean({task: found.dev for task, found in figures.items()}, tasks),
-        _mean({task: found.cross_fitted for task, found in figures.items()}, tasks),
-    )
-
-
-def folds(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Deal rows to folds, [rows], so that each fold has its share of every label; values are dealt in their order."""
+def fold_numbers(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Assign rows to folds, [rows], stratified by class; values are assigned in their sorted order."""
     order = np.lexsort((numpy_generator(seed, "folds").random(len(labels)), labels))
-    dealt = np.empty(len(labels), np.int64)
-    dealt[order] = np.arange(len(labels)) % FOLDS
-    return dealt
+    numbers = np.empty(len(labels), np.int64)
+    numbers[order] = np.arange(len(labels)) % FOLDS
+    return numbers
 
 
-def views(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return which rows selections are made on, [views, rows]: all, then those outside of each fold."""
-    return folds(labels, seed) != np.arange(-1, FOLDS)[:, None]
+def row_masks(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rows on which each selection is made, [masks, rows]: all rows, then the rows outside each fold."""
+    return fold_numbers(labels, seed) != np.arange(-1, FOLDS)[:, None]
 
 
-def deal(libraries: Sequence[Library], seed: int, limit: int = LIMIT) -> list[Held]:
-    """Hold each fold's rows out in turn, and cut its library to the candidates that are best on the other rows.
+def make_folds(libraries: Sequence[Library], seed: int, limit: int = LIMIT) -> list[Fold]:
+    """Hold out the rows of each fold in turn; keep the candidates of its library that are best on the other rows.
 
     Args:
-        libraries: one for each fold. They differ only in candidates that were themselves made with a view to dev rows:
-            those of a fold have not seen it.
+        libraries: one for each fold. They differ only in candidates built with dev labels (soups): each fold's were
+            built without that fold's rows.
     """
-    dealt = folds(libraries[0].labels, seed)
-    return [_held(library, dealt == fold, limit) for fold, library in enumerate(libraries)]
+    numbers = fold_numbers(libraries[0].labels, seed)
+    return [_fold(library, numbers == fold, limit) for fold, library in enumerate(libraries)]
 
 
-def cross_fit(strategy: Strategy, dealt: Sequence[Held], seed: int) -> np.ndarray:
-    """Predict every row by an ensemble that was selected without it; score the result [rows, width] once, whole."""
-    pooled = np.empty((len(dealt[0].rows), dealt[0].predictions.shape[-1]), np.float32)
-    for fold, held in enumerate(dealt):
-        selection = strategy(held.others, numpy_generator(seed, "fold", fold))
-        pooled[held.rows] = selection.combine(held.predictions)
+def cross_fit(strategy: Strategy, folds: Sequence[Fold], seed: int) -> np.ndarray:
+    """Predict the rows of each fold by an ensemble that was selected without them; return [rows, width].
+
+    Compute the metric once, on all rows, and not per fold.
+    """
+    pooled = np.empty((len(folds[0].held_out), folds[0].predictions.shape[-1]), np.float32)
+    for number, fold in enumerate(folds):
+        selection = strategy(fold.library, numpy_generator(seed, "fold", number))
+        pooled[fold.held_out] = selection.combine(fold.predictions)
     return pooled
 
 
 def cross_fit_single(libraries: Mapping[str, Library], seeds: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Do the same for the one candidate that is best over all tasks: task -> [rows, width].
+    """Cross-fit the choice of the single candidate with the best score: return task -> predictions [rows, width].
 
     Args:
-        libraries: by task; a candidate has the same number in all.
+        libraries: task -> library; a candidate has the same number in all libraries.
     """
     pooled = {task: np.empty(library.predictions.shape[1:], np.float32) for task, library in libraries.items()}
-    dealt = {task: folds(library.labels, seeds[task]) for task, library in libraries.items()}
+    numbers = {task: fold_numbers(library.labels, seeds[task]) for task, library in libraries.items()}
     for fold in range(FOLDS):
-        held = {task: dealt[task] == fold for task in libraries}
-        metrics = {task: library.rows(~held[task]).metrics for task, library in libraries.items()}
+        held_out = {task: numbers[task] == fold for task in libraries}
+        metrics = {task: library.rows(~held_out[task]).metrics for task, library in libraries.items()}
         best = score(metrics, libraries).argmax()
         for task, library in libraries.items():
-            pooled[task][held[task]] = library.predictions[best, held[task]]
+            pooled[task][held_out[task]] = library.predictions[best, held_out[task]]
     return pooled
 
 
-def bootstrap(kind: Kind, predictions: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Score `predictions` [rows, width] on rows drawn with replacement, [resamples].
-
-    Equal seeds draw equal rows, so that two ensembles can be compared resample by resample.
-    """
-    draw = numpy_generator(seed, "bootstrap")
-    drawn = (draw.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES))
-    return np.array([METRICS[kind](predictions[rows], labels[rows]) for rows in drawn])
-
-
-def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """Return the middle 95 % of metrics or scores [resamples]."""
-    low, high = np.quantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
-
-
-def _held(library: Library, rows: np.ndarray, limit: int) -> Held:
-    others = library.rows(~rows)
-    chosen = best(others, limit)
-    return Held(rows, library.predictions[chosen][:, rows], others.candidates(chosen))
-
-
-def _mean(figures: Mapping[str, Figure], tasks: Mapping[str, HasKind]) -> Figure:
-    value = score({task: figure.value for task, figure in figures.items()}, tasks)
-    return Figure(float(value), score({task: figure.resampled for task, figure in figures.items()}, tasks))
+def _fold(library: Library, held_out: np.ndarray, limit: int) -> Fold:
+    others = library.rows(~held_out)
+    chosen = best_candidates(others, limit)
+    return Fold(held_out, library.predictions[chosen][:, held_out], others.candidates(chosen))

@@ -1,4 +1,4 @@
-"""The candidates' predictions of one task with the labels, and an ensemble of them."""
+"""The candidates' predictions of one task, and the selection of an ensemble from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from trainers.evaluation.scores import METRICS
 from trainers.tasks import Kind
 
 TINY = 1e-7
-"""Least probability that a loss believes: one sure mistake must not outweigh all other rows."""
+"""Lower bound on the probability in a loss, so that one confident mistake does not outweigh all other rows."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """What an ensemble of one task may be made of."""
+    """The candidates of one task: their predictions and the labels."""
 
     kind: Kind
     predictions: np.ndarray
@@ -28,33 +28,33 @@ class Library:
         return len(self.predictions)
 
     def rows(self, chosen: np.ndarray) -> "Library":
-        """Return the library on some of the rows: row numbers, or a mask [rows]."""
+        """Return the library restricted to some rows, given as row numbers or as a mask [rows]."""
         return replace(self, predictions=self.predictions[:, chosen], labels=self.labels[chosen])
 
     def candidates(self, chosen: np.ndarray | list[int]) -> "Library":
-        """Return the library of some of the candidates."""
+        """Return the library restricted to some candidates, given by their numbers."""
         return replace(self, predictions=self.predictions[chosen])
 
     def joined(self, predictions: np.ndarray) -> "Library":
-        """Return the library with more candidates, which predict [more, rows, width]."""
+        """Return the library with more candidates, whose predictions are [more, rows, width]."""
         return replace(self, predictions=np.concatenate([self.predictions, predictions]))
 
     def metric(self, predictions: np.ndarray) -> np.ndarray:
-        """Score predictions [..., rows, width]."""
+        """Return the metric [...] of predictions [..., rows, width]."""
         return METRICS[self.kind](predictions, self.labels)
 
     def loss(self, predictions: np.ndarray) -> np.ndarray:
-        """Return the mean loss of predictions [..., rows, width], which breaks ties of the metric."""
+        """Return the mean loss [...] of predictions [..., rows, width]; it breaks ties of the metric."""
         return LOSSES[self.kind](predictions, self.labels).mean(axis=-1)
 
     @cached_property
     def metrics(self) -> np.ndarray:
-        """What each candidate scores alone, [candidates]."""
+        """The metric of each candidate, [candidates]."""
         return self.metric(self.predictions)
 
     @cached_property
     def losses(self) -> np.ndarray:
-        """What each candidate loses alone, [candidates]."""
+        """The loss of each candidate, [candidates]."""
         return self.loss(self.predictions)
 
     @cached_property
@@ -65,10 +65,10 @@ class Library:
 
 @dataclass(frozen=True)
 class Selection:
-    """An ensemble: what each candidate weighs, and how those that weigh anything combine."""
+    """An ensemble: the weight of each candidate, and the rule that combines the candidates with a weight above 0."""
 
     weights: np.ndarray
-    """[candidates], not negative; their sum is 1."""
+    """[candidates], not negative, with sum 1."""
     rule: str
     """A name in COMBINERS."""
 
@@ -79,13 +79,13 @@ class Selection:
 
 
 def cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the negative log of each label's probability, [..., rows], in [..., rows, classes]."""
+    """Return the negative log of the label's probability, [..., rows], from probabilities [..., rows, classes]."""
     own = predictions[..., np.arange(len(labels)), labels.astype(np.int64)]
     return -np.log(np.maximum(own, TINY))
 
 
 def binary_cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the negative log of each label's probability, [..., rows], where [..., rows, 1] are those of yes."""
+    """Return the negative log of the label's probability, [..., rows], from probabilities of class 1 [..., rows, 1]."""
     own = np.where(labels == 1, predictions[..., 0], 1 - predictions[..., 0])
     return -np.log(np.maximum(own, TINY))
 

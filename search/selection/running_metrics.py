@@ -1,4 +1,4 @@
-"""The metric of a growing ensemble plus each candidate, from running sums: what every draw asks."""
+"""The metric of a growing ensemble with each candidate added, from running sums, as forward selection needs it."""
 
 import numpy as np
 
@@ -7,30 +7,30 @@ from trainers.tasks import Kind
 
 
 class RunningAccuracy:
-    """Accuracy of a growing mean plus each candidate, by one comparison a class instead of a new mean."""
+    """The accuracy of a growing mean with each candidate added, by one comparison per class and no new mean."""
 
     def __init__(self, predictions: np.ndarray, labels: np.ndarray):
         """Take probabilities [candidates, rows, width] and labels [rows]."""
-        self.leads, self.ties_lose = _leads(predictions, labels)
+        self.margins, self.ties_lose = _margins(predictions, labels)
         self.total = np.zeros(self.ties_lose.shape)
 
     def add(self, candidate: int) -> None:
         """Add a candidate to the mean."""
-        self.total += self.leads[:, candidate]
+        self.total += self.margins[:, candidate]
 
-    def reached(self) -> np.ndarray:
-        """Return what the mean would score with each of the candidates, [candidates]."""
-        least = (-self.total).astype(np.float32)
-        # Where the label wins ties, a lead of exactly `least` is enough, and anything larger than the float before it.
-        least = np.where(self.ties_lose, least, np.nextafter(least, np.float32(-np.inf)))
-        right = self.leads[0] > least[0]
-        for lead, needed in zip(self.leads[1:], least[1:], strict=True):
-            right &= lead > needed
-        return np.count_nonzero(right, axis=-1) / right.shape[-1]
+    def with_each(self) -> np.ndarray:
+        """Return the accuracy of the mean with each candidate added, [candidates]."""
+        bounds = (-self.total).astype(np.float32)
+        # Where the label wins ties, a margin equal to the bound is enough: compare with the next smaller float.
+        bounds = np.where(self.ties_lose, bounds, np.nextafter(bounds, np.float32(-np.inf)))
+        correct = self.margins[0] > bounds[0]
+        for margin, bound in zip(self.margins[1:], bounds[1:], strict=True):
+            correct &= margin > bound
+        return np.count_nonzero(correct, axis=-1) / correct.shape[-1]
 
 
 class RunningPearson:
-    """Pearson's r of a growing sum plus each candidate, from sums of products."""
+    """Pearson's r of a growing sum with each candidate added, from sums of products."""
 
     def __init__(self, predictions: np.ndarray, labels: np.ndarray):
         """Take values [candidates, rows, 1] and labels [rows]."""
@@ -46,10 +46,10 @@ class RunningPearson:
         self.total_with_labels += self.with_labels[candidate]
         self.with_total += self.values @ self.values[candidate]
 
-    def reached(self) -> np.ndarray:
-        """Return r, up to a factor that is the same for all, of the sum with each of the candidates, [candidates]."""
+    def with_each(self) -> np.ndarray:
+        """Return r of the sum with each candidate added, [candidates], up to a factor common to all candidates."""
         square = self.total_square + 2 * self.with_total + self.squares
-        # What opposite candidates leave of each other is rounding.
+        # Opposite candidates cancel; the remaining variance is a rounding error.
         varies = square > 1e-12 * (self.total_square + self.squares)
         products = self.total_with_labels + self.with_labels
         return np.where(varies, products / np.sqrt(np.where(varies, square, 1)), 0)
@@ -62,16 +62,16 @@ RUNNING_METRICS: dict[Kind, type[RunningAccuracy] | type[RunningPearson]] = {
 }
 
 
-def _leads(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how much the label leads every other class, and where a tie goes to the other class.
+def _margins(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the margin of the label over every other class, and where a tie goes to the other class.
 
     Returns:
-        [classes - 1, candidates, rows] and [classes - 1, rows]; a lead is negative where the label is behind.
+        Margins [classes - 1, candidates, rows], negative where the other class is ahead, and ties [classes - 1, rows].
     """
     if predictions.shape[-1] == 1:
         sign = np.where(labels == 1, 1, -1).astype(np.float32)
         return (predictions[..., 0] - np.float32(0.5))[None] * sign, (labels == 1)[None]
     classes, rows, own = predictions.shape[-1], np.arange(len(labels)), labels.astype(np.int64)
     others = (own + np.arange(1, classes)[:, None]) % classes
-    leads = [predictions[:, rows, own] - predictions[:, rows, other] for other in others]
-    return np.stack(leads), others < own
+    margins = [predictions[:, rows, own] - predictions[:, rows, other] for other in others]
+    return np.stack(margins), others < own

@@ -1,4 +1,4 @@
-"""How thousands of candidates stand, on all rows and without each fold -> the few that any selection may take."""
+"""Rank all candidates on the dev rows and on each cross-fitting split; keep the best few."""
 
 from collections.abc import Callable
 
@@ -9,58 +9,60 @@ from trainers.evaluation.scores import METRICS, centered
 from trainers.tasks import Kind
 
 LIMIT = 100
-"""Candidates of a task that a strategy sees: the best on the rows that it selects on."""
+"""Number of candidates per task that a strategy receives: the best on the rows that it selects on."""
 
 TINY = 1e-12
-"""Share of a variance that is rounding."""
+"""Relative size below which a variance is a rounding error."""
 
 
-def best(library: Library, limit: int = LIMIT) -> np.ndarray:
+def best_candidates(library: Library, limit: int = LIMIT) -> np.ndarray:
     """Return the numbers of the best candidates, [at most limit], ascending."""
     return np.sort(library.ranking[:limit])
 
 
-def shortlist(standings: np.ndarray, limit: int = LIMIT) -> np.ndarray:
-    """Return the numbers of the candidates that are among the best in any view, [chosen], ascending.
+def shortlist(metrics: np.ndarray, losses: np.ndarray, limit: int = LIMIT) -> np.ndarray:
+    """Return the numbers of the candidates that are among the best on any row mask, [chosen], ascending.
 
     Args:
-        standings: [candidates, views, 2], metrics and losses.
+        metrics, losses: [candidates, masks]
     """
-    return np.unique(ranked(standings)[:limit])
+    return np.unique(rank(metrics, losses)[:limit])
 
 
-def ranked(standings: np.ndarray) -> np.ndarray:
-    """Order candidates from best to worst in every view, as `Library.ranking` does, [candidates, views].
+def rank(metrics: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Order the candidates from best to worst on every row mask, as `Library.ranking` does, [candidates, masks].
 
     Args:
-        standings: [candidates, views, 2], metrics and losses.
+        metrics, losses: [candidates, masks]
     """
-    return np.lexsort((standings[..., 1], -standings[..., 0]), axis=0)
+    return np.lexsort((losses, -metrics), axis=0)
 
 
-def standing(kind: Kind, predictions: np.ndarray, labels: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Return metric and loss of one candidate in every view, [views, 2].
+def metric_and_loss(
+    kind: Kind, predictions: np.ndarray, labels: np.ndarray, masks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the metric [masks] and the loss [masks] of one candidate on the rows of each mask.
 
     Args:
-        predictions: [rows, width].
-        labels: [rows].
-        views: [views, rows], whether a view sees a row.
+        predictions: [rows, width]
+        labels: [rows]
+        masks: [masks, rows], whether a row counts.
     """
-    seen = views.astype(np.float64)
-    figures, metric = _METRICS[kind]
-    rows = [*figures(kind, predictions, labels), LOSSES[kind](predictions, labels)]
-    # Sums of whole numbers are exact, so that equal accuracies stay equal.
-    *means, loss = np.stack(rows) @ seen.T / seen.sum(axis=1)  # each [views]
-    return np.stack([metric(*means), loss], axis=-1)
+    weights = masks.astype(np.float64)
+    terms, metric = _METRICS[kind]
+    rows = [*terms(kind, predictions, labels), LOSSES[kind](predictions, labels)]
+    # Sums of integers are exact, so equal accuracies stay equal.
+    *means, loss = np.stack(rows) @ weights.T / weights.sum(axis=1)  # each [masks]
+    return metric(*means), loss
 
 
-def _right(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """Score rows one by one, once for all views: an accuracy is their mean."""
+def _correct(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """Return 1 for each row that is predicted correctly and 0 for others; an accuracy is their mean."""
     return [METRICS[kind](predictions[:, None], labels[:, None])]
 
 
 def _products(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """Return what Pearson's r in any view follows from by its means, each [rows]."""
+    """Return the terms, each [rows], whose means over any rows determine Pearson's r on these rows."""
     values, truth = centered(predictions[:, 0]), centered(labels)
     return [values, truth, values**2, truth**2, values * truth]
 
@@ -68,18 +70,18 @@ def _products(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[n
 def _pearson(
     value: np.ndarray, true: np.ndarray, square: np.ndarray, true_square: np.ndarray, product: np.ndarray
 ) -> np.ndarray:
-    """Return Pearson's r from means of products."""
+    """Return Pearson's r from the means of the terms of `_products`."""
     variances = (square - value**2) * (true_square - true**2)
-    # What a constant leaves is rounding.
+    # The variance of a constant is a rounding error, not exactly 0.
     varies = variances > TINY * square * true_square
     return np.where(varies, (product - value * true) / np.sqrt(np.where(varies, variances, 1)), 0)
 
 
-_Figures = Callable[[Kind, np.ndarray, np.ndarray], list[np.ndarray]]
-_ACCURACY: tuple[_Figures, Callable[..., np.ndarray]] = (_right, lambda mean: mean)
-_METRICS: dict[Kind, tuple[_Figures, Callable[..., np.ndarray]]] = {
+_Terms = Callable[[Kind, np.ndarray, np.ndarray], list[np.ndarray]]
+_ACCURACY: tuple[_Terms, Callable[..., np.ndarray]] = (_correct, lambda mean: mean)
+_METRICS: dict[Kind, tuple[_Terms, Callable[..., np.ndarray]]] = {
     "classification": _ACCURACY,
     "binary": _ACCURACY,
     "regression": (_products, _pearson),
 }
-"""Kind -> figures of every row, and their means in a view -> the metric."""
+"""Kind -> (the terms of every row, the metric from their means)."""

@@ -1,4 +1,4 @@
-"""Choose which candidates form the ensemble of one task, and with what weights."""
+"""Strategies that select the members of one task's ensemble and their weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,19 +10,19 @@ from search.selection.library import Library, Selection
 from search.selection.running_metrics import RUNNING_METRICS
 
 START = 5
-"""The best candidates, with which forward selection begins and of which a soft vote consists."""
+"""Number of best candidates with which forward selection starts and which a soft vote averages."""
 DRAWS = 50
 BAGS = 20
 MEMBERS = 10
-"""The most that Caruana's selection ends with: each costs a pass over dev and test, and later every request."""
+"""Maximum number of members of Caruana's selection: each must predict dev, test and every later request."""
 Strategy = Callable[[Library, np.random.Generator], Selection]
 
 
 def caruana(library: Library, draw: np.random.Generator) -> Selection:
-    """Average the forward selections from random halves of the library, and keep the members that weigh most.
+    """Average the forward selections from random halves of the library; keep the members with the largest weights.
 
-    An average of bags may fall below the best candidate on the rows it was chosen on. Then the selection from the whole
-    library takes its place, which cannot.
+    This average may be worse than the best candidate on the rows of the selection. Then return the forward selection
+    from the whole library, which is never worse.
 
     Source: Caruana et al. 2004, Ensemble Selection from Libraries of Models, sections 2.1 to 2.3.
     """
@@ -37,27 +37,27 @@ def caruana(library: Library, draw: np.random.Generator) -> Selection:
 
 
 def greedy(library: Library, draw: np.random.Generator, *, of_values: str) -> Selection:
-    """Add candidates from best to worst, each once, if the ensemble's metric does not fall: the reports' rule.
+    """Add candidates from best to worst, each once, if the ensemble's metric does not fall: the rule of the reports.
 
     Args:
-        of_values: how the members' values combine; classes are voted on.
+        of_values: the rule that combines values; classes are combined by vote.
 
     Source: report 000 (mean of values), report 002 (median).
     """
     rule = _rule(library, of_values)
     ensemble: Combiner = COMBINERS[rule]()
-    members, best = [], -np.inf
+    members, best_metric = [], -np.inf
     for candidate in library.ranking:
         larger = ensemble.add(library.predictions[candidate], 1.0)
-        reached = library.metric(larger.result())
-        if reached >= best:
-            ensemble, best = larger, reached
+        metric = library.metric(larger.result())
+        if metric >= best_metric:
+            ensemble, best_metric = larger, metric
             members.append(candidate)
     return Selection(_equal_weights(library, members), rule)
 
 
 def vote(library: Library, draw: np.random.Generator, *, of_values: str) -> Selection:
-    """Take all candidates, chosen by hand before: classes are voted on, values combine as `of_values` says.
+    """Take all candidates: combine classes by vote, and values by the rule `of_values`.
 
     Source: report 002 (five models; median of values), report 000 (mean).
     """
@@ -65,7 +65,7 @@ def vote(library: Library, draw: np.random.Generator, *, of_values: str) -> Sele
 
 
 def soft_vote(library: Library, draw: np.random.Generator) -> Selection:
-    """Average the best few candidates."""
+    """Average the START best candidates."""
     return Selection(_equal_weights(library, library.ranking[:START]), "mean")
 
 
@@ -75,7 +75,7 @@ def uniform(library: Library, draw: np.random.Generator) -> Selection:
 
 
 def single(library: Library, draw: np.random.Generator) -> Selection:
-    """Take the best candidate: what ensembles are compared with."""
+    """Take the best candidate alone, as the baseline of all ensembles."""
     return Selection(_equal_weights(library, library.ranking[:1]), "mean")
 
 
@@ -92,50 +92,50 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def forward_selection(library: Library, available: np.ndarray) -> np.ndarray:
-    """Grow an ensemble from the best few by whichever candidate helps most, drawing with replacement.
+    """Start from the best few candidates; repeatedly add the candidate, with replacement, that helps most.
 
     Args:
-        available: numbers of the candidates that may be drawn.
+        available: numbers of the candidates that may be added.
 
     Returns:
-        [candidates], how often each was drawn up to the first best ensemble, as shares.
+        [candidates], the share of each candidate in the first best ensemble on the path.
 
-    Source: Caruana et al. 2004, sections 2 to 2.2; ties of the metric are broken by the loss.
+    Source: Caruana et al. 2004, sections 2 to 2.2; the loss breaks ties of the metric.
     """
-    running = RUNNING_METRICS[library.kind](library.predictions[available], library.labels)
-    drawn = _distinct_best(library, available)
-    for place in drawn:
-        running.add(place)
-    total = library.predictions[available[drawn]].sum(axis=0, dtype=np.float64)
-    while len(drawn) < START + DRAWS and len(set(drawn)) <= MEMBERS:
-        reached = running.reached()
-        tied = np.flatnonzero(reached == reached.max())
+    running_metric = RUNNING_METRICS[library.kind](library.predictions[available], library.labels)
+    added = _distinct_best(library, available)
+    for place in added:
+        running_metric.add(place)
+    total = library.predictions[available[added]].sum(axis=0, dtype=np.float64)
+    while len(added) < START + DRAWS and len(set(added)) <= MEMBERS:
+        metrics = running_metric.with_each()
+        tied = np.flatnonzero(metrics == metrics.max())
         if len(tied) > 1:
-            means = (total + library.predictions[available[tied]]) / (len(drawn) + 1)
+            means = (total + library.predictions[available[tied]]) / (len(added) + 1)
             tied = tied[[library.loss(means).argmin()]]
-        drawn.append(int(tied[0]))
-        running.add(drawn[-1])
-        total += library.predictions[available[drawn[-1]]]
-    return _best_prefix(library, available[drawn])
+        added.append(int(tied[0]))
+        running_metric.add(added[-1])
+        total += library.predictions[available[added[-1]]]
+    return _best_prefix(library, available[added])
 
 
 def _distinct_best(library: Library, available: np.ndarray) -> list[int]:
-    """Return places in `available` of the best few; a copy of a candidate, which adds nothing, takes no place."""
+    """Return the places in `available` of the best few candidates, without copies of a candidate."""
     order = library.ranking[np.isin(library.ranking, available)]
-    figures = np.stack([library.metrics[order], library.losses[order]])
-    distinct = (np.diff(figures, axis=1, prepend=np.nan) != 0).any(axis=0)
+    measures = np.stack([library.metrics[order], library.losses[order]])
+    distinct = (np.diff(measures, axis=1, prepend=np.nan) != 0).any(axis=0)
     place = np.zeros(len(library), np.int64)
     place[available] = np.arange(len(available))
     return place[order[distinct][:START]].tolist()
 
 
-def _best_prefix(library: Library, drawn: np.ndarray) -> np.ndarray:
-    members = np.cumsum(np.isin(np.arange(len(drawn)), np.unique(drawn, return_index=True)[1]))
-    drawn = drawn[members <= MEMBERS]
-    counts = np.arange(1, len(drawn) + 1)[:, None, None]
-    means = (library.predictions[drawn].cumsum(axis=0, dtype=np.float64) / counts).astype(np.float32)
+def _best_prefix(library: Library, added: np.ndarray) -> np.ndarray:
+    members = np.cumsum(np.isin(np.arange(len(added)), np.unique(added, return_index=True)[1]))
+    added = added[members <= MEMBERS]
+    counts = np.arange(1, len(added) + 1)[:, None, None]
+    means = (library.predictions[added].cumsum(axis=0, dtype=np.float64) / counts).astype(np.float32)
     best = np.lexsort((library.loss(means), -library.metric(means)))[0]
-    return np.bincount(drawn[: best + 1], minlength=len(library)) / (best + 1)
+    return np.bincount(added[: best + 1], minlength=len(library)) / (best + 1)
 
 
 def _rule(library: Library, of_values: str) -> str:

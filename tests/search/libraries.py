@@ -1,18 +1,18 @@
-"""Small libraries of candidates whose skill is known."""
+"""Generate small libraries of candidates with a known skill."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from search.runs.run import Run
-from search.selection.candidates import Candidates, Standings, collect, compare, kept_rounds
+from search.selection.candidates import CandidateMetrics, Candidates, kept_rounds, measure_candidates, read_shortlisted
 from search.selection.library import Library
 from trainers.evaluation.scores import HasKind, predictions
 from trainers.tasks import Kind
 
 
 def library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float = 1.0, seed: int = 0) -> Library:
-    """Return candidates that see the labels through noise, a part of it common to all; skill 0 is a pure guess."""
+    """Return candidates that predict the labels with noise, partly common to all; with skill 0 they guess."""
     generator = np.random.default_rng(seed)
     width = 5 if kind == "classification" else 1
     if kind == "regression":
@@ -26,11 +26,11 @@ def library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float =
     return Library(kind, predictions(kind, (skills * signal + noise).astype(np.float32)), labels.astype(np.float32))
 
 
-def compared(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Standings]:
-    """Return how all kept rounds stand, their rows dealt by seed 0."""
-    return compare(runs, kept_rounds(runs), tasks, dict.fromkeys(tasks, 0))
+def measured(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, CandidateMetrics]:
+    """Return the metrics of all kept rounds; seed 0 assigns the rows to folds."""
+    return measure_candidates(runs, kept_rounds(runs), tasks, dict.fromkeys(tasks, 0))
 
 
-def collected(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Candidates]:
-    """Return those kept rounds that a selection may take."""
-    return collect(runs, kept_rounds(runs), compared(runs, tasks))
+def shortlisted(runs: list[Run], tasks: Mapping[str, HasKind]) -> dict[str, Candidates]:
+    """Return the kept rounds that a selection may take, with their predictions."""
+    return read_shortlisted(runs, kept_rounds(runs), measured(runs, tasks))

@@ -4,7 +4,7 @@ from typing import get_args
 
 from search import choices
 from search.ensemble.build import NO_SOUP
-from search.ensemble.choose import DEFAULT
+from search.ensemble.choose import DEFAULT_STRATEGY
 from search.ensemble.soup import SOUPS
 from search.runs.objectives import OBJECTIVES
 from search.selection.strategies import STRATEGIES
@@ -24,7 +24,7 @@ def test_every_choice_is_an_entry_of_its_registry_and_every_entry_is_a_choice():
 
 
 def test_the_defaults_are_those_of_the_ensemble():
-    assert (choices.STRATEGY, choices.SOUP) == (DEFAULT, NO_SOUP)
+    assert (choices.STRATEGY, choices.SOUP) == (DEFAULT_STRATEGY, NO_SOUP)
 
 
 def test_names_are_listed_as_in_a_sentence():

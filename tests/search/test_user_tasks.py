@@ -13,7 +13,7 @@ from search.report.page import render
 from search.runs.run import Run
 from search.selection.candidates import searched_tasks
 from tests.search.example_run import ExampleTrial, candidate_file, example_run, tokenizer
-from tests.search.libraries import collected
+from tests.search.libraries import shortlisted
 from tests.trainers.user_data import USER_TASKS, declarations, labels_of, write_user_data
 from trainers.data.declared_tasks import RESERVED_NAMES
 from trainers.data.prepare import prepare
@@ -43,7 +43,7 @@ def chosen(run) -> Chosen:
 
 def test_candidates_are_scored_by_the_kind_that_the_data_declare(run):
     assert list(searched_tasks([run])) == list(run.tasks) == list(NAMES)
-    for name, found in collected([run], searched_tasks([run])).items():
+    for name, found in shortlisted([run], searched_tasks([run])).items():
         assert found.library.kind == USER_TASKS[name][0]
         np.testing.assert_allclose(found.library.metrics, [row["metrics"][name] for row in run.trials()[0].rows])
 

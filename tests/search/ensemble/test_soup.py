@@ -11,12 +11,12 @@ from search.ensemble.__main__ import app
 from search.ensemble.choose import choose
 from search.ensemble.members import read_ensemble
 from search.ensemble.predict import predict_member
-from search.ensemble.soup import INGREDIENTS, SOUPS, Averages, architecture, cook, mean_weights
+from search.ensemble.soup import MAX_INGREDIENTS, SOUPS, WeightAverages, architecture, make_soups, mean_weights
 from search.runs.run import Run
 from search.selection.candidates import Candidate, kept_rounds, searched_tasks
-from search.selection.cross_fitting import FOLDS, views
+from search.selection.cross_fitting import FOLDS, row_masks
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run, trained_run
-from tests.search.libraries import collected, compared
+from tests.search.libraries import measured, shortlisted
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.evaluation.predictions import read_predictions, write_predictions
@@ -52,10 +52,10 @@ def linear(run):
 
 def soups_of(run, recipe):
     tasks = searched_tasks([run])
-    candidates = collected([run], tasks)
-    seen = {task: views(found.library.labels, 0) for task, found in candidates.items()}
-    averages = Averages(run, candidates, seen, linear(run))
-    return cook(recipe, run, compared([run], tasks), averages)
+    candidates = shortlisted([run], tasks)
+    seen = {task: row_masks(found.library.labels, 0) for task, found in candidates.items()}
+    averages = WeightAverages(run, candidates, seen, linear(run))
+    return make_soups(recipe, run, measured([run], tasks), averages)
 
 
 def ingredients(soups):
@@ -64,7 +64,7 @@ def ingredients(soups):
 
 def worth(run, outputs, rows):
     """Return the score of outputs on some rows: task -> a mask."""
-    libraries = {task: found.library for task, found in collected([run], searched_tasks([run])).items()}
+    libraries = {task: found.library for task, found in shortlisted([run], searched_tasks([run])).items()}
     metrics = {
         task: found.rows(rows[task]).metric(predictions(found.kind, outputs[task])[rows[task]])
         for task, found in libraries.items()
@@ -74,8 +74,8 @@ def worth(run, outputs, rows):
 
 def seen_rows(run):
     """List what each view sees: task -> a mask."""
-    candidates = collected([run], searched_tasks([run]))
-    seen = {task: views(found.library.labels, 0) for task, found in candidates.items()}
+    candidates = shortlisted([run], searched_tasks([run]))
+    seen = {task: row_masks(found.library.labels, 0) for task, found in candidates.items()}
     return [dict(zip(seen, masks, strict=True)) for masks in zip(*seen.values(), strict=True)]
 
 
@@ -105,7 +105,7 @@ def test_a_fold_has_no_part_in_the_soup_that_predicts_it(run, recipe):
 
 
 def test_a_uniform_soup_is_of_the_best_rounds_of_the_best_trials(run):
-    best = sorted(run.trials(), key=lambda trial: trial.best_row["score"])[-INGREDIENTS:]
+    best = sorted(run.trials(), key=lambda trial: trial.best_row["score"])[-MAX_INGREDIENTS:]
     expected = {Candidate(run.folder.uri, trial.number, trial.best_row["round"]) for trial in best}
     assert ingredients(soups_of(run, "uniform"))[0] == expected
 
@@ -168,7 +168,7 @@ def test_single_task_models_and_a_soup_join_more_trials_than_a_selection_sees(tm
     joint = example_run(tmp_path / "joint", sample_corpus_directory, many)
     expert = ExampleTrial(0, skill=9.0, tasks=("sst",))
     single = example_run(tmp_path / "expert", sample_corpus_directory, [expert], tasks=["sst"])
-    chosen = choose([joint, single], "uniform", soup="greedy", each=linear(joint))
+    chosen = choose([joint, single], "uniform", soup="greedy", starmap=linear(joint))
     assert chosen.estimates.candidates == {"sst": 111, "qqp": 108, "sts": 108}
     members = chosen.ensemble.members
     assert {task: len(found) for task, found in members.items()} == dict.fromkeys(TASK_NAMES, 100)

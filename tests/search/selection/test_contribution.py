@@ -94,8 +94,8 @@ def test_what_is_forgotten_changes_nothing(run, monkeypatch):
     for number in range(10, 21):
         write_trial(run, ExampleTrial(number, skill=0.1 * number - 0.5))
     whole = Contributions(run)
-    monkeypatch.setattr("search.selection.contribution.REMEMBERED", 0)
+    monkeypatch.setattr("search.selection.contribution.PRUNE_ABOVE", 0)
     forgetful = Contributions(run)
     write_trial(run, ExampleTrial(21, skill=1.6))
     assert forgetful.of(21) == whole.of(21)
-    assert all(len(found) < 3 * 11 for found in forgetful.present.values())
+    assert all(len(found) < 3 * 11 for found in forgetful.candidates.values())

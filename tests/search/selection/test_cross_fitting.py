@@ -4,17 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.selection.cross_fitting import (
-    FOLDS,
-    bootstrap,
-    cross_fit,
-    cross_fit_single,
-    deal,
-    figures_of,
-    folds,
-    interval,
-    mean_figures,
-)
+from search.selection.bootstrap import bootstrap, interval, resampled_metrics, resampled_score
+from search.selection.cross_fitting import FOLDS, cross_fit, cross_fit_single, fold_numbers, make_folds
 from search.selection.library import Library
 from search.selection.strategies import STRATEGIES
 from tests.search.libraries import library
@@ -25,25 +16,25 @@ KINDS = tuple(METRICS)
 
 
 def cross_fitted(strategy, found, seed):
-    return cross_fit(strategy, deal([found] * FOLDS, seed), seed)
+    return cross_fit(strategy, make_folds([found] * FOLDS, seed), seed)
 
 
 @pytest.mark.parametrize("rows", [5, 17, 200])
 def test_every_fold_has_its_share_of_every_class(rows):
     labels = np.random.default_rng(rows).integers(5, size=rows).astype(np.float32)
-    dealt = folds(labels, 3)
+    dealt = fold_numbers(labels, 3)
     for label in range(5):
         counts = np.bincount(dealt[labels == label], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
     counts = np.bincount(dealt, minlength=FOLDS)
     assert counts.max() - counts.min() <= 1
-    np.testing.assert_array_equal(dealt, folds(labels, 3))
-    assert rows == FOLDS or (dealt != folds(labels, 4)).any()
+    np.testing.assert_array_equal(dealt, fold_numbers(labels, 3))
+    assert rows == FOLDS or (dealt != fold_numbers(labels, 4)).any()
 
 
 def test_every_fold_of_values_has_their_whole_range():
     labels = np.random.default_rng(0).uniform(0, 5, 300)
-    means = [labels[folds(labels, 0) == fold].mean() for fold in range(FOLDS)]
+    means = [labels[fold_numbers(labels, 0) == fold].mean() for fold in range(FOLDS)]
     assert max(means) - min(means) < 0.1
 
 
@@ -52,7 +43,7 @@ def test_every_fold_of_values_has_their_whole_range():
 def test_a_row_has_no_part_in_the_choice_of_who_predicts_it(strategy, kind):
     found = library(kind, candidates=6, rows=60)
     pooled = cross_fitted(STRATEGIES[strategy], found, 0)
-    held = folds(found.labels, 0) == 2
+    held = fold_numbers(found.labels, 0) == 2
     rows = np.flatnonzero(held)
     # Where equal labels trade their predictions within a fold, no other fold's selection sees a difference.
     worse = found.predictions.copy()
@@ -137,14 +128,14 @@ def test_two_ensembles_are_resampled_on_the_same_rows():
 
 
 def test_the_score_of_figures_is_the_score_of_their_metrics():
-    figures = {}
+    metrics = {}
     for task in ("sst", "qqp", "sts"):
         found = library(TASKS[task].kind, candidates=1)
-        figures[task] = figures_of(found, found.predictions[0], found.predictions[0], 0)
-    total = mean_figures(figures, TASKS)
-    values = {task: found.dev.value for task, found in figures.items()}
+        metrics[task] = resampled_metrics(found, found.predictions[0], found.predictions[0], 0)
+    total = resampled_score(metrics, TASKS)
+    values = {task: found.dev.value for task, found in metrics.items()}
     assert total.dev.value == pytest.approx(float(score(values, TASKS)))
-    low, high = interval(total.dev.resampled)
+    low, high = interval(total.dev.resamples)
     assert low < total.dev.value < high
     # Errors of three independent tasks average out: the score is surer than the mean of its parts.
-    assert high - low < np.mean([np.diff(interval(found.dev.resampled)) for found in figures.values()])
+    assert high - low < np.mean([np.diff(interval(found.dev.resamples)) for found in metrics.values()])

@@ -162,7 +162,7 @@ def test_running_sums_score_as_the_means_do(kind, seed, grid):
         running.add(int(candidate))
         means = (found.predictions[drawn].sum(axis=0, dtype=np.float64) + found.predictions) / (len(drawn) + 1)
         expected = found.metric(means.astype(np.float32))
-        reached = running.reached()
+        reached = running.with_each()
         if kind == "regression":  # up to a factor common to all
             np.testing.assert_allclose(reached * np.abs(expected).max(), expected * np.abs(reached).max(), atol=1e-5)
         else:
@@ -173,7 +173,7 @@ def test_the_sum_of_opposite_values_is_worth_nothing():
     values = np.random.default_rng(0).normal(size=(1, 30, 1)).astype(np.float32)
     running = RUNNING_METRICS["regression"](np.concatenate([values, -values]), np.arange(30, dtype=np.float32))
     running.add(0)
-    assert running.reached()[1] == 0
+    assert running.with_each()[1] == 0
 
 
 @pytest.mark.parametrize("kind", LOSSES)
