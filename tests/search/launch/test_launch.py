@@ -156,7 +156,7 @@ CLUSTER_FAULTS: dict[str, Fault] = {
 
 DATA_FAULTS: dict[str, Fault] = {
     "missing data": (with_options(data="/no/such/data"), "Data directory /no/such/data does not exist. Pass"),
-    "empty data": (empty_data, "data is empty. Put"),
+    "empty data": (empty_data, "data is empty. Add the files of"),
     "missing column": (with_data("id\ttext\tsentiment\na\tA\t3\n"), "train.csv, line 1: column 'sentence' is not"),
     "label out of range": (
         with_data(SST + "x\tOne .\t5\n"),
@@ -166,10 +166,13 @@ DATA_FAULTS: dict[str, Fault] = {
         with_data(SST + "x\tOne .\tgood\n"),
         "train.csv, line 10: label 'good' of task sst is not",
     ),
-    "no rows": (with_data(HEADER), "train.csv has a header and no rows. Add"),
+    "no rows": (with_data(HEADER), "train.csv has a header but no rows. Add"),
     "not UTF-8": (with_data(SST + "x\tcaf\xe9\t1\n", "latin-1"), "train.csv, line 10: byte 0xe9 is not UTF-8. Save"),
-    "too few fields": (with_data(SST + "x\tOne .\n"), "train.csv, line 10: 2 fields, the header has 3. Separate"),
-    "too many fields": (with_data(SST + "x\tOne\t.\t1\n"), "train.csv, line 10: 4 fields, the header has 3. Separate"),
+    "too few fields": (with_data(SST + "x\tOne .\n"), "train.csv, line 10: the row has 2 fields, the header 3. Write"),
+    "too many fields": (
+        with_data(SST + "x\tOne\t.\t1\n"),
+        "train.csv, line 10: the row has 4 fields, the header 3. Write",
+    ),
     "id twice": (with_data(SST + "0\tOne .\t1\n"), "train.csv, line 10: id '0' occurs twice, first in line 2. Make"),
     "task not in the data": (with_data(SST), "qqp"),
     "space without suggest": (with_space("START = []"), "space.py does not define suggest(trial)"),
