@@ -77,11 +77,11 @@ def main(
 def _rounds(run: Run) -> Rounds:
     """Return all rounds of complete trials."""
     return {
-        Candidate(run.folder.uri, trial.number, row["round"]): trial.folder
+        Candidate(run.folder.uri, trial.number, row.round): trial.folder
         for trial in run.trials()
         if trial.state == TrialState.COMPLETE.name
         for row in trial.rows
-        if row["finite"]
+        if row.finite
     }
 
 

@@ -95,9 +95,9 @@ def run_ours(home: Path, trials: int, rows: int) -> list[list[Round]]:
     _call("search.launch", str(overhead_space.__file__), **options)
     return [
         [
-            Round(ended - row["train_seconds"] - row["eval_seconds"] - row["save_seconds"], ended)
+            Round(ended - row.seconds, ended)
             for row in trial.rows
-            for ended in [datetime.fromisoformat(row["ended"]).timestamp()]
+            for ended in [datetime.fromisoformat(row.ended).timestamp()]
         ]
         for trial in Run.open("ours", str(home)).trials()
     ]

@@ -122,7 +122,7 @@ def run_ours(home: Path, data: Path, settings: Settings, seed: int) -> Result:
     started = _call(home, "search.launch", str(whole_space.__file__), *flags)
     run = Run.open(home.name, str(home.parent))
     rows = [trial.rows for trial in run.trials()]
-    tokens = sum(trial[-1]["tokens"] for trial in rows if trial)
+    tokens = sum(trial[-1].tokens for trial in rows if trial)
     return Result(_ended(_predictions(home, "ours")) - started, len(rows), sum(map(len, rows)), tokens)
 
 

@@ -18,6 +18,7 @@ from trainers.folder import Folder
 from trainers.methods.gradient_ratios import remarks
 from trainers.recipes.registry import LISTED, configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
+from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
 from trainers.training.training import DEV_ROWS
 from trainers.trial import CONFIG, run_trial
@@ -60,7 +61,7 @@ def main(
         print(about, *notes, length, sep="\n", flush=True)
         remarked: dict[str, str] = {}
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows):
-            found = remarks(row["ratios"])
+            found = remarks(row.ratios)
             new = [text for name, text in found.items() if name not in remarked]
             print(_line(row, len(rounds)), *new, sep="\n", flush=True)
             remarked |= found
@@ -83,14 +84,13 @@ def _single(name: str) -> TrainConfig:
     return found
 
 
-def _line(row: dict[str, Any], rounds: int) -> str:
+def _line(row: RoundRow, rounds: int) -> str:
     """Say what a round came to."""
-    metrics = "".join(f" {task} {value:.4f}" for task, value in row["metrics"].items())
-    score = "not finite" if not row["finite"] else "not judged" if row["score"] is None else f"{row['score']:.4f}"
-    loss = "" if row["loss"] is None else f" loss {row['loss']:.4f}"
-    seconds = row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
-    counted = f"round {row['round']} of {rounds}"
-    return f"{counted}: score {score}{metrics}{loss} ({row['examples']} examples, {seconds:.1f} s)"
+    metrics = "".join(f" {task} {value:.4f}" for task, value in row.metrics.items())
+    score = "not finite" if not row.finite else "not judged" if row.score is None else f"{row.score:.4f}"
+    loss = "" if row.loss is None else f" loss {row.loss:.4f}"
+    counted = f"round {row.round} of {rounds}"
+    return f"{counted}: score {score}{metrics}{loss} ({row.examples} examples, {row.seconds:.1f} s)"
 
 
 def _claim(folder: Folder, config: TrainConfig, about: dict[str, Any], resume: bool) -> None:

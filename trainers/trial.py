@@ -3,10 +3,9 @@
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -16,7 +15,8 @@ from trainers.data.corpus import Corpus
 from trainers.evaluation.predictions import write_predictions
 from trainers.folder import Folder
 from trainers.training.checkpoint import STATE, CheckpointError, best_rounds
-from trainers.training.training import DEV_ROWS, RoundResult, Training
+from trainers.training.rounds import RoundResult, RoundRow
+from trainers.training.training import DEV_ROWS, Training
 
 CONFIG = "config.json"
 ROUNDS = "rounds.jsonl"
@@ -37,9 +37,9 @@ class Origin:
     round: int
 
 
-def read_rows(folder: Folder) -> list[dict[str, Any]]:
+def read_rows(folder: Folder) -> list[RoundRow]:
     """Read the rows of a trial's finished rounds, in order; of a round that was trained twice the later row counts."""
-    rows = {row["round"]: row for row in folder.read_lines(ROUNDS)}
+    rows = {row.round: row for row in map(RoundRow.from_json, folder.read_lines(ROUNDS))}
     return [rows[number] for number in sorted(rows)]
 
 
@@ -57,7 +57,7 @@ def run_trial(
     device: str = "cpu",
     dev_limit: int = DEV_ROWS,
     origin: Origin | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[RoundRow]:
     """Train in a trial's directory and yield the row of each round once its files are written.
 
     A directory with finished rounds is gone on with: its last row is yielded again first, because whoever listened may
@@ -66,11 +66,11 @@ def run_trial(
     Args:
         origin: of a clone, whose config says the same as the other trial's up to that round.
     """
-    rows = {row["round"]: row for row in read_rows(folder)}
+    rows = {row.round: row for row in read_rows(folder)}
     if rows:
         told = rows[max(rows)]
         yield told
-        if told["last"] or not told["finite"]:
+        if told.final:
             return
     clear_unfinished(folder, rows)
     places = [folder / CHECKPOINTS / round_name(number) for number in sorted(rows, reverse=True)]
@@ -107,7 +107,7 @@ def _newest(places: list[Folder], start: Callable[..., Training]) -> Training:
     return start()
 
 
-def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str, Any]:
+def _record(folder: Folder, training: Training, result: RoundResult) -> RoundRow:
     """Write a round's predictions, its checkpoint and then its row: a round exists when its row does."""
     started = time.perf_counter()
     name = round_name(result.round)
@@ -117,19 +117,18 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> dict[str
         write_predictions(folder / PREDICTIONS, f"{name}-{task}.parquet", chosen, outputs)
     if result.finite:
         training.save(folder / CHECKPOINTS / name)
-    row = asdict(result)
-    del row["predictions"]
-    row |= {
-        "save_seconds": time.perf_counter() - started,
-        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "node": platform.node(),
-        "threads": torch.get_num_threads(),
-    }
-    folder.append_json(ROUNDS, row)
+    row = RoundRow.of(
+        result,
+        save_seconds=time.perf_counter() - started,
+        ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        node=platform.node(),
+        threads=torch.get_num_threads(),
+    )
+    folder.append_json(ROUNDS, row.to_json())
     return row
 
 
-def _prune(folder: Folder, rows: dict[int, dict[str, Any]]) -> None:
+def _prune(folder: Folder, rows: dict[int, RoundRow]) -> None:
     """Delete the full states of all but the newest rounds, and the weights of rounds that no ensemble would choose."""
     newest = sorted(rows)[-STATES:]
     keep = best_rounds(rows) | set(newest)

@@ -48,8 +48,8 @@ def trial_cost(trial: Trial, score: float, train_rows: int) -> TrialCost:
         trial.number,
         score,
         len(trial.rows),
-        median(row["train_seconds"] for row in trial.rows),
-        median(row["eval_seconds"] for row in trial.rows),
+        median(row.train_seconds for row in trial.rows),
+        median(row.eval_seconds for row in trial.rows),
         1 / seconds,
         train_rows * seconds,
     )
@@ -67,7 +67,7 @@ def choice_costs(trials: Sequence[Trial]) -> list[ChoiceCost]:
 
 def seconds_per_example(trial: Trial) -> float:
     """Return the training time per example in seconds, without evaluation and saving."""
-    return sum(row["train_seconds"] for row in trial.rows) / trial.examples
+    return sum(row.train_seconds for row in trial.rows) / trial.examples
 
 
 def _categorical(trial: Trial) -> list[str]:

@@ -62,12 +62,12 @@ def _trial_counts(trials: list[Trial]) -> str:
 
 def _work(trials: list[Trial], started: str) -> dict[str, str]:
     rows = [row for trial in trials for row in trial.rows]
-    seconds = {part: sum(row[f"{part}_seconds"] for row in rows) for part in ACTIVITIES}
+    seconds = {part: sum(getattr(row, f"{part}_seconds") for row in rows) for part in ACTIVITIES}
     durations = ", ".join(f"{timedelta(seconds=round(spent))} {ACTIVITIES[part]}" for part, spent in seconds.items())
     examples = sum(trial.examples for trial in trials if trial.rows)
-    nodes = ", ".join(sorted({row["node"] for row in rows}))
+    nodes = ", ".join(sorted({row.node for row in rows}))
     return {
         "Compute": f"{len(rows)} rounds, {examples:,} training examples; {durations}"
         + (f"; on {nodes}" if rows else ""),
-        "Time": f"started {started}, last round ended {max((row['ended'] for row in rows), default='never')}",
+        "Time": f"started {started}, last round ended {max((row.ended for row in rows), default='never')}",
     }

@@ -179,11 +179,11 @@ def _scatter(model: DevPredictions, limits: tuple[float, float], color: str, *, 
 
 def _points(ranked: Sequence[BestRound], x_task: str, y_task: str) -> go.Scatter:
     """Draw the metrics of two tasks for every trial, with a large point for the best trial."""
-    shown = [found for found in ranked if {x_task, y_task} <= found.row["metrics"].keys()]
+    shown = [found for found in ranked if {x_task, y_task} <= found.row.metrics.keys()]
     best = [found is ranked[0] for found in shown]
     return go.Scatter(
-        x=[found.row["metrics"][x_task] for found in shown],
-        y=[found.row["metrics"][y_task] for found in shown],
+        x=[found.row.metrics[x_task] for found in shown],
+        y=[found.row.metrics[y_task] for found in shown],
         mode="markers+text",
         text=[f"trial {found.trial.number}" if large else "" for large, found in zip(best, shown, strict=True)],
         textposition="bottom center",
@@ -194,7 +194,7 @@ def _points(ranked: Sequence[BestRound], x_task: str, y_task: str) -> go.Scatter
                 for large, found in zip(best, shown, strict=True)
             ],
         },
-        customdata=[[found.trial.number, found.row["round"], found.row["score"]] for found in shown],
+        customdata=[[found.trial.number, found.row.round, found.row.score] for found in shown],
         hovertemplate="trial %{customdata[0]}, round %{customdata[1]}: %{x:.4f}, %{y:.4f}, score %{customdata[2]:.4f}"
         "<extra></extra>",
     )

@@ -1,10 +1,10 @@
 """Read what several sections of the report share: a run's trials and their ranking."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from search.runs.run import Run
 from search.runs.trial_record import Trial
+from trainers.training.rounds import RoundRow
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class BestRound:
     """A trial and the row of its round with the best score."""
 
     trial: Trial
-    row: dict[str, Any]
+    row: RoundRow
 
 
 @dataclass(frozen=True)
@@ -40,5 +40,5 @@ def read_run_data(run: Run) -> RunData:
     trials = run.trials()
     scored = [BestRound(trial, trial.best_row) for trial in trials if trial.judged]
     # The recipes of a reproduction are scored on different numbers of tasks: such scores do not compare.
-    ranked = sorted(scored, key=lambda found: (-len(found.row["metrics"]), -found.row["score"]))
+    ranked = sorted(scored, key=lambda found: (-len(found.row.metrics), -(found.row.score or 0.0)))
     return RunData(run, trials, ranked)

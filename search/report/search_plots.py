@@ -49,8 +49,8 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
         line = {key: value for key, value in look.items() if key != "opacity"}
         for place, name in enumerate(names):
             plot.add_scatter(
-                x=[row["round"] for row in trial.rows],
-                y=[row["score"] if name == "score" else row["metrics"].get(name) for row in trial.rows],
+                x=[row.round for row in trial.rows],
+                y=[row.score if name == "score" else row.metrics.get(name) for row in trial.rows],
                 mode="lines+markers",
                 line=line,
                 opacity=look["opacity"],

@@ -161,7 +161,7 @@ class Costs:
 def costs(data: RunData) -> Costs:
     """Show what the best trials cost, and what each choice costs."""
     train_rows = sum(data.run.corpus().train_sizes(data.run.search.tasks).values())
-    trials = [trial_cost(best.trial, best.row["score"], train_rows) for best in data.ranked[:SHOWN_TRIALS]]
+    trials = [trial_cost(best.trial, best.row.score or 0.0, train_rows) for best in data.ranked[:SHOWN_TRIALS]]
     return Costs(trials, train_rows, choice_costs([best.trial for best in data.ranked]))
 
 

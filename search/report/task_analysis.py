@@ -74,7 +74,7 @@ def _analyse(
     run: Run, splits: dict[str, Split], task: Task, best: BestRound, tokenizer: Tokenizer | None
 ) -> TaskAnalysis:
     dev = splits["dev"]
-    of_round = round_predictions(best.trial, best.row["round"], task, dev)
+    of_round = round_predictions(best.trial, best.row.round, task, dev)
     models = [model for model in (of_round, ensemble_predictions(run, task, dev)) if model]
     worst, right = _examples(task, of_round, splits, tokenizer) if of_round and tokenizer else ([], [])
     labels = {name: split.labels[np.isfinite(split.labels)] for name, split in splits.items()}

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from search.runs.trial_record import Trial
+from trainers.training.rounds import RoundRow
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,15 @@ def lineage(trial: Trial, trials: Mapping[int, Trial]) -> list[LineageSegment]:
         trials: number -> trial, all donors included.
     """
     segments: list[LineageSegment] = []
-    last = trial.rows[-1]["round"]
+    last = trial.rows[-1].round
     while clone := trial.clone:
         segments.append(LineageSegment(clone.round + 1, last, trial.number, trial.params))
         last, trial = clone.round, trials[clone.trial]
     return [LineageSegment(1, last, trial.number, trial.params), *reversed(segments)]
 
 
-def ratio_series(rows: Sequence[dict[str, Any]]) -> list[RatioSeries]:
+def ratio_series(rows: Sequence[RoundRow]) -> list[RatioSeries]:
     """Collect the gradient ratio of each regulariser over a trial's rounds; empty if no round measured any."""
-    measured = [row.get("ratios", {}) for row in rows]  # rows of older releases have none
+    measured = [row.ratios for row in rows]
     names = sorted({name for ratios in measured for name in ratios})
     return [RatioSeries(name, [ratios.get(name) for ratios in measured]) for name in names]

@@ -37,8 +37,8 @@ class Result:
     def seconds(self) -> float | None:
         """Training time in seconds per 1,000 examples; None without a finished round."""
         rows = [row for trial in self.trials for row in trial.rows]
-        examples = sum(trial.rows[-1]["examples"] for trial in self.trials if trial.rows)
-        return 1000 * sum(row["train_seconds"] for row in rows) / examples if examples else None
+        examples = sum(trial.rows[-1].examples for trial in self.trials if trial.rows)
+        return 1000 * sum(row.train_seconds for row in rows) / examples if examples else None
 
 
 def results(run: Run) -> dict[str, list[Result]]:
@@ -79,11 +79,11 @@ def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Resu
     done = {part: trial for part, trial in needed.items() if finished(trial)}
     match recipe(name):
         case TrainConfig() as config:
-            tasks, metrics = config.tasks, done[name].best_row["metrics"] if done else {}
+            tasks, metrics = config.tasks, done[name].best_row.metrics if done else {}
         case Group(members):
             tasks = tuple(members)
             found = {task: done[f"{name}/{task}"] for task in members if f"{name}/{task}" in done}
-            metrics = {task: trial.best_row["metrics"][task] for task, trial in found.items()}
+            metrics = {task: trial.best_row.metrics[task] for task, trial in found.items()}
         case EnsembleOf(_, strategy):
             tasks = tuple(dict.fromkeys(task for config in configs(name).values() for task in config.tasks))
             members = {trial.number: trial for trial in done.values()}.values()  # two members may be the same trial
@@ -97,7 +97,7 @@ def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str
     rounds = {
         Candidate(run.folder.uri, trial.number, _best_round(trial, task)): trial.folder
         for trial in trials
-        if task in trial.rows[-1]["metrics"]
+        if task in trial.rows[-1].metrics
     }
     if not rounds:
         return None
@@ -107,4 +107,4 @@ def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str
 
 
 def _best_round(trial: Trial, task: str) -> int:
-    return max((row for row in trial.rows if task in row["metrics"]), key=lambda row: row["metrics"][task])["round"]
+    return max((row for row in trial.rows if task in row.metrics), key=lambda row: row.metrics[task]).round

@@ -1,7 +1,7 @@
 """Weights of ended trials on the disk: those of the run's best rounds stay, all else goes."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
 
 from optuna.trial import TrialState
 
@@ -9,6 +9,7 @@ from search.runs.objectives import ENSEMBLE
 from search.runs.run import Run
 from search.runs.trial_record import Trial, clear_trial
 from trainers.training.checkpoint import best_rounds
+from trainers.training.rounds import RoundRow
 from trainers.trial import CHECKPOINTS, round_name
 
 
@@ -18,7 +19,7 @@ class KeptWeights:
     def __init__(self, run: Run, ended: Iterable[Trial]):
         """Take over what ended trials have left, but for what is no longer among the best."""
         self.run = run
-        self.rows: dict[tuple[int, int], dict[str, Any]] = {}
+        self.rows: dict[tuple[int, int], RoundRow] = {}
         """(trial, round) -> row."""
         for trial in ended:
             self.rows |= self._saved(trial)
@@ -30,14 +31,14 @@ class KeptWeights:
         self.rows |= self._saved(trial)
         self._prune()
 
-    def _saved(self, trial: Trial) -> dict[tuple[int, int], dict[str, Any]]:
+    def _saved(self, trial: Trial) -> dict[tuple[int, int], RoundRow]:
         rows = list(trial.rows)
         if self.run.objectives == [ENSEMBLE] and trial.state == TrialState.COMPLETE.name and trial.values:
             # What adds much to the ensemble need not be good by itself: without this its weights might go.
             best = trial.best_row
-            rows[rows.index(best)] = best | {"metrics": best["metrics"] | {ENSEMBLE: trial.values[0]}}
+            rows[rows.index(best)] = replace(best, metrics=best.metrics | {ENSEMBLE: trial.values[0]})
         names = set((trial.folder / CHECKPOINTS).names())
-        return {(trial.number, row["round"]): row for row in rows if round_name(row["round"]) in names}
+        return {(trial.number, row.round): row for row in rows if round_name(row.round) in names}
 
     def _prune(self) -> None:
         keep = best_rounds(self.rows)

@@ -1,20 +1,19 @@
 """What a search is for: objectives by name, and what the rows of a trial are worth."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from model.errors import InputError, unknown
+from trainers.training.rounds import RoundRow
 
 SCORE = "score"
 ENSEMBLE = "ensemble"
 
 Direction = Literal["maximize", "minimize"]
-Row = Mapping[str, Any]
-"""Of a finished round."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Objective:
     """A figure that is to become as large, or as small, as it can."""
 
     direction: Direction
-    of_round: Callable[[Row], float | None]
+    of_round: Callable[[RoundRow], float | None]
     """Row -> the figure; None if the round does not have it."""
     averaged: bool = False
     """Whether a trial's figure is the mean over its rounds, and not that of its best round."""
@@ -34,10 +33,10 @@ class Objective:
 
 
 OBJECTIVES: dict[str, Objective] = {
-    SCORE: Objective("maximize", lambda row: row["score"]),
-    ENSEMBLE: Objective("maximize", lambda row: row["score"]),
-    "seconds": Objective("minimize", lambda row: row["train_seconds"], averaged=True),
-    "parameters": Objective("minimize", lambda row: row["parameters"]),
+    SCORE: Objective("maximize", lambda row: row.score),
+    ENSEMBLE: Objective("maximize", lambda row: row.score),
+    "seconds": Objective("minimize", lambda row: row.train_seconds, averaged=True),
+    "parameters": Objective("minimize", lambda row: row.parameters),
 }
 """Those that every search has; beside them each task's metric is one, by the name of the task.
 
@@ -47,7 +46,7 @@ A round is worth its score to the ensemble too; what a finished trial is worth t
 
 def objective(name: str) -> Objective:
     """Return an objective by its name; a name that is none of ours is a task's."""
-    return OBJECTIVES.get(name) or Objective("maximize", lambda row: row["metrics"].get(name))
+    return OBJECTIVES.get(name) or Objective("maximize", lambda row: row.metrics.get(name))
 
 
 def directions(names: Sequence[str]) -> list[Direction]:
@@ -75,14 +74,14 @@ def check_objectives(names: Sequence[str], tasks: Collection[str]) -> None:
         )
 
 
-def round_values(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:
+def round_values(row: RoundRow, names: Sequence[str]) -> tuple[float, ...] | None:
     """Return a round's figure of each objective; None if it was not judged, or lacks one."""
-    figures = [objective(name).of_round(row) for name in names] if row["score"] is not None else [None]
+    figures = [objective(name).of_round(row) for name in names] if row.score is not None else [None]
     known = [figure for figure in figures if figure is not None]
     return tuple(known) if len(known) == len(figures) else None
 
 
-def rung_values(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:
+def rung_values(row: RoundRow, names: Sequence[str]) -> tuple[float, ...] | None:
     """Return what early stopping compares: a round's figures, of each of which more is better; None if it does not."""
     figures = round_values(row, names)
     if figures is None:
@@ -90,7 +89,7 @@ def rung_values(row: Row, names: Sequence[str]) -> tuple[float, ...] | None:
     return tuple(objective(name).sign * figure for name, figure in zip(names, figures, strict=True))
 
 
-def trial_values(rows: Sequence[Row], names: Sequence[str]) -> list[float] | None:
+def trial_values(rows: Sequence[RoundRow], names: Sequence[str]) -> list[float] | None:
     """Return a trial's values: those of its best round, which is told by the score where there are several objectives.
 
     Args:
@@ -106,7 +105,7 @@ def trial_values(rows: Sequence[Row], names: Sequence[str]) -> list[float] | Non
     return [_trial_value(objective(name), best, judged) for name in names]
 
 
-def last_values(rows: Sequence[Row], names: Sequence[str]) -> list[float] | None:
+def last_values(rows: Sequence[RoundRow], names: Sequence[str]) -> list[float] | None:
     """Return the values of the last round that has them all; None if none does."""
     found = [values for row in rows if (values := round_values(row, names))]
     return list(found[-1]) if found else None
@@ -126,6 +125,6 @@ def undominated(values: np.ndarray) -> np.ndarray:
     return np.isin(np.arange(len(values)), front)
 
 
-def _trial_value(objective: Objective, best: Row, judged: Sequence[Row]) -> float:
+def _trial_value(objective: Objective, best: RoundRow, judged: Sequence[RoundRow]) -> float:
     rows = judged if objective.averaged else [best]
     return float(mean(figure for row in rows if (figure := objective.of_round(row)) is not None))

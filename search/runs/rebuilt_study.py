@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from search.runs.objectives import directions, round_values
 from search.runs.run import Run
 from search.runs.trial_record import CLONE, STOPPED, Trial
+from trainers.training.rounds import RoundRow
 
 
 def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
@@ -27,9 +28,9 @@ def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
     return study
 
 
-def reported(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[int, float]:
+def reported(rows: Sequence[RoundRow], names: Sequence[str]) -> dict[int, float]:
     """Return count of judged rounds -> value, which the study knows of a trial; it takes none of several objectives."""
-    found = {row["judged"]: round_values(row, names) for row in rows}
+    found = {row.judged: round_values(row, names) for row in rows if row.judged is not None}
     return {judged: values[0] for judged, values in found.items() if values} if len(names) == 1 else {}
 
 

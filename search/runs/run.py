@@ -91,9 +91,7 @@ class Run:
         found = []
         for trial in self.trials():
             saved = set((trial.folder / CHECKPOINTS).names())
-            found += [
-                (trial, row["round"]) for row in trial.rows if row["finite"] and round_name(row["round"]) in saved
-            ]
+            found += [(trial, row.round) for row in trial.rows if row.finite and round_name(row.round) in saved]
         return found
 
     def corpus(self) -> Corpus:
@@ -131,9 +129,9 @@ def _table_rows(trial: Trial) -> list[dict[str, Any]]:
     columns = ("round", "score", "loss", "examples", "tokens", "steps")
     seconds = ("train_seconds", "eval_seconds", "save_seconds")
     rows = [
-        {name: row[name] for name in columns}
-        | row["metrics"]
-        | {name: row[name] for name in (*seconds, "ended", "node")}
+        {name: getattr(row, name) for name in columns}
+        | row.metrics
+        | {name: getattr(row, name) for name in (*seconds, "ended", "node")}
         for row in trial.rows
     ]
     return [same | row | params for row in rows or [dict.fromkeys((*columns, *seconds, "ended", "node"))]]

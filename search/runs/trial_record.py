@@ -1,6 +1,7 @@
 """Read and write `trial.json`, the record of one trial in the run directory."""
 
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 
 from trainers.folder import Folder
 from trainers.training.checkpoint import STATE
+from trainers.training.rounds import RoundRow
 from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows
 
 TRIAL = "trial.json"
@@ -49,7 +51,7 @@ class Trial:
     values: list[float] | None
     """Of each objective: those of its best round if it finished, of its last one if it was stopped."""
     reason: str | None
-    rows: list[dict[str, Any]]
+    rows: list[RoundRow]
     """Its finished rounds, in order; of a round that was trained twice the later row."""
     clone: Clone | None = None
 
@@ -61,17 +63,17 @@ class Trial:
     @property
     def judged(self) -> dict[int, float]:
         """Count of judged rounds -> score."""
-        return {row["judged"]: row["score"] for row in self.rows if row["score"] is not None}
+        return {row.judged: row.score for row in self.rows if row.judged is not None and row.score is not None}
 
     @property
     def examples(self) -> int:
         """Training examples of its own rounds, of which there must be one."""
-        return self.rows[-1]["examples"] - (self.clone.examples if self.clone else 0)
+        return self.rows[-1].examples - (self.clone.examples if self.clone else 0)
 
     @property
-    def best_row(self) -> dict[str, Any]:
+    def best_row(self) -> RoundRow:
         """The row of its best judged round, the first of equals; there must be one."""
-        return max((row for row in self.rows if row["score"] is not None), key=lambda row: row["score"])
+        return max((row for row in self.rows if row.score is not None), key=attrgetter("score"))
 
 
 def clone_of(trial: optuna.trial.BaseTrial) -> Clone | None:
@@ -114,4 +116,4 @@ def clear_trial(folder: Folder) -> None:
     """Delete the full states of a trial that nothing will resume, and what it did not finish."""
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
-    clear_unfinished(folder, [row["round"] for row in read_rows(folder)])
+    clear_unfinished(folder, [row.round for row in read_rows(folder)])

@@ -77,9 +77,7 @@ class Contributions:
     def _rounds(self, number: int) -> dict[str, Library]:
         """Read the predictions of a trial's finished rounds."""
         folder, found = self.run.trial_folder(number), {}
-        rounds = {
-            Candidate(self.run.folder.uri, number, row["round"]): folder for row in read_rows(folder) if row["finite"]
-        }
+        rounds = {Candidate(self.run.folder.uri, number, row.round): folder for row in read_rows(folder) if row.finite}
         for task, library in self.candidates.items():
             outputs = [library.predictions[:0]]
             for _, ids, values in finite_outputs(rounds, task):

@@ -9,6 +9,8 @@ from typing import Any
 
 from model.errors import InputError
 from search.runs.trial_record import RUNNING, Trial
+from search.tune.trainable import row_of
+from trainers.training.rounds import RoundRow
 
 ENDED_BY_BUDGET = "ended with the search"
 """The reason in `trial.json` of a trial that a budget stopped."""
@@ -116,7 +118,7 @@ class Budget:
         """Trial -> its newest round."""
         self.scores: dict[int, float] = {}
         """Trial -> the best score of its rounds."""
-        trials = sorted(trials, key=lambda trial: trial.rows[-1]["ended"] if trial.rows else "")
+        trials = sorted(trials, key=lambda trial: trial.rows[-1].ended if trial.rows else "")
         replaced = {trial.clone.replaced for trial in trials if trial.clone}
         for trial in trials:
             for row in trial.rows:
@@ -133,15 +135,15 @@ class Budget:
         """Return the seconds left, or None without a time budget."""
         return None if self.limits.seconds is None else self.started + self.limits.seconds - time.monotonic()
 
-    def add_round(self, number: int, row: Mapping[str, Any]) -> None:
+    def add_round(self, number: int, row: RoundRow) -> None:
         """Count a finished round of a trial; a round that is reported again counts once."""
-        if row["round"] <= self.rounds.get(number, 0):
+        if row.round <= self.rounds.get(number, 0):
             return
-        self.rounds[number] = row["round"]
-        self.used.gpu_hours += self.gpus * _seconds(row) / HOUR
-        if row["score"] is not None:
-            self.scores[number] = max(row["score"], self.scores.get(number, -math.inf))
-            self.used.best = max(row["score"], self.used.best)
+        self.rounds[number] = row.round
+        self.used.gpu_hours += self.gpus * row.seconds / HOUR
+        if row.score is not None:
+            self.scores[number] = max(row.score, self.scores.get(number, -math.inf))
+            self.used.best = max(row.score, self.used.best)
 
     def add_ended(self, number: int) -> None:
         """Count an ended trial, unless it has finished no round: then it says nothing about a plateau."""
@@ -157,10 +159,6 @@ class Budget:
 
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Count a round that Tune reports; return whether the budget stops its trial before the last round."""
-        self.add_round(result["config"]["number"], result)
-        return self.spent() and not result["last"]
-
-
-def _seconds(row: Mapping[str, Any]) -> float:
-    """Return the seconds for which a round has occupied its slot."""
-    return row["train_seconds"] + row["eval_seconds"] + row["save_seconds"]
+        row = row_of(result)
+        self.add_round(result["config"]["number"], row)
+        return self.spent() and not row.last

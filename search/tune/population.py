@@ -20,6 +20,7 @@ from trainers.config.changes import Change
 from trainers.config.dotted_paths import difference
 from trainers.config.train_config import TrainConfig
 from trainers.training.checkpoint import STATE
+from trainers.training.rounds import RoundRow
 from trainers.trial import CHECKPOINTS, CONFIG, round_name
 
 
@@ -52,7 +53,7 @@ class Population:
 
         A donor is then at most one round ahead, if all rounds take equally long, so two full states per trial suffice.
         """
-        rounds = {trial.number: trial.rows[-1]["round"] for trial in self.run.trials() if trial.rows}
+        rounds = {trial.number: trial.rows[-1].round for trial in self.run.trials() if trial.rows}
 
         def progress(place: int) -> tuple[int, int]:
             trial = self.waiting[place]
@@ -80,16 +81,17 @@ class Population:
         """
         trials = {trial.number: trial for trial in self.run.trials()}
         rows = trials[number].rows if number in trials else []
-        if not rows or rows[-1]["last"] or rows[-1]["score"] is None:
+        newest = rows[-1] if rows else None
+        if newest is None or newest.last or newest.judged is None or newest.score is None:
             return None
-        judged, seed = rows[-1]["judged"], self.run.search.seed
+        judged, seed = newest.judged, self.run.search.seed
         scores = self._scores(trials.values(), judged)
         able = [donor for donor in donors(scores, number) if _has_state(trials[donor], judged)]
         if not able:
             return None
         donor = trials[draw_donor(able, seed, number, judged)]
         row = _row(donor, judged)
-        return self._begin(Clone(donor.number, row["round"], row["examples"], number))
+        return self._begin(Clone(donor.number, row.round, row.examples, number))
 
     def config(self, trial: optuna.Trial) -> TrainConfig:
         """Return the config of a trial: for a clone, its donor's with the clone's values from the next round on.
@@ -151,9 +153,9 @@ class Population:
         return self.study.get_trials(deepcopy=False)[number]
 
 
-def _row(trial: Trial, judged: int) -> dict[str, Any]:
-    return next(row for row in trial.rows if row["judged"] == judged)
+def _row(trial: Trial, judged: int) -> RoundRow:
+    return next(row for row in trial.rows if row.judged == judged)
 
 
 def _has_state(trial: Trial, judged: int) -> bool:
-    return (trial.folder / CHECKPOINTS / round_name(_row(trial, judged)["round"])).exists(STATE)
+    return (trial.folder / CHECKPOINTS / round_name(_row(trial, judged).round)).exists(STATE)

@@ -13,7 +13,9 @@ from ray import tune
 from search.runs.objectives import objective
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
+from search.tune.trainable import row_of
 from search.tune.tune_callbacks import is_paused
+from trainers.training.rounds import RoundRow
 
 
 class Progress(tune.Callback):
@@ -48,7 +50,7 @@ class Progress(tune.Callback):
         """Score or metric -> its best value, and the trial."""
         replaced = {trial.clone.replaced for trial in before if trial.clone}
         self.ended = {trial.number for trial in before if trial.state != RUNNING} - replaced
-        self.rows: dict[int, dict[str, Any]] = {}
+        self.rows: dict[int, RoundRow] = {}
         """Running trial -> the row of its newest round."""
         self.trained = 0
         """Rounds of this session."""
@@ -70,28 +72,26 @@ class Progress(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Show a finished round."""
-        number = trial.config["number"]
-        if number in self.rows and self.rows[number]["round"] >= result["round"]:
+        number, row = trial.config["number"], row_of(result)
+        if number in self.rows and self.rows[number].round >= row.round:
             return  # a resumed trial reports its last round again
-        self.rows[number] = result
+        self.rows[number] = row
         self.rows.pop(trial.config["replaced"], None)
         self.trained += 1
-        self._update_best(number, result)
+        self._update_best(number, row)
         if not self.live:
-            values = " ".join(f"{name} {value}" for name, value in self._values(result).items())
+            values = " ".join(f"{name} {value}" for name, value in self._values(row).items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
-            self._print(
-                f"{self._name(number)} round {result['round']}: score {_four_digits(result['score'])} {values}{best}"
-            )
+            self._print(f"{self._name(number)} round {row.round}: score {_four_digits(row.score)} {values}{best}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show a trial that finished or was stopped."""
-        last = trial.last_result
+        last = row_of(trial.last_result)
         if self.population and is_paused(last):
             return
         stopped = "stopped by a budget" if self.budget.reason else "stopped early"
-        ended = "finished" if last["last"] else stopped
-        self._end(trial, ended if last["finite"] else "failed (loss or weights not finite)")
+        ended = "finished" if last.last else stopped
+        self._end(trial, ended if last.finite else "failed (loss or weights not finite)")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show a trial that failed."""
@@ -114,7 +114,7 @@ class Progress(tune.Callback):
         number = trial.config["number"]
         self.ended.add(number)
         row = self.rows.pop(number, None)
-        after = f" after round {row['round']}, score {_four_digits(row['score'])}" if row else ""
+        after = f" after round {row.round}, score {_four_digits(row.score)}" if row else ""
         self._print(f"{self._name(number)} {ending}{after} ({len(self.ended)} of {self.trials} ended)")
 
     def _name(self, number: int) -> str:
@@ -126,17 +126,17 @@ class Progress(tune.Callback):
         else:
             print(f"{self._clock()} {text}", flush=True)
 
-    def _update_best(self, number: int, row: dict[str, Any]) -> None:
+    def _update_best(self, number: int, row: RoundRow) -> None:
         # Trials without a common number of rounds also differ in tasks: their scores are means over different tasks.
-        values = row["metrics"] | ({"score": row["score"]} if self.rounds and row["score"] is not None else {})
+        values = row.metrics | ({"score": row.score} if self.rounds and row.score is not None else {})
         for name, value in values.items():
             if value > self.best.get(name, (float("-inf"), 0))[0]:
                 self.best[name] = value, number
 
-    def _values(self, row: Mapping[str, Any]) -> dict[str, str]:
+    def _values(self, row: RoundRow) -> dict[str, str]:
         """Return a round's metrics, and the costs that the search minimises."""
         costs = {name: f"{objective(name).of_round(row):.4g}" for name in self.costs}
-        return {name: _four_digits(value) for name, value in row["metrics"].items()} | costs
+        return {name: _four_digits(value) for name, value in row.metrics.items()} | costs
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self.started:6.0f}s"
@@ -146,9 +146,7 @@ class Progress(tune.Callback):
         if not self.rounds:
             return "time left: unknown, because trials differ in length"
         seconds = time.monotonic() - self.started
-        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(
-            row["judged"] or 0 for row in self.rows.values()
-        )
+        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row.judged or 0 for row in self.rows.values())
         estimate = seconds / self.trained * open_rounds if self.trained else None
         known = [value for value in (estimate, self.budget.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
@@ -161,8 +159,8 @@ class Progress(tune.Callback):
         table = rich.table.Table("", "round", "score", *columns, "loss", title=title)
         for number, shown in values.items():
             row, cells = self.rows[number], [shown.get(column, "-") for column in columns]
-            rounds = f"{row['judged'] or 0}/{self.rounds}" if self.rounds else str(row["round"])
-            table.add_row(self._name(number), rounds, _four_digits(row["score"]), *cells, _four_digits(row["loss"]))
+            rounds = f"{row.judged or 0}/{self.rounds}" if self.rounds else str(row.round)
+            table.add_row(self._name(number), rounds, _four_digits(row.score), *cells, _four_digits(row.loss))
         return rich.console.Group(table, f"best so far: {best or 'no finished round yet'}")
 
 

@@ -21,6 +21,7 @@ from search.tune.trainable import row_of
 from search.tune.trials.endings import ending_reason, ending_state
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.study_trials import StudyTrials
+from trainers.training.rounds import RoundRow
 from trainers.trial import CONFIG, read_rows
 
 FREEZE_EVERY = 100
@@ -112,7 +113,7 @@ class StudySearcher(Searcher):
         if result:
             self.on_trial_result(trial_id, result)
         trial = self.live[trial_id]
-        state = ending_state(result, error=error, stopped=self.order.stopped)
+        state = ending_state(row_of(result) if result else None, error=error, stopped=self.order.stopped)
         if state == TrialState.RUNNING:
             self.order.add(self.trials.frozen(trial))
         else:
@@ -174,7 +175,7 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
 
-    def _report(self, trial: optuna.Trial, rows: list[dict[str, Any]]) -> None:
+    def _report(self, trial: optuna.Trial, rows: list[RoundRow]) -> None:
         """Report the judged rounds that the study does not have yet."""
         known = self.trials.frozen(trial).intermediate_values
         for judged, value in reported(rows, self.run.objectives).items():

@@ -12,15 +12,24 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.devices import limit_gpu_memory
 from trainers.folder import Folder, local_copy
+from trainers.training.rounds import RoundRow
 from trainers.trial import ERROR, Origin, run_trial
 
-METRICS = "metrics/"
+NESTED = ("metrics", "losses", "ratios")
+"""The entries of a round's row that are dicts."""
 
 
-def row_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a round from Tune's result, in which Tune has joined nested names by a slash."""
-    metrics = {name.removeprefix(METRICS): value for name, value in result.items() if name.startswith(METRICS)}
-    return {"metrics": metrics, **result}
+def row_of(result: Mapping[str, Any]) -> RoundRow:
+    """Return the row of a round from Tune's result.
+
+    Searchers and trial schedulers get results as flat dicts with keys such as "metrics/sst", callbacks get nested ones.
+    """
+    nested = {name: dict[str, Any]() for name in NESTED}
+    for key, value in result.items():
+        name, _, inner = key.partition("/")
+        if inner and name in nested:
+            nested[name][inner] = value
+    return RoundRow.from_json({**nested, **result})
 
 
 class SearchTrial(tune.Trainable):
@@ -68,4 +77,4 @@ class SearchTrial(tune.Trainable):
             self.folder.write(ERROR, traceback.format_exc())
             raise
         self.folder.delete(ERROR)
-        return {**row, "done": row["last"] or not row["finite"]}
+        return {**row.to_json(), "done": row.final}

@@ -1,13 +1,15 @@
 """Tune's callbacks: reset a trial's failures after a new round, count ended trials, leave Tune on a signal."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
 from search.tune.budgets import Budget
+from search.tune.trainable import row_of
+from trainers.training.rounds import RoundRow
 
 
 class ResetFailures(tune.Callback):
@@ -21,9 +23,9 @@ class ResetFailures(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Reset the count if the round is new; a round that is reported again after a failure is not."""
-        number = trial.config["number"]
-        if result["round"] > self.rounds.get(number, 0):
-            self.rounds[number] = result["round"]
+        number, row = trial.config["number"], row_of(result)
+        if row.round > self.rounds.get(number, 0):
+            self.rounds[number] = row.round
             trial.run_metadata.num_failures = 0
 
 
@@ -40,7 +42,7 @@ class CountEndedTrials(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that finished or was stopped."""
-        if not (self.population and is_paused(trial.last_result)):
+        if not (self.population and is_paused(row_of(trial.last_result))):
             self.budget.add_ended(trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -81,6 +83,6 @@ class LeaveOnSignal(tune.Callback):
         self.received = True
 
 
-def is_paused(row: Mapping[str, Any]) -> bool:
+def is_paused(row: RoundRow) -> bool:
     """Return whether a population's trial that Tune stopped after this round will be resumed, or cloned over."""
-    return row["finite"] and not row["last"]
+    return not row.final

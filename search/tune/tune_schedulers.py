@@ -9,6 +9,7 @@ from search.runs.objectives import rung_values
 from search.runs.trial_record import Trial
 from search.tune.halving import Halving
 from search.tune.trainable import row_of
+from trainers.training.rounds import RoundRow
 
 
 class HalvingScheduler(FIFOScheduler):
@@ -19,7 +20,7 @@ class HalvingScheduler(FIFOScheduler):
         super().__init__()
         self._metric = "score"
         self.halving, self.objectives = halving, objectives
-        ended = [(row["ended"], trial.number, row) for trial in trials for row in trial.rows]
+        ended = [(row.ended, trial.number, row) for trial in trials for row in trial.rows]
         for _, number, row in sorted(ended, key=lambda entry: entry[0]):
             self._enter(number, row)
 
@@ -29,9 +30,9 @@ class HalvingScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop a trial that ranks too low at a rung; a repeated report of a round gets the same decision."""
-        number = trial.config["number"]
-        self._enter(number, row_of(result))
-        if result["last"] or result["score"] is None or self.halving.continues(number, result["judged"]):
+        number, row = trial.config["number"], row_of(result)
+        self._enter(number, row)
+        if row.last or row.judged is None or row.score is None or self.halving.continues(number, row.judged):
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP
 
@@ -39,9 +40,9 @@ class HalvingScheduler(FIFOScheduler):
         """Return the number of trials in each rung."""
         return f"rungs: { {rung: len(seen) for rung, seen in self.halving.rungs.items()} }"
 
-    def _enter(self, number: int, row: dict[str, Any]) -> None:
-        if values := rung_values(row, self.objectives):
-            self.halving.enter(number, row["judged"], values)
+    def _enter(self, number: int, row: RoundRow) -> None:
+        if (values := rung_values(row, self.objectives)) and row.judged:
+            self.halving.enter(number, row.judged, values)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -53,11 +54,12 @@ class PopulationScheduler(FIFOScheduler):
     def __init__(self, trials: Iterable[Trial]):
         """Read the newest round of each trial: a resumed trial reports its last round again."""
         super().__init__()
-        self.rounds = {trial.number: trial.rows[-1]["round"] for trial in trials if trial.rows}
+        self.rounds = {trial.number: trial.rows[-1].round for trial in trials if trial.rows}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop a trial after a new judged round, unless that round is its last."""
         number, known = trial.config["number"], self.rounds.get(trial.config["number"], 0)
-        self.rounds[number] = result["round"]
-        continues = result["score"] is None or result["last"] or result["round"] <= known
+        row = row_of(result)
+        self.rounds[number] = row.round
+        continues = row.score is None or row.last or row.round <= known
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP

@@ -17,6 +17,7 @@ from search.runs import search_record
 from search.runs.run import Run
 from search.runs.search_record import SearchRecord
 from search.runs.trial_record import end_trial, start_trial
+from tests.example_row import example_row
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.generated_sample import sample_corpus
@@ -159,7 +160,7 @@ def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> R
         folder = run.trial_folder(number)
         start_trial(folder, frozen, config.model_dump_json())
         rows = list(run_trial(folder, config, run.corpus(), pretrained))
-        end_trial(folder, TrialState.COMPLETE, [max(row["score"] for row in rows)], "")
+        end_trial(folder, TrialState.COMPLETE, [max(row.score or 0.0 for row in rows)], "")
     return run
 
 
@@ -185,16 +186,20 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
         kind = corpus.tasks[task].kind
         metrics[task] = float(METRICS[kind](predictions(kind, outputs), corpus.splits[task]["dev"].labels))
     (folder / "checkpoints" / round_name(number)).write(WEIGHTS, b"")
-    row = {
-        "round": number,
-        "judged": number,
-        "last": number == 3,
-        "finite": True,
-        "score": float(score(metrics, corpus.tasks)),
-    }
-    row |= {"metrics": metrics, "losses": {f"{task}.task": 1.0 / number for task in trial.tasks}, "loss": 1.0 / number}
-    row |= {"examples": 256 * number, "tokens": 5000 * number, "steps": 16 * number, "train_seconds": 2.0}
-    row |= {"eval_seconds": 0.5, "save_seconds": 0.1, "ended": f"2026-01-02T03:0{number}:00.000+00:00", "node": "here"}
-    row |= {"threads": 1, "parameters": 1000, "ratios": {"qqp.smart": 0.2, "sst.smart": 0.0001 * number}}
-    folder.append_json(ROUNDS, row)
-    return row["score"]
+    row = example_row(
+        number,
+        last=number == 3,
+        score=float(score(metrics, corpus.tasks)),
+        metrics=metrics,
+        losses={f"{task}.task": 1.0 / number for task in trial.tasks},
+        loss=1.0 / number,
+        ratios={"qqp.smart": 0.2, "sst.smart": 0.0001 * number},
+        examples=256 * number,
+        tokens=5000 * number,
+        steps=16 * number,
+        train_seconds=2.0,
+        eval_seconds=0.5,
+        ended=f"2026-01-02T03:0{number}:00.000+00:00",
+    )
+    folder.append_json(ROUNDS, row.to_json())
+    return row.score or 0.0

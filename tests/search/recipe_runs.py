@@ -1,7 +1,7 @@
 """Write runs of recipes without training: each trial's predictions are the labels with noise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,4 +60,4 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:
     """Replace score and metrics of a trial's round: append a row, because the later of two rows of a round counts."""
     row = read_rows(run.trial_folder(number))[round - 1]
-    run.trial_folder(number).append_json(ROUNDS, row | {"score": score, "metrics": row["metrics"] | metrics})
+    run.trial_folder(number).append_json(ROUNDS, replace(row, score=score, metrics=row.metrics | metrics).to_json())

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from trainers.training.rounds import RoundRow
+
 SPACE = """
 from trainers.recipes.joint import plain
 
@@ -89,7 +91,8 @@ def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:
     return found
 
 
-def rows(run: Path) -> list[tuple[int, dict[str, Any]]]:
+def rows(run: Path) -> list[tuple[int, RoundRow]]:
     """Read (trial, row) of every line that any trial has written, repeats included."""
     files = sorted((run / "trials").glob("*/rounds.jsonl"))
-    return [(int(file.parent.name), json.loads(line)) for file in files for line in file.read_text().splitlines()]
+    lines = [(int(file.parent.name), line) for file in files for line in file.read_text().splitlines()]
+    return [(number, RoundRow.from_json(json.loads(line))) for number, line in lines]

@@ -45,7 +45,7 @@ def test_candidates_are_scored_by_the_kind_that_the_data_declare(run):
     assert list(searched_tasks([run])) == list(run.tasks) == list(NAMES)
     for name, found in shortlisted([run], searched_tasks([run])).items():
         assert found.library.kind == USER_TASKS[name][0]
-        np.testing.assert_allclose(found.library.metrics, [row["metrics"][name] for row in run.trials()[0].rows])
+        np.testing.assert_allclose(found.library.metrics, [row.metrics[name] for row in run.trials()[0].rows])
 
 
 def test_an_ensemble_predicts_and_its_files_hold_the_labels_of_the_users_files(run, chosen):

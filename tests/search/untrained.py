@@ -17,11 +17,13 @@ from search.tune.halving import BRACKETS, Halving
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from search.tune.tune_schedulers import HalvingScheduler
+from tests.example_row import example_row
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
 from trainers.seeds import numpy_generator
+from trainers.training.rounds import RoundRow
 from trainers.trial import ROUNDS
 
 ROUND_COUNT = 9
@@ -57,15 +59,20 @@ def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
     )
 
 
-def row_of(number: int, config: TrainConfig, round: int) -> dict[str, Any]:
+def row_of(number: int, config: TrainConfig, round: int) -> RoundRow:
     """Return the row of a round: its score rises with the round and falls with the distance from one dropout."""
     noise = numpy_generator(number, round).normal()
     score = float(1 - abs(config.dropout - 0.2) - 0.5 / round + 0.02 * noise)
-    row = {"round": round, "judged": round, "last": round == ROUND_COUNT, "finite": True, "score": score}
-    row |= {"metrics": {"sst": score}, "losses": {"sst.loss": 1.0}, "loss": 1.0, "ratios": {}, "steps": round}
-    row |= {"examples": 100 * round, "tokens": 1000 * round, "parameters": 1000 if config.pooling == "mean" else 2000}
-    row |= {"train_seconds": config.head_dropout, "eval_seconds": 0.1, "save_seconds": 0.1, "node": "here"}
-    return row | {"threads": 1, "ended": datetime.now(UTC).isoformat(timespec="microseconds")}
+    return example_row(
+        round,
+        last=round == ROUND_COUNT,
+        score=score,
+        metrics={"sst": score},
+        losses={"sst.loss": 1.0},
+        parameters=1000 if config.pooling == "mean" else 2000,
+        train_seconds=config.head_dropout,
+        ended=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
 
 
 class Untrained:
@@ -111,19 +118,20 @@ class Untrained:
     def step(self) -> None:
         """Let every live trial write a round."""
         for name, (config, round) in list(self.live.items()):
-            row = flatten_dict(self._write(config, round))  # as Tune passes it on
+            row = self._write(config, round)
+            result = flatten_dict(row.to_json())  # as Tune passes it on
             trial = Trial("SearchTrial", config=config, stub=True)
-            decision = self.scheduler.on_trial_result(None, trial, row)
-            if row["last"] or decision == TrialScheduler.STOP:
-                self.searcher.on_trial_complete(name, row)
+            decision = self.scheduler.on_trial_result(None, trial, result)
+            if row.last or decision == TrialScheduler.STOP:
+                self.searcher.on_trial_complete(name, result)
                 del self.live[name]
             else:
-                self.searcher.on_trial_result(name, row)
+                self.searcher.on_trial_result(name, result)
                 self.live[name] = config, round + 1
 
-    def _write(self, config: dict[str, Any], round: int) -> dict[str, Any]:
+    def _write(self, config: dict[str, Any], round: int) -> RoundRow:
         started = time.perf_counter()
         row = row_of(config["number"], TrainConfig.model_validate_json(config["train"]), round)
-        Folder.at(config["folder"]).append_json(ROUNDS, row)
+        Folder.at(config["folder"]).append_json(ROUNDS, row.to_json())
         self.written += time.perf_counter() - started
         return row

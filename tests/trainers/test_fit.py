@@ -131,7 +131,7 @@ def story(tiny_encoder, user_cache, corpus, tmp_path_factory) -> Story:
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         code, told = fit.stop(arguments, STEPS + 2, sent)
         (place,) = (fit.place / "runs" / "fit").iterdir()
-        rounds = [row["round"] for row in read_rows(Folder.at(place))]
+        rounds = [row.round for row in read_rows(Folder.at(place))]
         stops.append(Stop(sent, code, told, rounds, [path.name for path in place.rglob("*")]))
         if sent != signal.SIGKILL:
             arguments = shlex.split(re.findall(r"^Continue with: python -m trainers.fit (.*)$", told, re.MULTILINE)[-1])
@@ -170,11 +170,11 @@ def test_a_config_that_a_run_has_left_trains_again_to_the_same_bits(story, tiny_
 def test_a_run_prints_what_it_is_its_rounds_and_last_its_directory(story):
     assert story.printed[0].startswith("Recipe smart on ")
     rows = read_rows(story.folder)
-    length = f"In all: rounds {len(rows)}, steps {rows[-1]['steps']}, examples {rows[-1]['examples']}."
+    length = f"In all: rounds {len(rows)}, steps {rows[-1].steps}, examples {rows[-1].examples}."
     assert length in story.printed
     rounds = [line for line in story.printed if line.startswith("round ")]
-    numbered = [f"round {row['round']} of {len(rows)}" for row in rows]
-    figures = [f"score {row['score']:.4f} sst {row['metrics']['sst']:.4f} " for row in rows]
+    numbered = [f"round {row.round} of {len(rows)}" for row in rows]
+    figures = [f"score {row.score:.4f} sst {row.metrics['sst']:.4f} " for row in rows]
     expected = [f"{number}: {said}" for number, said in zip(numbered, figures, strict=True)][2:]
     assert [line.startswith(start) for line, start in zip(rounds, expected, strict=True)] == [True, True]
     assert story.printed[-1] == str(story.folder)

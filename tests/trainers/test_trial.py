@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import interrupted, outcome, small_config, small_stage
+from tests.example_row import example_row
 from tests.stores import object_store
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
@@ -20,6 +21,7 @@ from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
 from trainers.training.build_model import build
 from trainers.training.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
+from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
 from trainers.trial import ROUNDS, read_rows, round_name, run_trial
 
@@ -33,12 +35,12 @@ class Trials:
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
 
-    def rows(self, folder: Folder, config: TrainConfig = FOUR) -> Iterator[dict[str, Any]]:
+    def rows(self, folder: Folder, config: TrainConfig = FOUR) -> Iterator[RoundRow]:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=12)
 
     def run(self, folder: Folder, config: TrainConfig = FOUR) -> dict[str, Any]:
         """Train to the end; return what came of it."""
-        assert list(self.rows(folder, config))[-1]["last"]
+        assert list(self.rows(folder, config))[-1].last
         return outcome(folder)
 
     def stops(self) -> list[int]:
@@ -67,7 +69,7 @@ def stopped(trials, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("stopped")
     with interrupted(7):
         list(trials.rows(Folder.at(path)))
-    assert [row["round"] for row in read_rows(Folder.at(path))] == [1, 2, 3]
+    assert [row.round for row in read_rows(Folder.at(path))] == [1, 2, 3]
     return path
 
 
@@ -102,7 +104,7 @@ def test_a_trial_interrupted_between_rounds_ends_with_the_same_bits(trials, whol
     next(trials.rows(folder))
     for number in (1, 2, 3):
         rows = trials.rows(folder)
-        assert [next(rows)["round"], next(rows)["round"]] == [number, number + 1]
+        assert [next(rows).round, next(rows).round] == [number, number + 1]
     assert trials.run(folder) == outcome(Folder.at(whole))
 
 
@@ -167,8 +169,8 @@ def test_a_trial_with_damaged_files_goes_on_from_what_is_whole_and_ends_with_the
 ):
     damage(copy)
     rows = list(trials.rows(Folder.at(copy)))
-    assert rows[0] == read_rows(Folder.at(copy))[told - 1] or rows[0]["round"] == told
-    assert rows[-1]["last"]
+    assert rows[0] == read_rows(Folder.at(copy))[told - 1] or rows[0].round == told
+    assert rows[-1].last
     assert outcome(Folder.at(copy)) == outcome(Folder.at(whole))
 
 
@@ -197,7 +199,7 @@ def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
     rows = trials.rows(Folder.at(copy))
     assert next(rows) == before[-1]
     assert read_rows(Folder.at(copy)) == before
-    assert next(rows)["round"] == 4
+    assert next(rows).round == 4
 
 
 def test_a_finished_trial_tells_its_last_row_and_does_nothing_else(trials, whole):
@@ -209,15 +211,16 @@ def test_a_finished_trial_tells_its_last_row_and_does_nothing_else(trials, whole
 def test_of_a_round_that_was_trained_twice_the_later_row_counts(tmp_path):
     folder = Folder.at(tmp_path)
     assert read_rows(folder) == []
-    for row in ({"round": 2, "score": 1}, {"round": 1, "score": 2}, {"round": 2, "score": 3}):
-        folder.append_json(ROUNDS, row)
-    assert read_rows(folder) == [{"round": 1, "score": 2}, {"round": 2, "score": 3}]
+    first, second, again = example_row(2, score=0.1), example_row(1, score=0.2), example_row(2, score=0.3)
+    for row in (first, second, again):
+        folder.append_json(ROUNDS, row.to_json())
+    assert read_rows(folder) == [second, again]
 
 
 def test_the_weights_of_a_round_give_its_predictions(trials, whole):
     folder, model = Folder.at(whole), build(FOUR, trials.corpus.tasks, trials.pretrained)
     for row in read_rows(folder):
-        name = round_name(row["round"])
+        name = round_name(row.round)
         model.load_state_dict(read_weights(folder / "checkpoints" / name))
         for task in FOUR.tasks:
             ids, outputs = read_predictions(folder / "predictions", f"{name}-{task}.parquet")
@@ -230,10 +233,10 @@ def test_the_weights_of_a_round_give_its_predictions(trials, whole):
 
 def test_a_living_trial_keeps_two_states_and_the_weights_an_ensemble_may_want(trials, tmp_path):
     stage = small_stage(tasks=("sst", "sts"), batch_size=4, rounds=26, steps=26, learning_rate=1e-3)
-    seen: dict[int, dict[str, Any]] = {}
+    seen: dict[int, RoundRow] = {}
     dropped = 0
     for row in trials.rows(Folder.at(tmp_path), small_config(stage)):
-        seen[row["round"]] = row
+        seen[row.round] = row
         files = {path.parent.name: path.name for path in (tmp_path / "checkpoints").glob(f"*/{STATE}")}
         assert sorted(files) == [round_name(number) for number in sorted(seen)[-2:]]
         weights = {int(path.parent.name) for path in (tmp_path / "checkpoints").glob(f"*/{WEIGHTS}")}
@@ -256,8 +259,8 @@ def test_a_trial_that_is_not_finite_says_so_in_one_row_of_json_and_ends(trials, 
         raise AssertionError(f"{name} is not JSON")
 
     (line,) = lines(blown_up)
-    row = json.loads(line, parse_constant=refuse)
-    assert (row["finite"], row["score"], row["metrics"], row["loss"]) == (False, None, {}, None)
+    row = RoundRow.from_json(json.loads(line, parse_constant=refuse))
+    assert (row.finite, row.score, row.metrics, row.loss) == (False, None, {}, None)
     assert not (blown_up / "predictions").exists() and not (blown_up / "checkpoints").exists()
-    assert all(value is None or math.isfinite(value) for value in row["losses"].values())
+    assert all(value is None or math.isfinite(value) for value in row.losses.values())
     assert list(trials.rows(Folder.at(blown_up))) == [row], "asked again, it does not train on"

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from trainers.folder import Folder
+from trainers.training.rounds import RoundRow
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -76,19 +77,19 @@ def read_state(folder: Folder) -> dict[str, Any]:
         raise CheckpointError(f"{folder}/{STATE}: {error}") from error
 
 
-def best_rounds(rows: Mapping[Key, dict[str, Any]], count: int = BEST) -> set[Key]:
+def best_rounds(rows: Mapping[Key, RoundRow], count: int = BEST) -> set[Key]:
     """Choose the rounds whose weights an ensemble may want: the best `count` by score and by each task's metric.
 
     Args:
         rows: any key -> a round's row; of equals the earlier one is better.
     """
-    finite = {key: row for key, row in rows.items() if row["finite"]}
+    finite = {key: row for key, row in rows.items() if row.finite}
     figures: dict[str, dict[Key, float]] = {}
     for key, row in finite.items():
-        for name, value in row["metrics"].items():
+        for name, value in row.metrics.items():
             figures.setdefault(name, {})[key] = value
-        if row["score"] is not None:
-            figures.setdefault("score", {})[key] = row["score"]
+        if row.score is not None:
+            figures.setdefault("score", {})[key] = row.score
     return {key for values in figures.values() for key in sorted(values, key=values.__getitem__, reverse=True)[:count]}
 
 

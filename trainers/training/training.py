@@ -4,7 +4,6 @@ import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,42 +24,13 @@ from trainers.training.build_model import build, rebuilt
 from trainers.training.checkpoint import read_state, read_weights, write_state, write_weights
 from trainers.training.forward_groups import Rows, regularised_step
 from trainers.training.optimizer import adamw, layer_scales, set_learning_rate, warmup_then_decay
+from trainers.training.rounds import RoundResult
 from trainers.training.step_gradients import Passes
 from trainers.training.step_plan import Round, Step, plan, stream_name
 from trainers.training.table_gradients import Tables
 
 DEV_ROWS = 1200
 """Rounds are scored on at most this many dev rows a task."""
-
-
-@dataclass(frozen=True)
-class RoundResult:
-    """What one round says of a run. Counts are of the whole run so far, seconds and losses of this round."""
-
-    round: int
-    judged: int | None
-    """How many rounds have been judged with this one; None before every scored task has been trained."""
-    last: bool
-    finite: bool
-    score: float | None
-    metrics: dict[str, float]
-    losses: dict[str, float | None]
-    """"task.part" -> mean over the round's steps; None where it is not finite."""
-    loss: float | None
-    """Sum of the tasks' own losses."""
-    ratios: dict[str, float]
-    """"task.regulariser" -> norm of its weighted gradient over that of the task's own, from the last layer up,
-    in one of the round's steps.
-    """
-    examples: int
-    tokens: int
-    steps: int
-    parameters: int
-    """Of the model, those that are not trained included."""
-    train_seconds: float
-    eval_seconds: float
-    predictions: dict[str, np.ndarray] = field(repr=False)
-    """Task -> outputs on the rows of `Training.rows` [rows, outputs]."""
 
 
 class Training:

@@ -1,31 +1,31 @@
 """Name how a trial ended, and why."""
 
 from collections.abc import Callable
-from typing import Any
 
 from optuna.trial import TrialState
 
 from search.runs.trial_record import Trial
 from search.tune.budgets import ENDED_BY_BUDGET
+from trainers.training.rounds import RoundRow
 from trainers.trial import ERROR
 
 FAILURES = 3
 """A trial fails after this many failures without a finished round between them."""
 
 
-def ending_state(result: dict[str, Any] | None, *, error: bool, stopped: TrialState = TrialState.PRUNED) -> TrialState:
+def ending_state(row: RoundRow | None, *, error: bool, stopped: TrialState = TrialState.PRUNED) -> TrialState:
     """Return the state of a trial that Tune has ended; RUNNING means interrupted, to be resumed.
 
     Args:
-        result: the trial's last round, as Tune reports it; None if Tune reports none.
+        row: of the trial's last round; None if Tune reports none.
         error: whether the trial failed.
         stopped: the state of a trial that Tune stopped before its last round.
     """
-    if error or (result and not result["finite"]):
+    if error or (row and not row.finite):
         return TrialState.FAIL
-    if not result:
+    if not row:
         return TrialState.RUNNING
-    return TrialState.COMPLETE if result["last"] else stopped
+    return TrialState.COMPLETE if row.last else stopped
 
 
 def ending_reason(state: TrialState, trial: Trial, *, error: bool, spent: Callable[[], bool]) -> str:
@@ -40,9 +40,9 @@ def ending_reason(state: TrialState, trial: Trial, *, error: bool, spent: Callab
         lost = f"its worker was lost {FAILURES} times without a finished round"
         return text.strip().splitlines()[-1] if text else lost
     if state == TrialState.FAIL:
-        return f"loss or weights were not finite in round {trial.rows[-1]['round']}"
+        return f"loss or weights were not finite in round {trial.rows[-1].round}"
     if state == TrialState.COMPLETE:
         return "finished"
     if spent() or not trial.rows:
         return ENDED_BY_BUDGET
-    return f"stopped early after round {trial.rows[-1]['round']}"
+    return f"stopped early after round {trial.rows[-1].round}"

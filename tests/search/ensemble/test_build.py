@@ -70,12 +70,12 @@ def test_the_file_of_estimates_holds_each_task_under_its_name_with_its_intervals
 
 
 def test_the_best_single_run_is_the_one_of_the_best_score(run, chosen):
-    best = max((row["score"], trial.number, row["round"]) for trial in run.trials() for row in trial.rows)
+    best = max((row.score, trial.number, row.round) for trial in run.trials() for row in trial.rows)
     single = best_single(chosen.estimates.score)
     assert (single.candidate.trial, single.candidate.round) == best[1:]
     assert single.dev.value == pytest.approx(best[0])
     for task in TASK_NAMES:
-        best_metric = max(row["metrics"][task] for trial in run.trials() for row in trial.rows)
+        best_metric = max(row.metrics[task] for trial in run.trials() for row in trial.rows)
         assert best_single(chosen.estimates.tasks[task]).dev.value == pytest.approx(best_metric)
 
 

@@ -105,8 +105,8 @@ def test_a_fold_has_no_part_in_the_soup_that_predicts_it(run, recipe):
 
 
 def test_a_uniform_soup_is_of_the_best_rounds_of_the_best_trials(run):
-    best = sorted(run.trials(), key=lambda trial: trial.best_row["score"])[-MAX_INGREDIENTS:]
-    expected = {Candidate(run.folder.uri, trial.number, trial.best_row["round"]) for trial in best}
+    best = sorted(run.trials(), key=lambda trial: trial.best_row.score)[-MAX_INGREDIENTS:]
+    expected = {Candidate(run.folder.uri, trial.number, trial.best_row.round) for trial in best}
     assert ingredients(soups_of(run, "uniform"))[0] == expected
 
 
@@ -174,7 +174,7 @@ def test_single_task_models_and_a_soup_join_more_trials_than_a_selection_sees(tm
     assert {task: len(found) for task, found in members.items()} == dict.fromkeys(TASK_NAMES, 100)
     assert {member.run for member in members["sst"]} == {joint.folder.uri, single.folder.uri}
     assert any(member.trial is None for member in members["qqp"])
-    best = max((row["score"], trial.number, row["round"]) for trial in joint.trials() for row in trial.rows)
+    best = max((row.score, trial.number, row.round) for trial in joint.trials() for row in trial.rows)
     best_single = chosen.estimates.score.best_single
     assert best_single is not None
     assert (best_single.candidate.trial, best_single.candidate.round) == best[1:]

@@ -1,20 +1,19 @@
 """Test the costs of trials and of choices against values calculated by hand."""
 
-from typing import Any
-
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 
 from search.report.costs import choice_costs, trial_cost
 from search.runs.trial_record import Trial
+from tests.example_row import example_row
 from trainers.folder import Folder
 
 DISTRIBUTIONS = {"schedule": CategoricalDistribution(["smart_round_robin", "cycle"]), "rate": FloatDistribution(0, 1)}
 
 
 def trial(number: int, schedule: str, seconds: list[float], examples: int = 500) -> Trial:
-    rows: list[dict[str, Any]] = [
-        {"round": place, "examples": examples * place, "train_seconds": spent, "eval_seconds": spent / 10}
+    rows = [
+        example_row(place, examples=examples * place, train_seconds=spent, eval_seconds=spent / 10)
         for place, spent in enumerate(seconds, start=1)
     ]
     distributions = {name: distribution_to_json(distribution) for name, distribution in DISTRIBUTIONS.items()}

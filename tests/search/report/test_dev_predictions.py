@@ -22,7 +22,7 @@ def test_predictions_are_right_as_often_as_the_rounds_metric(run, task):
     trial = run.trials()[0]
     found = round_predictions(trial, 3, TASKS[task], run.corpus().splits[task]["dev"])
     assert found
-    assert (found.values == found.labels).mean() == trial.rows[2]["metrics"][task]
+    assert (found.values == found.labels).mean() == trial.rows[2].metrics[task]
     assert found.confidence.min() >= 1 / max(2, TASKS[task].outputs)
 
 
@@ -35,7 +35,7 @@ def test_predictions_are_matched_with_labels_by_id_in_any_order_of_the_file(run)
     assert found
     assert np.array_equal(found.labels, dev.labels[found.rows])
     assert float(METRICS["regression"](found.values[:, None], found.labels)) == pytest.approx(
-        run.trials()[0].rows[2]["metrics"]["sts"]
+        run.trials()[0].rows[2].metrics["sts"]
     )
 
 

@@ -23,7 +23,7 @@ from trainers.tasks import TASKS
 def best(run):
     """Return the best trial and the row of its best round."""
     rows = [(trial, row) for trial in run.trials() for row in trial.rows]
-    return max(rows, key=lambda found: found[1]["score"])
+    return max(rows, key=lambda found: found[1].score)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def page(run):
 
 
 def test_trials_are_ranked_by_their_best_round(run, page):
-    best = {trial.number: max(row["score"] for row in trial.rows) for trial in run.trials() if trial.rows}
+    best = {trial.number: max(row.score for row in trial.rows) for trial in run.trials() if trial.rows}
     ranked = sorted(best, key=lambda number: -best[number])
     start = next(place for place, row in enumerate(page.rows) if row[:2] == ["place", "trial"])
     assert page.rows[start][4:7] == list(TASK_NAMES)
@@ -81,10 +81,10 @@ def test_members_and_failures_are_listed(run, page):
 
 def test_confusion_and_class_metrics_of_the_best_round_equal_those_of_scikit_learn(run, page):
     trial, row = best(run)
-    ids, outputs = read_predictions(*candidate_file(run, trial.number, row["round"], "sst"))
+    ids, outputs = read_predictions(*candidate_file(run, trial.number, row.round, "sst"))
     labels, predicted = run.corpus().splits["sst"]["dev"].labels, outputs.argmax(axis=-1)
     expected = np.array(sklearn.metrics.precision_recall_fscore_support(labels, predicted, labels=range(5)))
-    name = f"trial {trial.number}, round {row['round']}"
+    name = f"trial {trial.number}, round {row.round}"
     start = next(place for place, row in enumerate(page.rows) if row[:2] == ["", name]) + 2
     for label, metrics in enumerate(expected.T):
         shown = [str(label), *[f"{metric:.2f}" for metric in metrics[:3]], f"{metrics[3]:.0f}"]
@@ -97,7 +97,7 @@ def test_confusion_and_class_metrics_of_the_best_round_equal_those_of_scikit_lea
 
 def test_the_worst_rows_are_shown_with_their_text(run, page):
     trial, row = best(run)
-    ids, outputs = read_predictions(*candidate_file(run, trial.number, row["round"], "sts"))
+    ids, outputs = read_predictions(*candidate_file(run, trial.number, row.round, "sts"))
     dev = run.corpus().splits["sts"]["dev"]
     errors = outputs[:, 0] - dev.labels
     worst = int(abs(errors).argmax())

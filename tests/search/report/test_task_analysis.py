@@ -41,7 +41,7 @@ def test_labels_and_predictions_are_those_of_the_users_files(run, analyses, name
         assert np.allclose(model.labels, labels_of(name, 10))
         if kind != "regression":
             assert set(model.values) <= set(np.arange(low, high + 1))
-            assert (model.values == model.labels).mean() == pytest.approx(run.trials()[0].rows[2]["metrics"][name])
+            assert (model.values == model.labels).mean() == pytest.approx(run.trials()[0].rows[2].metrics[name])
     of_round, ensemble = analyses[name].models
     assert np.allclose(np.clip(of_round.values, low, high), ensemble.values)
 

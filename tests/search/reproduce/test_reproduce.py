@@ -59,7 +59,7 @@ def test_each_recipe_is_trained_under_each_seed_and_no_round_is_trained_twice(re
     assert {trial.state for trial in trials} == {"COMPLETE"}
     after = rows(run.folder.local)
     assert before and {repr(row) for row in before} <= {repr(row) for row in after}
-    assert set(Counter((number, row["round"]) for number, row in after).values()) == {1}
+    assert set(Counter((number, row.round) for number, row in after).values()) == {1}
 
 
 def test_a_trial_trains_its_recipe_with_its_seed_the_runs_encoder_and_the_set_fields(resumed, tiny_encoder):
@@ -75,7 +75,7 @@ def test_a_trial_trains_its_recipe_with_its_seed_the_runs_encoder_and_the_set_fi
 
 def test_no_trial_is_stopped_early_although_rounds_and_tasks_differ(resumed):
     run, _, _ = resumed
-    assert all(trial.rows[-1]["last"] for trial in run.trials())
+    assert all(trial.rows[-1].last for trial in run.trials())
     assert len({len(trial.rows) for trial in run.trials()}) == 2
 
 

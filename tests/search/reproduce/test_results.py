@@ -64,7 +64,7 @@ def best_outputs(run, task: str, numbers: list[int]) -> np.ndarray:
     outputs = []
     for number in numbers:
         trial = run.trials()[number]
-        best = max(trial.rows, key=lambda row: row["metrics"][task])["round"]
+        best = max(trial.rows, key=lambda row: row.metrics[task]).round
         ids, found = read_predictions(trial.folder / "predictions", f"{best:05d}-{task}.parquet")
         assert ids == run.corpus().splits[task]["dev"].ids
         outputs.append(found)
@@ -76,7 +76,7 @@ def test_the_best_single_model_of_a_task_is_the_best_round_of_all_members(tmp_pa
     (result,) = results(run)["best"]
     for place, task in enumerate(result.tasks, start=1):
         rows = [row for number in (0, place) for row in run.trials()[number].rows]
-        assert result.metrics[task] == pytest.approx(max(row["metrics"][task] for row in rows))
+        assert result.metrics[task] == pytest.approx(max(row.metrics[task] for row in rows))
 
 
 def test_an_ensemble_of_three_predicts_their_mode_or_their_median(tmp_path, sample_corpus_directory):

@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +21,17 @@ from search.runs.objectives import (
 )
 from search.runs.run import STUDY, Run
 from search.runs.study import opened_study
+from tests.example_row import example_row
 from tests.search.example_run import ExampleTrial, example_run, write_search
 from tests.search.untrained import ROUND_COUNT, Untrained
+from trainers.training.rounds import RoundRow
 
 SEVERAL = ["score", "seconds", "parameters"]
 TWO = ["score", "seconds"]
 
 
-def row(score: float | None, seconds: float, **metrics: float) -> dict[str, Any]:
-    return {"score": score, "train_seconds": seconds, "parameters": 7, "metrics": metrics}
+def row(score: float | None, seconds: float, **metrics: float) -> RoundRow:
+    return example_row(score=score, train_seconds=seconds, parameters=7, metrics=metrics)
 
 
 ROWS = [row(None, 9.0, sst=0.9), row(0.5, 1.0, sst=0.6), row(0.7, 3.0, sst=0.4), row(0.6, 5.0, sst=0.5)]

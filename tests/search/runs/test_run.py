@@ -72,9 +72,9 @@ def test_a_round_that_was_not_wholly_recorded_does_not_exist_and_of_two_the_late
     path = (run.folder.local or Path()) / "trials" / "00000" / ROUNDS
     whole = path.read_text()
     path.write_text(whole[:-1])
-    assert [row["round"] for row in run.trials()[0].rows] == [1, 2]
+    assert [row.round for row in run.trials()[0].rows] == [1, 2]
     path.write_text(whole + whole.splitlines()[0].replace('"steps": 16', '"steps": 17') + "\n")
-    assert [row["steps"] for row in Run(run.folder).trials()[0].rows] == [17, 32, 48]
+    assert [row.steps for row in Run(run.folder).trials()[0].rows] == [17, 32, 48]
 
 
 def test_a_trial_that_ends_leaves_neither_full_states_nor_files_of_a_round_that_it_did_not_finish(run: Run):

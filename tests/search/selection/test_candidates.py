@@ -27,7 +27,7 @@ def test_candidates_are_all_kept_rounds_of_all_trials(run):
     for task, found in shortlisted([run], searched_tasks([run])).items():
         kept = [(trial.number, number) for trial, number in run.kept()]
         assert [(name.trial, name.round) for name in found.names] == kept
-        rows = {(trial.number, row["round"]): row["metrics"][task] for trial in run.trials() for row in trial.rows}
+        rows = {(trial.number, row.round): row.metrics[task] for trial in run.trials() for row in trial.rows}
         np.testing.assert_allclose(found.library.metrics, [rows[key] for key in kept])
 
 

@@ -22,8 +22,10 @@ from search.tune.budgets import (
     score_is_reached,
     time_is_up,
 )
+from tests.example_row import example_row
 from tests.search.searching import command
 from trainers.folder import Folder
+from trainers.training.rounds import RoundRow
 
 HALF_AN_HOUR = {"train_seconds": 1700.0, "eval_seconds": 70.0, "save_seconds": 30.0}
 EQUAL = """
@@ -35,13 +37,13 @@ def suggest(trial):
 """
 
 
-def row(round: int, score: float | None, *, ended: int = 0, last: bool = False) -> dict[str, Any]:
-    return {"round": round, "score": score, "last": last, "ended": f"2026-01-02T03:04:{ended:02}+00:00", **HALF_AN_HOUR}
+def row(round: int, score: float | None, *, ended: int = 0, last: bool = False) -> RoundRow:
+    return example_row(round, score=score, last=last, ended=f"2026-01-02T03:04:{ended:02}+00:00", **HALF_AN_HOUR)
 
 
-def reported(number: int, row: dict[str, Any]) -> dict[str, Any]:
+def reported(number: int, row: RoundRow) -> dict[str, Any]:
     """Return a round as Tune reports it."""
-    return row | {"config": {"number": number}}
+    return {**row.to_json(), "config": {"number": number}}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def test_a_used_up_budget_stays_used_up_when_the_last_round_of_a_stopped_trial_i
     assert budget.spent()
 
 
-def trial(number: int, state: TrialState, *rows: dict[str, Any], reason: str = "") -> TrialFiles:
+def trial(number: int, state: TrialState, *rows: RoundRow, reason: str = "") -> TrialFiles:
     return TrialFiles(Folder.at("nowhere"), number, {}, {}, state.name, None, reason, list(rows))
 
 
@@ -165,7 +167,7 @@ def test_a_search_that_has_reached_its_score_ends_and_resumes_under_another_budg
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     run = Run(Folder.at(tmp_path / "run"))
     (cut,) = run.trials()
-    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", ENDED_BY_BUDGET, 1, [cut.rows[0]["score"]])
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", ENDED_BY_BUDGET, 1, [cut.rows[0].score])
 
     done = finish_here([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr

@@ -62,7 +62,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_
 def test_a_trial_whose_worker_is_killed_in_every_round_completes_and_no_round_is_trained_twice(faulty: Run):
     trial = faulty.trials()[0]
     assert trial.state == "COMPLETE" and list(trial.judged) == list(range(1, ROUND_COUNT + 1))
-    counts = Counter((number, row["round"]) for number, row in rows(faulty.folder.local or Path()))
+    counts = Counter((number, row.round) for number, row in rows(faulty.folder.local or Path()))
     assert set(counts.values()) == {1}
 
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from search.tune.exploit_explore import donors
 from search.tune.population import Population
 from search.tune.searcher import StudySearcher
 from search.tune.tune_schedulers import PopulationScheduler
-from tests.conftest import WALL_CLOCK, outcome
+from tests.conftest import NO_CLOCK, outcome
 from tests.search.example_run import tiny_pretrained, write_search
 from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
@@ -80,12 +80,12 @@ class PopulationSearch:
         turns = PopulationScheduler(self.run.trials())
         for row in run_trial(Folder.at(given["folder"]), config, self.corpus, self.pretrained, origin=origin):
             if len(self.trials[given["number"]].rows) > before[given["number"]]:
-                self.order.append((given["number"], row["round"]))
-            stopped = turns.on_trial_result(None, trial, row) == TrialScheduler.STOP
-            if row["last"] or stopped:
-                searcher.on_trial_complete("a", row)
+                self.order.append((given["number"], row.round))
+            stopped = turns.on_trial_result(None, trial, row.to_json()) == TrialScheduler.STOP
+            if row.last or stopped:
+                searcher.on_trial_complete("a", row.to_json())
                 return
-            searcher.on_trial_result("a", row)
+            searcher.on_trial_result("a", row.to_json())
 
     def run_to_end(self) -> None:
         """Search to the end."""
@@ -110,10 +110,7 @@ class PopulationSearch:
             number: (trial.params, trial.state, trial.values, trial.reason, trial.clone, trial.folder.read(CONFIG))
             for number, trial in self.trials.items()
         }
-        rows = {
-            number: [{name: value for name, value in row.items() if name not in WALL_CLOCK} for row in trial.rows]
-            for number, trial in self.trials.items()
-        }
+        rows = {number: [replace(row, **NO_CLOCK) for row in trial.rows] for number, trial in self.trials.items()}
         return states, found, rows, sorted((trial.number, round) for trial, round in self.run.kept())
 
 
@@ -172,7 +169,7 @@ def test_the_worst_trial_of_a_round_is_replaced_by_a_clone_of_the_best(whole):
             "PRUNED",
             f"replaced by a clone of trial {clone.trial} at round {clone.round}",
         )
-        assert old.rows[-1]["round"] == clone.round == trial.rows[0]["round"] - 1
+        assert old.rows[-1].round == clone.round == trial.rows[0].round - 1
         scores = {other.number: other.judged[clone.round] for other in trials.values() if clone.round in other.judged}
         assert len(scores) == SIZE
         assert scores[old.number] == min(scores.values()) < scores[donor.number] == max(scores.values())
@@ -199,11 +196,11 @@ def test_every_config_trains_again_to_the_same_bits_without_a_population(whole, 
         folder = Folder.at(tmp_path / str(number))
         config = TrainConfig.model_validate_json(trial.folder.read(CONFIG))
         for _ in zip(
-            range(trial.rows[-1]["round"]), run_trial(folder, config, whole.corpus, whole.pretrained), strict=False
+            range(trial.rows[-1].round), run_trial(folder, config, whole.corpus, whole.pretrained), strict=False
         ):
             pass
         alone, cloned = outcome(folder), outcome(trial.folder)
-        assert [row for row in alone["rows"] if row["round"] > clone.round] == cloned["rows"]
+        assert [row for row in alone["rows"] if row.round > clone.round] == cloned["rows"]
         assert cloned["predictions"].items() <= alone["predictions"].items()
         assert cloned["weights"].items() <= alone["weights"].items()
 
@@ -292,7 +289,7 @@ def test_the_worst_trial_in_the_only_objective_is_replaced(begin):
     with search.session() as searcher:
         while len(search.order) < SIZE:
             search.train(searcher, searcher.suggest("a"))
-        seconds = {number: trial.rows[0]["train_seconds"] for number, trial in search.trials.items()}
+        seconds = {number: trial.rows[0].train_seconds for number, trial in search.trials.items()}
         slowest, fastest = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
         assert isinstance(searcher.order, Population)
         assert (begun := searcher.order.replacement(slowest))
@@ -341,12 +338,12 @@ def test_the_report_shows_the_lineage_of_the_best_trial(whole):
     trial = max((trial for trial, _ in clones(whole).values()), key=lambda trial: trial.number)
     passages = lineage(trial, trials)
     assert [passage.first for passage in passages] == [1, *(passage.last + 1 for passage in passages[:-1])]
-    assert passages[-1].trial == trial.number and passages[-1].last == trial.rows[-1]["round"]
+    assert passages[-1].trial == trial.number and passages[-1].last == trial.rows[-1].round
     config = TrainConfig.model_validate_json(trial.folder.read(CONFIG))
     for passage in passages:
         fixed = optuna.trial.FixedTrial(passage.params)
         assert config.at(passage.first) == config.at(passage.last) == call(whole.checked.space, fixed)
-    best = max(trials.values(), key=lambda trial: trial.best_row["score"] if trial.judged else 0)
+    best = max(trials.values(), key=lambda trial: trial.best_row.score if trial.judged else 0)
     text = render(whole.run)
     assert ("How the best trial was trained" in text) == (best.clone is not None)
     assert all(f"<td>{one.first} to {one.last}</td>" in text for one in lineage(best, trials) if best.clone)

@@ -49,13 +49,13 @@ def test_a_population_that_was_interrupted_trains_all_its_rounds_and_leaves_no_t
 def test_a_clones_config_trains_from_the_start_to_the_same_scores(ended, tmp_path, finish_here):
     run, _ = ended
     clones = [trial for trial in run.trials() if trial.clone]
-    trial = max(clones, key=lambda trial: trial.rows[-1]["round"])
+    trial = max(clones, key=lambda trial: trial.rows[-1].round)
     options = ("--dev-rows", str(run.search.dev_rows), "--out", str(tmp_path / "again"))
     again = [sys.executable, "-m", "trainers.fit", f"{trial.folder}/config.json", *options]
     assert torch.get_num_threads() == 1, "as in a worker"
     done = finish_here(again)
     assert done.returncode == 0, done.stderr
-    alone = {row["round"]: row for row in read_rows(Folder.at(tmp_path / "again"))}
+    alone = {row.round: row for row in read_rows(Folder.at(tmp_path / "again"))}
     for row in trial.rows:
-        assert (row["score"], row["losses"]) == (alone[row["round"]]["score"], alone[row["round"]]["losses"])
+        assert (row.score, row.losses) == (alone[row.round].score, alone[row.round].losses)
     assert len(re.findall("^round ", done.stdout, re.MULTILINE)) == ROUNDS

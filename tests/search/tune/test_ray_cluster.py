@@ -92,6 +92,6 @@ def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "run"
     assert done.stdout.splitlines()[-1] == str(run / "report.html")
-    nodes, files = zip(*(row["node"].split() for _, row in rows(run)), strict=True)
+    nodes, files = zip(*(row.node.split() for _, row in rows(run)), strict=True)
     assert len(set(nodes)) == 2
     assert all("/_ray_pkg_" in file for file in files), "the workers imported the code that the driver shipped"

@@ -27,7 +27,7 @@ def searched(place: Path, corpus: Path, cuts: list[int], **changed: Any) -> Run:
 def outcome(run: Run) -> list[Any]:
     """Return all of a run's trials, without times."""
     return [
-        (trial.number, trial.params, trial.state, trial.values, trial.reason, [row["score"] for row in trial.rows])
+        (trial.number, trial.params, trial.state, trial.values, trial.reason, [row.score for row in trial.rows])
         for trial in run.trials()
     ]
 

@@ -86,11 +86,11 @@ def test_predictions_have_all_rows_in_the_order_of_the_data(ended):
 
 def test_two_trials_run_at_the_same_time_each_with_one_thread(ended):
     def interval(row):
-        end = datetime.fromisoformat(row["ended"]).timestamp()
-        return end - row["train_seconds"] - row["eval_seconds"] - row["save_seconds"], end
+        end = datetime.fromisoformat(row.ended).timestamp()
+        return end - row.train_seconds - row.eval_seconds - row.save_seconds, end
 
     found = rows(ended[0])
-    assert {row["threads"] for _, row in found} == {1}
+    assert {row.threads for _, row in found} == {1}
     spans = [(trial, *interval(row)) for trial, row in found]
     assert any(a < d and c < b for first, a, b in spans for second, c, d in spans if first != second)
 
@@ -120,7 +120,7 @@ def test_a_trial_that_is_not_finite_fails_with_its_reason(tmp_path, tiny_encoder
     assert first.state.name == "FAIL" and second.state.name == "COMPLETE"
     trial, _ = Run(Folder.at(tmp_path / "run")).trials()
     assert trial.state == "FAIL" and "not finite in round 1" in str(trial.reason)
-    assert trial.rows[0]["score"] is None and not trial.rows[0]["finite"]
+    assert trial.rows[0].score is None and not trial.rows[0].finite
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -144,7 +144,7 @@ def test_a_search_that_a_signal_ended_resumes_without_repeating_a_finished_round
     assert done.returncode == 0, done.stderr
     after = rows(run)
     assert {repr(row) for row in before} <= {repr(row) for row in after}
-    assert not [key for key, count in Counter((trial, row["round"]) for trial, row in after).items() if count > 1]
+    assert not [key for key, count in Counter((trial, row.round) for trial, row in after).items() if count > 1]
     trials = study_trials(run)
     assert len(trials) == 4 and not {"RUNNING", "WAITING"} & {trial.state.name for trial in trials}
     assert [trial.params["learning_rate"] for trial in trials[:2]] == [1e-2, 1e-3], (
@@ -166,4 +166,4 @@ def test_the_objective_may_be_a_metric_of_a_task_or_the_ensemble(
     for trial in finished:
         assert trial.values and len(trial.values) == len(objectives)
         if "sst" in objectives:
-            assert trial.values[0] == trial.best_row["metrics"]["sst"]
+            assert trial.values[0] == trial.best_row.metrics["sst"]

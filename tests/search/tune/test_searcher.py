@@ -17,9 +17,11 @@ from search.runs.trial_record import end_trial
 from search.suggest.space import Shape, Space, check_space, load_space, tried_configs
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
+from tests.example_row import example_row
 from tests.search.example_run import write_search
 from trainers.config.train_config import TrainConfig
 from trainers.training.checkpoint import BEST
+from trainers.training.rounds import RoundRow
 from trainers.trial import ROUNDS
 
 POINTS = [{"dropout": 0.125}, {"dropout": 0.25}]
@@ -53,17 +55,17 @@ class Search:
             order = TrialQueue(self.space)
             yield StudySearcher(study, self.run, order, shape or self.shape, trials=trials, spent=lambda: spent)
 
-    def train(self, number: int, rounds: int, **last: Any) -> list[dict[str, Any]]:
+    def train(self, number: int, rounds: int, **last: Any) -> list[RoundRow]:
         """Write the files that a worker writes in its first rounds; return the rows."""
         folder = self.run.trial_folder(number)
         rows = []
         for round in range(1, rounds + 1):
             score = (number + round) % 4 / 4 + number / 100
-            row = {"round": round, "judged": round, "last": False, "finite": True, "score": score}
-            rows.append(row | {"metrics": {"sst": score}} | (last if round == rounds else {}))
+            row = example_row(round, score=score, metrics={"sst": score})
+            rows.append(replace(row, **last) if round == rounds else row)
             for name in ("weights.safetensors", "state.pt"):
                 (folder / "checkpoints" / f"{round:05d}").write(name, b"")
-            folder.append_json(ROUNDS, rows[-1])
+            folder.append_json(ROUNDS, rows[-1].to_json())
         return rows
 
     def study_trials(self) -> list[FrozenTrial]:
@@ -124,10 +126,10 @@ def test_every_ending_has_its_state_value_and_reason_in_the_study_and_in_the_fil
         searcher.suggest("a")
         *rows, last = search.train(0, 3, **ending.last)
         for row in rows:
-            searcher.on_trial_result("a", row)
+            searcher.on_trial_result("a", row.to_json())
         if ending.traceback:
             search.run.trial_folder(0).write("error.txt", ending.traceback)
-        searcher.on_trial_complete("a", last if ending.has_result else None, error=ending.error)
+        searcher.on_trial_complete("a", last.to_json() if ending.has_result else None, error=ending.error)
     frozen, (trial,) = search.study_trials()[0], search.run.trials()
     assert (frozen.state.name, frozen.values) == (trial.state, trial.values)
     assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
@@ -142,7 +144,7 @@ def test_a_trial_that_is_stopped_before_a_judged_round_has_no_value(search: Sear
     with search.session() as searcher:
         searcher.suggest("a")
         (row,) = search.train(0, 1, judged=None, score=None)
-        searcher.on_trial_complete("a", row)
+        searcher.on_trial_complete("a", row.to_json())
     assert (search.study_trials()[0].state, search.study_trials()[0].value) == (TrialState.PRUNED, None)
 
 
@@ -150,8 +152,8 @@ def test_interrupted_trials_are_resumed_first_with_their_own_numbers_and_configs
     with search.session() as searcher:
         before = [searcher.suggest(name) for name in "abc"]
         for row in search.train(1, 2):
-            searcher.on_trial_result("b", row)
-        searcher.on_trial_complete("c", search.train(2, 1)[0])
+            searcher.on_trial_result("b", row.to_json())
+        searcher.on_trial_complete("c", search.train(2, 1)[0].to_json())
         searcher.study.ask()  # killed before the trial's first file is written; the space refuses trial 3
         assert searcher.study.get_trials()[-1].number == 3
     with search.session() as searcher:
@@ -171,13 +173,13 @@ def test_rounds_that_the_study_lacks_are_reported_when_their_trial_is_resumed(se
     with search.session() as searcher:
         searcher.suggest("a")
         rows = search.train(0, 3)
-        searcher.on_trial_result("a", rows[0])
+        searcher.on_trial_result("a", rows[0].to_json())
     with search.session() as searcher:
         searcher.suggest("b")
-        assert searcher.study.get_trials()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
-        searcher.on_trial_result("b", rows[2])  # a resumed worker reports its last round again
-        searcher.on_trial_complete("b", rows[2] | {"last": True})
-    assert search.study_trials()[0].intermediate_values == {row["judged"]: row["score"] for row in rows}
+        assert searcher.study.get_trials()[0].intermediate_values == {row.judged: row.score for row in rows}
+        searcher.on_trial_result("b", rows[2].to_json())  # a resumed worker reports its last round again
+        searcher.on_trial_complete("b", replace(rows[2], last=True).to_json())
+    assert search.study_trials()[0].intermediate_values == {row.judged: row.score for row in rows}
 
 
 @pytest.mark.parametrize(("state", "value"), [("COMPLETE", 0.75), ("PRUNED", 0.75), ("FAIL", None)])
@@ -185,7 +187,7 @@ def test_an_end_that_was_written_but_not_told_to_the_study_is_told_at_the_next_s
     with search.session() as searcher:
         searcher.suggest("a")
         for row in search.train(0, 3):
-            searcher.on_trial_result("a", row)
+            searcher.on_trial_result("a", row.to_json())
         end_trial(search.run.trial_folder(0), TrialState[state], value and [value], "as it was")
     with search.session() as searcher:
         assert searcher.suggest("b")["number"] == 1
@@ -199,7 +201,7 @@ def test_an_interrupted_search_draws_the_points_of_the_uninterrupted_one_and_non
     def end(searcher: StudySearcher, name: str) -> float:
         while not (suggested := searcher.suggest(name)):
             pass
-        searcher.on_trial_complete(name, search.train(suggested["number"], 1)[0])
+        searcher.on_trial_complete(name, search.train(suggested["number"], 1)[0].to_json())
         return params(suggested)
 
     with search.session() as searcher:
@@ -219,7 +221,7 @@ def test_start_points_come_first_and_once_however_often_a_search_is_resumed(sear
         with search.session(trials=trials) as searcher:
             while (suggested := searcher.suggest("a")) != Searcher.FINISHED:
                 if suggested:
-                    searcher.on_trial_complete("a", search.train(suggested["number"], 1)[0])
+                    searcher.on_trial_complete("a", search.train(suggested["number"], 1)[0].to_json())
     drawn = [frozen.params["dropout"] for frozen in search.study_trials()]
     assert len(drawn) == 5 and drawn[:2] == [point["dropout"] for point in POINTS]
     assert len(set(drawn)) == 5
@@ -264,11 +266,11 @@ def test_a_config_whose_rounds_do_not_compare_fails_with_that_reason(search: Sea
 def test_ended_trials_keep_the_weights_of_the_best_rounds_and_running_trials_keep_all(search: Search):
     with search.session() as searcher:
         trained = [search.train(searcher.suggest(name)["number"], 4, last=True) for name in "abc"]
-        scores = {(number, row["round"]): row["score"] for number, rows in enumerate(trained) for row in rows}
+        scores = {(number, row.round): row.score or 0.0 for number, rows in enumerate(trained) for row in rows}
         for name, rows in zip("ab", trained, strict=False):
-            searcher.on_trial_complete(name, rows[-1])
+            searcher.on_trial_complete(name, rows[-1].to_json())
         assert {(trial.number, round) for trial, round in search.run.kept()} == set(scores)
-        searcher.on_trial_complete("c", trained[2][-1])
+        searcher.on_trial_complete("c", trained[2][-1].to_json())
     best = sorted(scores, key=scores.__getitem__)[-BEST:]
     assert len(scores) > BEST
     assert {(trial.number, round) for trial, round in search.run.kept()} == set(best)
@@ -285,13 +287,13 @@ def test_a_lost_study_is_rebuilt_with_the_same_numbers_even_with_a_gap(search: S
         for name, rounds, last in [("a", 3, {"last": True}), ("b", 1, {}), ("c", 2, {"finite": False, "score": None})]:
             rows = search.train(searcher.suggest(name)["number"], rounds, **last)
             for row in rows[:-1]:
-                searcher.on_trial_result(name, row)
-            searcher.on_trial_complete(name, rows[-1])
+                searcher.on_trial_result(name, row.to_json())
+            searcher.on_trial_complete(name, rows[-1].to_json())
         assert searcher.suggest("d") is None
         running = searcher.suggest("e")
         assert running["number"] == 4
         for row in search.train(4, 2):
-            searcher.on_trial_result("e", row)
+            searcher.on_trial_result("e", row.to_json())
     before = comparable(search.study_trials())
     search.run.folder.delete(STUDY)
     assert comparable(search.study_trials()) == before

@@ -1,5 +1,6 @@
 """Tune's trial schedulers, called as Tune calls them: early stopping after a restart, and one round at a time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from search.runs.run import Run
 from search.runs.trial_record import start_trial
 from search.tune.halving import BRACKETS, Halving
 from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
+from tests.example_row import example_row
 from tests.search.example_run import write_search
+from trainers.training.rounds import RoundRow
 from trainers.trial import ROUNDS
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -28,14 +31,14 @@ def run(tmp_path: Path, sample_corpus_directory: Path) -> Run:
     return write_search(tmp_path / "run", sample_corpus_directory, rounds=ROUND_COUNT)
 
 
-def row(judged: int | None, score: float | None, **changed: Any) -> dict[str, Any]:
-    return {"round": judged or 1, "judged": judged, "score": score, "last": False, "finite": True} | changed
+def row(judged: int | None, score: float | None, **changed: Any) -> RoundRow:
+    return example_row(judged or 1, judged=judged, score=score, **changed)
 
 
-def report(scheduler: HalvingScheduler | PopulationScheduler, number: int, result: dict[str, Any]) -> str:
+def report(scheduler: HalvingScheduler | PopulationScheduler, number: int, row: RoundRow) -> str:
     """Report a round of a trial to the scheduler, as Tune does."""
     trial = Trial("SearchTrial", config={"number": number}, stub=True)
-    return scheduler.on_trial_result(None, trial, result)
+    return scheduler.on_trial_result(None, trial, row.to_json())
 
 
 def halving(run: Run) -> HalvingScheduler:
@@ -43,7 +46,7 @@ def halving(run: Run) -> HalvingScheduler:
     return HalvingScheduler(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
 
 
-def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
+def record(run: Run, number: int, row: RoundRow, second: int) -> None:
     """Write a round to a trial's files."""
     folder = run.trial_folder(number)
     if not folder.exists():
@@ -51,7 +54,7 @@ def record(run: Run, number: int, result: dict[str, Any], second: int) -> None:
         frozen.number = number
         start_trial(folder, frozen, "{}")
     ended = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=second)
-    folder.append_json(ROUNDS, result | {"ended": ended.isoformat(timespec="milliseconds")})
+    folder.append_json(ROUNDS, replace(row, ended=ended.isoformat(timespec="milliseconds")).to_json())
 
 
 def test_a_restarted_search_repeats_its_decision_for_every_round(run: Run):

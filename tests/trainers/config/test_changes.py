@@ -19,6 +19,7 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import next_rows
 from trainers.folder import Folder
 from trainers.methods.batch_schedules import BATCH_SCHEDULES
+from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import Step, plan_all, plan_steps
 from trainers.training.training import Training
 from trainers.trial import Origin, read_rows, run_trial
@@ -251,12 +252,12 @@ class Runs:
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
 
-    def rows(self, folder: Folder, config: TrainConfig, origin: Origin | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, folder: Folder, config: TrainConfig, origin: Origin | None = None) -> Iterator[RoundRow]:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=6, origin=origin)
 
     def whole(self, folder: Folder, config: TrainConfig, origin: Origin | None = None) -> dict[str, Any]:
         """Train to the end and return the results."""
-        assert list(self.rows(folder, config, origin))[-1]["last"]
+        assert list(self.rows(folder, config, origin))[-1].last
         return outcome(folder)
 
 
@@ -271,7 +272,7 @@ def behind(result: dict[str, Any], round: int) -> dict[str, Any]:
         kind: {name: digest for name, digest in result[kind].items() if int(name[:5]) > round}
         for kind in ("predictions", "weights")
     }
-    return later | {"rows": [row for row in result["rows"] if row["round"] > round]}
+    return later | {"rows": [row for row in result["rows"] if row.round > round]}
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -283,7 +284,7 @@ def test_a_clone_that_continues_with_changes_ends_with_the_bits_of_an_uninterrup
     without = runs.whole(Folder.at(tmp_path / "without"), base)
     assert behind(fresh, 2) != behind(without, 2), "the change does something"
     rows = runs.rows(donor, base)
-    assert [next(rows)["round"] for _ in range(2)] == [1, 2]
+    assert [next(rows).round for _ in range(2)] == [1, 2]
     assert runs.whole(clone, config, Origin(donor, 2)) == behind(fresh, 2)
 
 
@@ -292,7 +293,7 @@ def test_a_run_with_changes_that_is_killed_ends_with_the_same_bits(name, runs, t
     base, values = CHANGED[name]
     config, folder = changing(base, round_2=values, round_3={"dropout": 0.25}), Folder.at(tmp_path / "killed")
     expected = runs.whole(Folder.at(tmp_path / "whole"), config)
-    ends = [0, *(row["steps"] for row in expected["rows"])]
+    ends = [0, *(row.steps for row in expected["rows"])]
     for start, end in pairwise(ends):  # in every round
         with interrupted(end - start):
             list(runs.rows(folder, config))

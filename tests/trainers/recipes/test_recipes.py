@@ -79,7 +79,7 @@ def test_a_recipe_trains_a_round_saves_and_resumes_to_the_same_bits(name, corpus
         list(run_trial(stopped, config, corpus, pretrained, dev_limit=12))
     list(run_trial(stopped, config, corpus, pretrained, dev_limit=12))
     assert outcome(stopped) == outcome(whole)
-    assert outcome(whole)["rows"][-1]["score"] is not None
+    assert outcome(whole)["rows"][-1].score is not None
 
 
 def test_all_recipes_differ(corpus, pretrained):

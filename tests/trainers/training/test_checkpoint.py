@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.example_row import example_row
 from trainers.folder import Folder
 from trainers.training.checkpoint import (
     BEST,
@@ -23,6 +24,7 @@ from trainers.training.checkpoint import (
     write_state,
     write_weights,
 )
+from trainers.training.rounds import RoundRow
 
 NUMBERS = random.Random(0)
 TENSORS = {
@@ -149,22 +151,22 @@ def test_no_code_in_a_state_is_run(folder, tmp_path):
 # Rounds: few different figures, so that many are equal.
 FIGURES = st.integers(0, 6).map(lambda figure: figure / 6)
 ROUNDS = st.builds(
-    lambda finite, score, metrics: {"finite": finite, "score": score if finite else None, "metrics": metrics},
+    lambda finite, score, metrics: example_row(finite=finite, score=score if finite else None, metrics=metrics),
     st.booleans() | st.just(True),
     st.none() | FIGURES,
     st.dictionaries(st.sampled_from(["sst", "qqp", "sts"]), FIGURES, min_size=1),
 )
 TRIALS = st.lists(st.lists(ROUNDS, max_size=8), max_size=6)
-Rows = dict[tuple[int, int], dict[str, Any]]
+Rows = dict[tuple[int, int], RoundRow]
 
 
-def rows_of(trials: list[list[dict[str, Any]]]) -> Rows:
+def rows_of(trials: list[list[RoundRow]]) -> Rows:
     return {(trial, number): row for trial, rounds in enumerate(trials) for number, row in enumerate(rounds)}
 
 
 def figures(rows: Rows, name: str) -> dict[tuple[int, int], float]:
-    values = {key: row["score"] if name == "score" else row["metrics"].get(name) for key, row in rows.items()}
-    return {key: value for key, value in values.items() if value is not None and rows[key]["finite"]}
+    values = {key: row.score if name == "score" else row.metrics.get(name) for key, row in rows.items()}
+    return {key: value for key, value in values.items() if value is not None and rows[key].finite}
 
 
 @given(TRIALS, st.integers(1, 4))
@@ -184,7 +186,7 @@ def test_no_round_that_is_left_out_beats_one_that_is_kept(trials, count):
         best = sorted(values, key=lambda key: (-values[key], key))[:count]
         assert set(best) <= kept, "of equals the earlier is better"
     assert len(kept) <= 4 * count
-    assert all(rows[key]["finite"] for key in kept)
+    assert all(rows[key].finite for key in kept)
 
 
 @given(TRIALS, st.integers(1, 4))
@@ -196,6 +198,6 @@ def test_a_round_that_was_left_out_stays_out_as_the_run_goes_on(trials, count):
 
 
 def test_ten_rounds_are_kept_by_default():
-    rows = {number: {"finite": True, "score": number / 100, "metrics": {"sst": -number}} for number in range(50)}
+    rows = {number: example_row(score=number / 100, metrics={"sst": -number}) for number in range(50)}
     assert best_rounds(rows) == {*range(50 - BEST, 50), *range(BEST)}
     assert BEST == 10

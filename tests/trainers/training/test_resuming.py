@@ -13,6 +13,7 @@ from trainers.methods.regularisers import BRANCHES
 from trainers.methods.smart import SmartConfig
 from trainers.methods.surgery import SURGERIES
 from trainers.methods.torchjd_weights import WEIGHTINGS
+from trainers.training.rounds import RoundRow
 from trainers.trial import read_rows, run_trial
 
 SMOOTH = SmartConfig(lambda_s=1.0)
@@ -76,12 +77,12 @@ class Runs:
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
 
-    def rows(self, folder: Folder, config: TrainConfig) -> Iterator[dict[str, Any]]:
+    def rows(self, folder: Folder, config: TrainConfig) -> Iterator[RoundRow]:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=6)
 
     def whole(self, folder: Folder, config: TrainConfig) -> dict[str, Any]:
         """Train to the end; return what came of it."""
-        assert list(self.rows(folder, config))[-1]["last"]
+        assert list(self.rows(folder, config))[-1].last
         return outcome(folder)
 
 
@@ -94,7 +95,7 @@ def runs(corpus, pretrained) -> Runs:
 def test_a_run_killed_in_its_last_round_of_every_stage_ends_with_the_same_bits(name, runs, tmp_path):
     config, folder = SYSTEMS[name], Folder.at(tmp_path / "killed")
     expected = runs.whole(Folder.at(tmp_path / "whole"), config)
-    ends = [row["steps"] for row in expected["rows"]]
+    ends = [row.steps for row in expected["rows"]]
     done = 0
     for last in range(1, len(ends), 2):  # the second round of every stage
         with interrupted(ends[last - 1] - done + 1):
@@ -116,7 +117,7 @@ RICH = system(
 
 def test_it_does_not_matter_after_which_step_a_run_is_killed(runs, tmp_path):
     expected = runs.whole(Folder.at(tmp_path / "whole"), RICH)
-    for step in range(1, expected["rows"][-1]["steps"] + 1):
+    for step in range(1, expected["rows"][-1].steps + 1):
         folder = Folder.at(tmp_path / str(step))
         with interrupted(step):
             list(runs.rows(folder, RICH))

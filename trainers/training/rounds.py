@@ -1,0 +1,87 @@
+"""The records of a round: what training returns, and the row of `rounds.jsonl`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundMeasures:
+    """The measurements of one round of training and its evaluation.
+
+    Counts are of the whole run so far; losses and seconds are of this round.
+    """
+
+    round: int
+    judged: int | None
+    """Number of judged rounds up to this round; None before every scored task has been trained."""
+    last: bool
+    finite: bool
+    """Whether all losses, weights and outputs are finite."""
+    score: float | None
+    """None if the round is not judged or not finite."""
+    metrics: dict[str, float]
+    """Task -> its metric on the dev rows."""
+    losses: dict[str, float | None]
+    """"task.term" -> mean over the round's steps; None where the mean is not finite."""
+    loss: float | None
+    """Sum of the tasks' own losses, without regularisers."""
+    ratios: dict[str, float] = field(default_factory=dict)
+    """"task.regulariser" -> norm of the regulariser's weighted gradient over that of the task's own loss.
+
+    The gradients are those of the last layer and all above it, in one of the round's steps.
+    Rows that older releases wrote have no ratios.
+    """
+    examples: int
+    tokens: int
+    steps: int
+    parameters: int
+    """Parameters of the model, frozen ones included."""
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def final(self) -> bool:
+        """Whether no round follows: this is the last one, or it is not finite."""
+        return self.last or not self.finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundResult(RoundMeasures):
+    """A round as `Training` returns it."""
+
+    predictions: dict[str, np.ndarray] = field(repr=False)
+    """Task -> outputs on the rows of `Training.rows` [rows, outputs]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRow(RoundMeasures):
+    """A finished round: one line of `rounds.jsonl`."""
+
+    save_seconds: float
+    ended: str
+    """UTC, ISO 8601."""
+    node: str
+    threads: int
+
+    @classmethod
+    def of(cls, result: RoundResult, *, save_seconds: float, ended: str, node: str, threads: int) -> Self:
+        """Return the row of a round whose files are written."""
+        measured = {entry.name: getattr(result, entry.name) for entry in fields(RoundMeasures)}
+        return cls(**measured, save_seconds=save_seconds, ended=ended, node=node, threads=threads)
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Self:
+        """Read a row from its JSON object; entries of other names are ignored."""
+        return cls(**{entry.name: entries[entry.name] for entry in fields(cls) if entry.name in entries})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the row."""
+        return asdict(self)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the round took: training, evaluation and writing."""
+        return self.train_seconds + self.eval_seconds + self.save_seconds
