@@ -1,4 +1,4 @@
-"""A trial in its own directory: resume, train, record every finished round. A single run is one without a search."""
+"""Train one trial in its own directory, and resume it. A single run is a trial without a search."""
 
 import platform
 import time
@@ -23,28 +23,28 @@ ROUNDS = "rounds.jsonl"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 ERROR = "error.txt"
-"""The traceback of a failure after which no round has been finished yet."""
+"""The traceback of a failure, until the next round is finished."""
 STATES = 2
-"""How many full states a living trial keeps: if the newest is damaged, the one before serves."""
+"""Full states that a running trial keeps. If the newest one is damaged, the trial resumes from the one before."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A round of another trial, behind which a trial's own rounds begin: it is a clone."""
+    """The round of another trial from which a cloned trial starts."""
 
     folder: Folder
-    """Of the other trial."""
+    """The directory of the other trial."""
     round: int
 
 
 def read_rows(folder: Folder) -> list[RoundRow]:
-    """Read the rows of a trial's finished rounds, in order; of a round that was trained twice the later row counts."""
+    """Read the rows of a trial's finished rounds, in order. If a round has two rows, return the later one."""
     rows = {row.round: row for row in map(RoundRow.from_json, folder.read_lines(ROUNDS))}
     return [rows[number] for number in sorted(rows)]
 
 
 def round_name(number: int) -> str:
-    """Name a round's files."""
+    """Return the name of a round's files: its number with five digits."""
     return f"{number:05d}"
 
 
@@ -58,28 +58,28 @@ def run_trial(
     dev_limit: int = DEV_ROWS,
     origin: Origin | None = None,
 ) -> Iterator[RoundRow]:
-    """Train in a trial's directory and yield the row of each round once its files are written.
+    """Train in a trial's directory and yield the row of each round after its files are written.
 
-    A directory with finished rounds is gone on with: its last row is yielded again first, because whoever listened may
-    have died before he noted it. A checkpoint without a row does not count.
+    A directory with finished rounds is resumed. Its last row is yielded again first, because the caller may have been
+    killed before it recorded this row. A checkpoint without a row is ignored.
 
     Args:
-        origin: of a clone, whose config says the same as the other trial's up to that round.
+        origin: where a clone starts. Up to this round its config equals the config of the other trial.
     """
     rows = {row.round: row for row in read_rows(folder)}
     if rows:
-        told = rows[max(rows)]
-        yield told
-        if told.final:
+        last = rows[max(rows)]
+        yield last
+        if last.final:
             return
     clear_unfinished(folder, rows)
-    places = [folder / CHECKPOINTS / round_name(number) for number in sorted(rows, reverse=True)]
+    checkpoints = [folder / CHECKPOINTS / round_name(number) for number in sorted(rows, reverse=True)]
     if origin:
-        places.append(origin.folder / CHECKPOINTS / round_name(origin.round))
-    training = _newest(places, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
+        checkpoints.append(origin.folder / CHECKPOINTS / round_name(origin.round))
+    training = _resumed(checkpoints, partial(Training, config, corpus, pretrained, device=device, dev_limit=dev_limit))
     for result in training:
         if origin and result.round <= origin.round:
-            continue  # trained again because the other trial's state is gone
+            continue  # the other trial's state is gone, so its rounds are trained again
         row = rows[result.round] = _record(folder, training, result)
         _prune(folder, rows)
         yield row
@@ -88,7 +88,7 @@ def run_trial(
 
 
 def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:
-    """Delete what a failure or a kill has left of rounds without a row, half-written files included."""
+    """Delete the files of rounds without a row, which a failure or a kill left, half-written files included."""
     known = {round_name(number) for number in finished}
     for place in (folder / CHECKPOINTS, folder / PREDICTIONS):
         for name in place.names():
@@ -96,19 +96,19 @@ def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:
                 place.delete(name)
 
 
-def _newest(places: list[Folder], start: Callable[..., Training]) -> Training:
-    """Go on from the first of some full states that can be read, or start."""
-    for place in places:
-        if place.exists(STATE):
+def _resumed(checkpoints: list[Folder], start: Callable[..., Training]) -> Training:
+    """Resume from the first checkpoint with a readable full state, or start from the beginning."""
+    for checkpoint in checkpoints:
+        if checkpoint.exists(STATE):
             try:
-                return start(resume=place)
+                return start(resume=checkpoint)
             except CheckpointError:
-                continue  # the state before it, or the start, gives the same bits a little later
+                continue  # an earlier state, or the beginning, leads to the same bits with more training
     return start()
 
 
 def _record(folder: Folder, training: Training, result: RoundResult) -> RoundRow:
-    """Write a round's predictions, its checkpoint and then its row: a round exists when its row does."""
+    """Write a round's predictions, its checkpoint and then its row. A round is finished when its row is written."""
     started = time.perf_counter()
     name = round_name(result.round)
     for task, outputs in result.predictions.items():
@@ -129,7 +129,7 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> RoundRow
 
 
 def _prune(folder: Folder, rows: dict[int, RoundRow]) -> None:
-    """Delete the full states of all but the newest rounds, and the weights of rounds that no ensemble would choose."""
+    """Delete old full states, and the weights of rounds that are not among the trial's best."""
     newest = sorted(rows)[-STATES:]
     keep = best_rounds(rows) | set(newest)
     for number in rows:

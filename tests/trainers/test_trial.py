@@ -1,4 +1,4 @@
-"""Trials in their directories: interrupted anywhere, damaged, resumed, and at the end the same to the bit."""
+"""Trials in their directories: after interruptions and damage they end with the same bits."""
 
 import json
 import math
@@ -30,7 +30,7 @@ FOUR = small_config(small_stage(batch_schedule="smart_round_robin", surgery="pcg
 
 
 class Trials:
-    """What most tests run a trial with."""
+    """The corpus and the encoder of all trials here, and functions that run a trial."""
 
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
@@ -39,12 +39,12 @@ class Trials:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=12)
 
     def run(self, folder: Folder, config: TrainConfig = FOUR) -> dict[str, Any]:
-        """Train to the end; return what came of it."""
+        """Train to the end; return the outcome."""
         assert list(self.rows(folder, config))[-1].last
         return outcome(folder)
 
     def stops(self) -> list[int]:
-        """How many steps to take, time after time, to end in the middle of the next round."""
+        """Return numbers of steps; training that many steps at a time always ends in the middle of a round."""
         _, rounds = plan(FOUR, self.corpus)
         starts = [0, *(round.start for round in rounds[1:])]
         return [later - start + 1 for start, later in pairwise(starts)]
@@ -88,7 +88,7 @@ def test_a_trial_interrupted_in_every_round_ends_with_the_same_bits(trials, whol
         with interrupted(steps):
             list(trials.rows(folder))
     assert trials.run(folder) == outcome(Folder.at(whole))
-    assert len(lines(tmp_path)) == len(read_rows(folder)) == 4, "no round was trained again"
+    assert len(lines(tmp_path)) == len(read_rows(folder)) == 4, "no round was trained twice"
 
 
 def test_a_trial_on_a_store_that_cannot_append_ends_with_the_same_bits(trials, whole, tmp_path):
@@ -127,7 +127,7 @@ def cut(content: bytes) -> bytes:
 
 
 def hole(content: bytes) -> bytes:
-    """Leave what a loss of power leaves of a file that was renamed, but whose last pages were not written."""
+    """Return a file after a loss of power: it has been renamed, but its last pages were not written."""
     return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
 
 
@@ -163,13 +163,13 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("damage", "told"), DAMAGE.values(), ids=DAMAGE)
-def test_a_trial_with_damaged_files_goes_on_from_what_is_whole_and_ends_with_the_same_bits(
-    damage, told, trials, copy, whole
+@pytest.mark.parametrize(("damage", "resumed"), DAMAGE.values(), ids=DAMAGE)
+def test_a_trial_with_damaged_files_resumes_from_undamaged_ones_and_ends_with_the_same_bits(
+    damage, resumed, trials, copy, whole
 ):
     damage(copy)
     rows = list(trials.rows(Folder.at(copy)))
-    assert rows[0] == read_rows(Folder.at(copy))[told - 1] or rows[0].round == told
+    assert rows[0] == read_rows(Folder.at(copy))[resumed - 1] or rows[0].round == resumed
     assert rows[-1].last
     assert outcome(Folder.at(copy)) == outcome(Folder.at(whole))
 
@@ -184,7 +184,7 @@ def test_a_round_whose_files_cannot_be_written_does_not_exist(name, trials, whol
     assert trials.run(Folder.at(tmp_path)) == outcome(Folder.at(whole))
 
 
-def test_what_killed_workers_left_of_a_round_goes_when_the_trial_goes_on(trials, whole, copy):
+def test_files_that_killed_workers_left_of_a_round_are_deleted_when_the_trial_resumes(trials, whole, copy):
     left = ("checkpoints/00004/.state.pt.1.partial", "predictions/.00004-sst.parquet.1.partial", "checkpoints/00009/x")
     for name in left:
         (copy / name).parent.mkdir(exist_ok=True)
@@ -194,7 +194,7 @@ def test_what_killed_workers_left_of_a_round_goes_when_the_trial_goes_on(trials,
     assert named[0] == named[1]
 
 
-def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
+def test_the_last_row_is_yielded_again_before_training_continues(trials, copy):
     before = read_rows(Folder.at(copy))
     rows = trials.rows(Folder.at(copy))
     assert next(rows) == before[-1]
@@ -202,13 +202,13 @@ def test_the_last_row_is_told_again_before_training_goes_on(trials, copy):
     assert next(rows).round == 4
 
 
-def test_a_finished_trial_tells_its_last_row_and_does_nothing_else(trials, whole):
+def test_a_finished_trial_yields_its_last_row_and_changes_no_file(trials, whole):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     assert list(trials.rows(Folder.at(whole))) == [read_rows(Folder.at(whole))[-1]]
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
-def test_of_a_round_that_was_trained_twice_the_later_row_counts(tmp_path):
+def test_if_a_round_was_trained_twice_the_later_row_counts(tmp_path):
     folder = Folder.at(tmp_path)
     assert read_rows(folder) == []
     first, second, again = example_row(2, score=0.1), example_row(1, score=0.2), example_row(2, score=0.3)
@@ -217,7 +217,7 @@ def test_of_a_round_that_was_trained_twice_the_later_row_counts(tmp_path):
     assert read_rows(folder) == [second, again]
 
 
-def test_the_weights_of_a_round_give_its_predictions(trials, whole):
+def test_the_weights_of_a_round_reproduce_its_predictions(trials, whole):
     folder, model = Folder.at(whole), build(FOUR, trials.corpus.tasks, trials.pretrained)
     for row in read_rows(folder):
         name = round_name(row.round)
@@ -231,7 +231,7 @@ def test_the_weights_of_a_round_give_its_predictions(trials, whole):
             assert np.array_equal(outputs, found)
 
 
-def test_a_living_trial_keeps_two_states_and_the_weights_an_ensemble_may_want(trials, tmp_path):
+def test_a_running_trial_keeps_two_states_and_the_weights_of_its_best_rounds(trials, tmp_path):
     stage = small_stage(tasks=("sst", "sts"), batch_size=4, rounds=26, steps=26, learning_rate=1e-3)
     seen: dict[int, RoundRow] = {}
     dropped = 0
@@ -243,24 +243,24 @@ def test_a_living_trial_keeps_two_states_and_the_weights_an_ensemble_may_want(tr
         assert weights == best_rounds(seen) | set(sorted(seen)[-2:])
         assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {round_name(one) for one in weights}
         dropped = len(seen) - len(weights)
-    assert dropped > 0, "all were kept: this proves nothing"
-    assert len(list((tmp_path / "predictions").iterdir())) == 2 * 26, "predictions are never dropped"
+    assert dropped > 0, "no weights were deleted, so the test proves nothing"
+    assert len(list((tmp_path / "predictions").iterdir())) == 2 * 26, "predictions are never deleted"
 
 
 @pytest.fixture
-def blown_up(trials, tmp_path) -> Path:
+def diverged(trials, tmp_path) -> Path:
     stage = small_stage(learning_rate=1e30, rounds=3, steps=6)
     list(trials.rows(Folder.at(tmp_path), small_config(stage, optimizer={"warmup": 0.0})))
     return tmp_path
 
 
-def test_a_trial_that_is_not_finite_says_so_in_one_row_of_json_and_ends(trials, blown_up):
+def test_a_trial_that_is_not_finite_records_one_row_of_valid_json_and_ends(trials, diverged):
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
 
-    (line,) = lines(blown_up)
+    (line,) = lines(diverged)
     row = RoundRow.from_json(json.loads(line, parse_constant=refuse))
     assert (row.finite, row.score, row.metrics, row.loss) == (False, None, {}, None)
-    assert not (blown_up / "predictions").exists() and not (blown_up / "checkpoints").exists()
+    assert not (diverged / "predictions").exists() and not (diverged / "checkpoints").exists()
     assert all(value is None or math.isfinite(value) for value in row.losses.values())
-    assert list(trials.rows(Folder.at(blown_up))) == [row], "asked again, it does not train on"
+    assert list(trials.rows(Folder.at(diverged))) == [row], "started again, the trial does not train"
