@@ -17,7 +17,7 @@ import typer
 from search import options
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings
-from search.session.prepare import Prepared, prepare_run, settle
+from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Machines, run_command, session
 from search.suggest.space import Checked, Space
 from search.tune.slots import Slots
@@ -77,7 +77,7 @@ def read_surface() -> pandas.DataFrame:
 def prepare(location: Folder, data: str, slots: Slots) -> Prepared:
     """Create or open the run that trains the grid."""
     requested = RequestedSettings(data=data, rows=ROWS, encoder=ENCODER, seed=0, dev_rows=DEV_ROWS)
-    settings = settle(location, requested, resume=location.exists(SEARCH))
+    settings = run_settings(location, requested, resume=location.exists(SEARCH))
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
     # Without a common shape of all trials, no trial is stopped early.
     checked = Checked(space, config_of(space.start[0]).tasks, None)

@@ -1,4 +1,4 @@
-"""The names that options accept. The registries with these names import large libraries; help must not wait for them.
+"""The names that options accept, copied from registries whose modules take seconds to import.
 
 `tests/search/test_choices.py` checks that each list names exactly the entries of its registry.
 """

@@ -1,4 +1,4 @@
-"""The command line of a search."""
+"""Run `python -m search.launch`: search a space, build an ensemble of the best trials, and write a report."""
 
 from typing import Annotated
 
@@ -159,7 +159,7 @@ def main(
 ) -> None:
     """Search a space, build an ensemble of the best trials, and write a report."""
     with started("search.launch"):
-        from search.launch.request import Request, known  # here, as the next one: `started` checks the packages first
+        from search.launch.request import Request, checked_name  # here, because `started` checks the packages first
         from search.launch.space_file import space_file  # here, because `started` checks the packages first
 
         request = Request(
@@ -172,10 +172,10 @@ def main(
                 "encoder": encoder,
                 "objective": objective or None,
                 "dev_rows": dev_rows,
-                "sampler": known("sampler", sampler, SAMPLERS),
-                "trial_scheduler": known("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS),
+                "sampler": checked_name("sampler", sampler, SAMPLERS),
+                "trial_scheduler": checked_name("trial scheduler", trial_scheduler, TRIAL_SCHEDULERS),
                 "warm_start": warm_start or None,
-                "precision": known("precision", precision, PRECISIONS),
+                "precision": checked_name("precision", precision, PRECISIONS),
                 "seed": seed,
                 "study": study,
             },

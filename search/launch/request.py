@@ -1,4 +1,4 @@
-"""A record of what a search was asked for."""
+"""A record of a search's command line, and a check of the names in it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from search.session.machines import Machines
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line of a search says."""
+    """The arguments and options of the command line of a search."""
 
     space: Path
     storage: str
     name: str | None
-    """Of the run; None for the name of the space and the time."""
+    """The name of the run; None to derive it from the name of the space and the time."""
     settings: dict[str, Any]
-    """What a resumed run must agree with; None for what was left open."""
+    """Option -> its value, None if it was not given. A resumed run must have the given values."""
     machines: Machines
     trials: int
     time_budget: str | None
-    """A duration with its unit."""
+    """A duration with a unit, such as 90m."""
     stop_at: float | None
     plateau: int | None
     gpu_hours: float | None
@@ -30,11 +30,15 @@ class Request:
     dashboard: bool
 
 
-def known(what: str, name: str | None, names: Collection[str]) -> str | None:
-    """Return the name that an option was given, None if it was not.
+def checked_name(what: str, name: str | None, names: Collection[str]) -> str | None:
+    """Return the name that was given for an option, or None if the option was not given.
+
+    Args:
+        what: the kind of the name, for the error message.
+        names: the names that the option accepts.
 
     Raises:
-        InputError: it is not one of the `names`.
+        InputError: the option accepts no such name.
     """
     if name is not None and name not in names:
         raise unknown(what, name, names)

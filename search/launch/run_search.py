@@ -1,4 +1,4 @@
-"""Run a search from its request to its report."""
+"""Run a search: prepare its run, train its trials, build the ensemble and write the report."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from search.report import page
 from search.runs.objectives import check_objectives
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
-from search.session.prepare import Prepared, prepare_run, settle
+from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Session, run_command, session
 from search.suggest.earlier_searches import Source, read_sources, shown
 from search.suggest.samplers import check_sampler
@@ -31,9 +31,9 @@ from trainers.folder import Folder
 
 
 def run_search(request: Request) -> None:
-    """Train a search's trials, build the ensemble of the best ones, and write the report."""
+    """Train the trials of a search, build an ensemble of the best ones, and write the report."""
     with run_command("search.launch", request.storage, request.name, request.space.stem) as location:
-        limits = Limits(_seconds(request.time_budget), request.stop_at, request.plateau, request.gpu_hours)
+        limits = Limits(budget_seconds(request.time_budget), request.stop_at, request.plateau, request.gpu_hours)
         sources, study = request.settings["warm_start"] or [], request.settings["study"]
         asked = request.settings | {"study": checked_url(study), "warm_start": list(map(shown, sources)) or None}
         requested = RequestedSettings(**given(**asked))
@@ -62,17 +62,20 @@ def prepare_search(
     earlier: Callable[[], list[Source]] = list,
     trials: int = 1,
 ) -> Prepared:
-    """Check all that was asked, then write the run directory of a search, or find it; see `prepare_run`.
+    """Check the settings of a search, then create its run directory or reopen it; see `prepare_run`.
 
     Args:
-        earlier: () -> what it learns from; a resumed one has its own copy.
-        trials: a population's size.
+        location: the run directory.
+        path: the file of the search space.
+        requested: the settings from the command line.
+        earlier: reads the sources of a warm start; not called for a resumed run, which has a copy of their trials.
+        trials: the largest number of trials; with --trial-scheduler population, the number of its members.
     """
     space = load_space(path)
-    settings = settle(location, requested, resume=resume)
+    settings = run_settings(location, requested, resume=resume)
     if not settings.precision:
         settings = settings.replace(precision=fastest_precision(slots.device))
-    learn = partial(fitted, [] if resume else earlier())
+    warm_start = partial(fitted, [] if resume else earlier())
     fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
     space = replace(space, fixed=fixed)
     configs, objectives = tried_configs(space), settings.objective
@@ -83,37 +86,41 @@ def prepare_search(
         check_objectives(objectives, checked.tasks)
         return checked
 
-    living = slots.count
+    unfinished = slots.count
     if settings.trial_scheduler == POPULATION:
         check_population_size(trials)
-        living = max(trials, living)  # all of it
-    prepared = prepare_run(location, settings, configs, check, living, learn=learn)
+        unfinished = max(trials, unfinished)  # members that wait for a slot keep their full states, too
+    prepared = prepare_run(location, settings, configs, check, unfinished, warm_start=warm_start)
     return replace(prepared, notes=[*prepared.notes, *notes])
 
 
 def _conclude(session: Session) -> None:
-    """Build the ensemble of a search, and write its report."""
+    """Build the ensemble of a search and write the report; end the command with code 1 if there is no ensemble."""
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
     fault = None
     try:
         build.build([session.run], starmap=ray_cluster.starmap(session.slots))
-    except InputError as error:  # all trials failed, say, or a budget ended them before a task's first round
+    except InputError as error:  # for example, all trials failed, or a budget ended before a task's first round
         fault = error
     print(page.write(session.run))
     if fault:
-        print(f"No ensemble; the report says how the trials ended. {fault}", file=sys.stderr)
+        print(f"No ensemble was built; the report shows how each trial ended. {fault}", file=sys.stderr)
         raise SystemExit(1)
 
 
-def _seconds(text: str | None) -> float | None:
-    """Read a duration."""
+def budget_seconds(text: str | None) -> float | None:
+    """Return the seconds of a duration such as 1h30m; None for None.
+
+    Raises:
+        InputError: the text is no duration, has no unit, or is shorter than a second.
+    """
     if text is None:
         return None
     try:
         seconds = pandas.Timedelta(text).total_seconds()
     except ValueError:
         seconds = 0.0
-    if not seconds >= 1:  # also what is not a number; without a unit it would be nanoseconds
+    if not seconds >= 1:  # true for NaN, too; pandas reads a number without a unit as nanoseconds
         raise InputError(f"--time-budget {text!r} is not a duration. Write it with a unit, such as 2h, 90m or 1h30m.")
     return seconds

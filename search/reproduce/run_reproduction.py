@@ -14,7 +14,7 @@ from search.reproduce.trainings import check_texts, check_trainings, trained_as,
 from search.runs.run import Run
 from search.runs.search_record import Reproduction, RequestedSettings
 from search.session.machines import Machines
-from search.session.prepare import Prepared, prepare_run, settle
+from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Session, run_command, session
 from search.tune.slots import Slots
 from trainers.folder import Folder
@@ -37,7 +37,7 @@ def run_reproduction(
 
 def prepare_reproduction(location: Folder, requested: RequestedSettings, resume: bool, slots: Slots) -> Prepared:
     """Check the settings, then create or reopen the run directory of a reproduction; see `prepare_run`."""
-    settings = settle(location, requested, resume=resume)
+    settings = run_settings(location, requested, resume=resume)
     own = Run(location).reproduction if resume else settings.reproduction or Reproduction()
     recipes = own.recipes or tuple(PRINTED)
     trainings = trainings_of(recipes, list(own.set))

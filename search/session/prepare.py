@@ -1,4 +1,4 @@
-"""What was asked on the command line -> a run directory that is ready to be searched."""
+"""Create the run directory of a new run, or reopen that of a resumed run, after all checks."""
 
 import platform
 import shutil
@@ -18,7 +18,7 @@ from search.options import typed
 from search.runs.lock import locked
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
-from search.session.scored_rows import labelled_rows, settled_rows
+from search.session.scored_rows import dev_row_limit, labelled_rows
 from search.suggest.space import Checked, Space
 from search.suggest.warm_start import WARM_START, WarmStart, fitted
 from trainers.config.train_config import TrainConfig
@@ -28,30 +28,32 @@ from trainers.folder import Folder, publish
 from trainers.trial import STATES
 
 PACKAGES = ("torch", "ray", "optuna")
-FLOATS = 3
-"""Numbers that a full state holds per parameter: the weight and AdamW's two moments; an average or a teacher adds one.
-"""
+"""Packages with versions that change results; a run records these versions."""
+STATE_FLOATS = 3
+"""Numbers per parameter in a full state: the weight and AdamW's two moments; averaging and Bregman add one each."""
 FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that may be trained."""
+    """A run directory that is ready for training."""
 
     run: Run
     checked: Checked
     notes: list[str]
-    """Lines for the user: what was read."""
+    """Lines for the user: facts about the data, the resumed run and the warm start."""
 
 
-def settle(location: Folder, requested: RequestedSettings, *, resume: bool) -> RequestedSettings:
+def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool) -> RequestedSettings:
     """Return the settings of a run: the requested ones for a new run, the recorded ones for a resumed run.
 
     Args:
-        requested: the fields that were set explicitly must agree with a resumed run's.
+        location: the run directory.
+        requested: for a resumed run, the fields that were set explicitly must equal the recorded ones.
 
     Raises:
-        InputError: the run exists and `resume` is False, or the other way round, or it has other settings.
+        InputError: the run exists but `resume` is False, or `resume` is True but there is no run, or the run has other
+            settings.
     """
     if not _exists(location):
         if resume:
@@ -62,9 +64,10 @@ def settle(location: Folder, requested: RequestedSettings, *, resume: bool) -> R
     run = Run(location)
     if not resume:
         raise InputError(
-            f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to go on, or another --name."
+            f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to continue it, or another "
+            "--name."
         )
-    _check_same(run, requested)
+    _check_unchanged(run, requested)
     return run.search.requested
 
 
@@ -73,31 +76,32 @@ def prepare_run(
     settings: RequestedSettings,
     configs: Collection[TrainConfig],
     check: Callable[[Corpus], Checked],
-    slots: int,
+    unfinished: int,
     *,
-    learn: Callable[[Space, SearchRecord], WarmStart] = partial(fitted, []),
+    warm_start: Callable[[Space, SearchRecord], WarmStart] = partial(fitted, []),
 ) -> Prepared:
-    """Check all that was settled, then write the run directory; one that exists must have the same space.
+    """Check the settings against the space, the data and the disk, then create the run directory or reopen it.
 
     Args:
-        settings: what `settle` returned; all of it is written down.
-        configs: some that will be trained: the data need the text sets that they name.
-        check: the data -> what is to be trained on them, checked.
-        slots: trials at once, for which there must be room on the disk.
-        learn: space, `search.json` -> what it learns from.
+        location: the run directory.
+        settings: the result of `run_settings`.
+        configs: examples of the configs that will be trained; the corpus gets the text sets that they name.
+        check: checks that the space can be trained on a corpus.
+        unfinished: the number of trials that keep full states at the same time; the disk needs room for these states.
+        warm_start: returns the trials of earlier searches that a new run's sampler sees.
 
     Raises:
-        InputError: anything of it is wrong; unless the storage cannot be written, nothing has been written then.
+        InputError: a check failed, and nothing was written; or the storage cannot be written.
     """
     if _exists(location):
-        return _existing(Run(location), check)
+        return _reopened(Run(location), check)
     pretrained = read_pretrained(settings.encoder)
     texts = frozenset(name for config in configs for name in config.texts)
-    directory, notes = _read(settings, pretrained, texts)
+    directory, notes = _read_data(settings, pretrained, texts)
     corpus = Corpus.open(directory)
     checked = check(corpus)
-    dev_rows = settled_rows(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
-    _check_disk(location, pretrained, configs, slots)
+    dev_rows = dev_row_limit(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
+    _check_disk(location, pretrained, configs, unfinished)
     search = SearchRecord(
         **dict(settings.replace(dev_rows=dev_rows)),
         name=location.name,
@@ -109,27 +113,32 @@ def prepare_run(
         versions=_versions(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    warm = learn(checked.space, search)
+    warm = warm_start(checked.space, search)
     _write(location, search, directory, pretrained, warm)
     return Prepared(Run(location), checked, notes + warm.notes)
 
 
 def _exists(location: Folder) -> bool:
-    """Whether there is a run; the first look at the storage."""
+    """Return whether the run exists; this is the first access to the storage.
+
+    Raises:
+        InputError: the storage cannot be read.
+    """
     try:
         return location.exists(SEARCH)
     except OSError as error:
-        raise InputError(
-            f"--storage: cannot look at {location}: {error}. Check the URI and its credentials."
-        ) from error
+        raise InputError(f"--storage: cannot read {location}: {error}. Check the URI and its credentials.") from error
 
 
 def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pretrained, warm: WarmStart) -> None:
-    """Write what workers read, what is learned from, and last what was asked: a run exists when that file does."""
+    """Write the corpus, the encoder, the warm-start trials and, last, `search.json`, which makes the run exist."""
     try:
         with locked(location), tempfile.TemporaryDirectory() as scratch:
             if location.exists(SEARCH):
-                raise InputError(f"Run {location.name!r} was begun a moment ago. Pass --resume, or another --name.")
+                raise InputError(
+                    f"Run {location.name!r} was started by another process a moment ago. Pass another --name, or "
+                    "--resume once that process has ended."
+                )
             publish(corpus, location / "corpus")
             save_encoder(Path(scratch), pretrained)
             publish(Path(scratch), location / "encoder")
@@ -142,49 +151,49 @@ def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pre
         ) from error
 
 
-def _existing(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
-    """Check that a run trains what it did when it was begun."""
+def _reopened(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
+    """Check that a resumed run has the space that it was started with."""
     name, checked = run.folder.name, check(run.corpus())
     if checked.space.source != run.search.space_source:
         raise InputError(
             f"Run {name!r} was made with another space: {run.search.space} has changed, or {checked.space.path} is "
-            "not it. Restore what it was (`space_source` in search.json), or start a run under another --name."
+            "another file. Restore its text (`space_source` in search.json), or start a run under another --name."
         )
     notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
     if run.search.versions != _versions():
-        notes.append(f"It was begun with {run.search.versions}, which are not those of now: bits may differ.")
+        notes.append(f"It was started with {run.search.versions}, now there are {_versions()}: bits may differ.")
     return Prepared(run, checked, notes)
 
 
-def _check_same(run: Run, requested: RequestedSettings) -> None:
-    """Check that a run was made with what is asked for."""
+def _check_unchanged(run: Run, requested: RequestedSettings) -> None:
+    """Check that the settings that were given on the command line are those of the run."""
     given, recorded = requested.flat(given=True), run.search.flat()
     for key, value in given.items():
         made_with = recorded.get(key)
         if value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
             raise InputError(
-                f"Run {run.folder.name!r} was made {_made(option, made_with)}, not {_made(option, value)}. "
+                f"Run {run.folder.name!r} was made {_phrase(option, made_with)}, not {_phrase(option, value)}. "
                 f"Leave {option} out to resume, or start a run under another --name."
             )
     if "data" in given:
-        directory, _ = _read(run.search, load_encoder(run.local("encoder")), run.corpus().texts)
+        directory, _ = _read_data(run.search, load_encoder(run.local("encoder")), run.corpus().texts)
         if Corpus.open(directory).fingerprint != run.search.fingerprint:
             raise InputError(
-                f"The data at {requested.data} are not those that run {run.folder.name!r} was made with. "
-                "Restore them, or leave --data out to go on with the run's own copy."
+                f"The data at {requested.data} differ from those that run {run.folder.name!r} was made with. "
+                "Restore them, or leave --data out to continue with the run's own copy."
             )
 
 
-def _made(option: str, value: Any) -> str:
-    """Say how an option was given."""
+def _phrase(option: str, value: Any) -> str:
+    """Return the part of an error message that names an option and its value."""
     if value in (None, []):
         return f"without {option}"
     return f"with {typed(option, value)}" if option.startswith("--") else f"for {' '.join(value)}"
 
 
-def _read(settings: Settings, pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:
-    """Read and tokenise the data, with some text sets; return where they are, and lines for the user."""
+def _read_data(settings: Settings, pretrained: Pretrained, texts: Collection[str]) -> tuple[Path, list[str]]:
+    """Read and tokenise the data and the named text sets; return the corpus's directory and lines for the user."""
     return prepare(settings.data, pretrained.tokenizer, rows=settings.rows, seed=settings.seed, texts=texts)
 
 
@@ -192,19 +201,23 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-def _check_disk(location: Folder, pretrained: Pretrained, configs: Collection[TrainConfig], slots: int) -> None:
-    """Refuse a start whose living trials alone would fill the disk: each has full states, and writes one more."""
+def _check_disk(location: Folder, pretrained: Pretrained, configs: Collection[TrainConfig], unfinished: int) -> None:
+    """Check that the disk has room for the full states of all unfinished trials; each keeps STATES and writes one more.
+
+    Raises:
+        InputError: the disk has too little room.
+    """
     if not location.local:
         return
-    beside = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
+    added = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
     weights = sum(tensor.numel() for tensor in pretrained.weights.values())
-    needed = slots * (STATES + 1) * (FLOATS + beside) * FLOAT_BYTES * weights
+    needed = unfinished * (STATES + 1) * (STATE_FLOATS + added) * FLOAT_BYTES * weights
     place = location.local
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < needed:
         raise InputError(
-            f"{place} has {free / 2**30:.1f} GiB free; the checkpoints of {slots} trials at once need "
-            f"{needed / 2**30:.1f} GiB. Free some, or pass another --storage."
+            f"{place} has {free / 2**30:.1f} GiB free; the checkpoints of {unfinished} trials at the same time "
+            f"need {needed / 2**30:.1f} GiB. Free some space, or pass another --storage."
         )

@@ -13,16 +13,16 @@ from trainers.training.training import DEV_ROWS
 
 SHARE = 0.15
 """The largest share of a trial's forward passes that evaluation may take."""
-TRAINED = 3
+TRAIN_COST = 3
 """Cost of a training example in forward passes: 1, and 2 for the backward pass."""
-SMOOTHED = 5
-"""Additional cost under SMART: 2 for the ascent step, without gradients of parameters, and TRAINED once more."""
+SMART_COST = 5
+"""Additional cost under SMART: 2 for the ascent step, without gradients of parameters, and TRAIN_COST once more."""
 FEWEST = 100
 """The smallest automatic limit: with 100 rows the standard error of an accuracy is already 3 to 5 points."""
 
 
-def settled_rows(
-    asked: int | None, shape: Shape | None, configs: Iterable[TrainConfig], labelled: Mapping[str, int]
+def dev_row_limit(
+    requested: int | None, shape: Shape | None, configs: Iterable[TrainConfig], labelled: Mapping[str, int]
 ) -> int:
     """Return the largest number of dev rows per task on which rounds are scored.
 
@@ -31,7 +31,7 @@ def settled_rows(
     of a single run.
 
     Args:
-        asked: the number from the command line; None to derive it from the cost of training.
+        requested: the number from the command line; None to derive it from the cost of training.
         shape: of the rounds of all trials; None where trials are not compared.
         configs: examples of the configs that will be trained.
         labelled: the number of labelled dev rows of each task.
@@ -39,8 +39,8 @@ def settled_rows(
     Raises:
         InputError: the rows are too few to choose an ensemble.
     """
-    passes = min(map(passes_of, configs), default=TRAINED)
-    rows = asked or (affordable_rows(passes * shape.examples, labelled.values()) if shape else DEV_ROWS)
+    cost = min(map(example_cost, configs), default=TRAIN_COST)
+    rows = requested or (affordable_rows(cost * shape.examples, labelled.values()) if shape else DEV_ROWS)
     for task, count in labelled.items():
         if min(rows, count) < FOLDS:
             raise InputError(
@@ -50,14 +50,14 @@ def settled_rows(
     return rows
 
 
-def passes_of(config: TrainConfig) -> int:
+def example_cost(config: TrainConfig) -> int:
     """Return the cost of a training example in forward passes; SMART counts if it applies to every step and row.
 
     Source: the counts of Jiang et al. 2020 (SMART), algorithm 1, with one ascent step.
     """
     smoothed = [config.smart_of(task) for task in config.trained]
     always = all(smart.lambda_s and smart.every == 1 and smart.share == 1 for smart in smoothed)
-    return TRAINED + SMOOTHED * always
+    return TRAIN_COST + SMART_COST * always
 
 
 def affordable_rows(work: int, labelled: Collection[int]) -> int:

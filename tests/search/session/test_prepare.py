@@ -1,4 +1,4 @@
-"""A run directory before its first trial: what is in it, what a resumed one takes from it, what keeps it from being."""
+"""Create and reopen run directories: their content, and the checks that come before."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any
     return prepare_search(location, space, RequestedSettings(**changed), resume, Slots(slots, 1, 0))
 
 
-def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_from_there(
+def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them_from_its_directory(
     space: Path, tiny_encoder: Path, corpus: Corpus
 ):
     first = prepare(space, encoder=str(tiny_encoder), rows=ROWS, seed=3)
@@ -45,10 +45,10 @@ def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_f
         encoder=str(tiny_encoder),
         rows=ROWS,
         seed=3,
-        dev_rows=FEWEST,  # evaluating them takes more than its share already: half a pass is short
+        dev_rows=FEWEST,  # half an epoch is so short that evaluation exceeds its share even with the fewest rows
     )
     assert (search.tasks, search.rounds, search.space_source) == (("sst", "qqp", "sts"), 2, space.read_text())
-    assert first.run.corpus().fingerprint == search.fingerprint != corpus.fingerprint, "another seed, other rows"
+    assert first.run.corpus().fingerprint == search.fingerprint != corpus.fingerprint, "another seed samples other rows"
     written, public = load_encoder(first.run.local("encoder")), read_pretrained(str(tiny_encoder))
     assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
     assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
@@ -56,7 +56,7 @@ def test_a_prepared_run_holds_all_that_workers_read_and_a_resumed_one_takes_it_f
     assert (again.run.search, again.checked.shape) == (search, first.checked.shape)
 
 
-def test_a_directory_that_a_kill_left_unfinished_is_no_run_and_is_made_anew(space: Path, tiny_encoder: Path):
+def test_a_run_directory_that_a_kill_left_unfinished_is_written_again(space: Path, tiny_encoder: Path):
     run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
     run.folder.delete(SEARCH)
     (run.folder / "corpus").write("corpus.json", "half")
@@ -65,20 +65,22 @@ def test_a_directory_that_a_kill_left_unfinished_is_no_run_and_is_made_anew(spac
     assert prepare(space, encoder=str(tiny_encoder), rows=ROWS).run.corpus().splits
 
 
-def test_a_resumed_run_says_that_its_libraries_have_changed(space: Path, tiny_encoder: Path):
+def test_a_resumed_run_reports_that_the_versions_of_libraries_have_changed(space: Path, tiny_encoder: Path):
     run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
     assert not [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
     write_search(run.folder, run.search.replace(versions=run.search.versions | {"torch": "1.0"}))
     assert [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
 
 
-def test_a_disk_that_the_checkpoints_would_fill_is_refused(space: Path, tiny_encoder: Path):
-    with pytest.raises(InputError, match=r"has .* GiB free; the checkpoints of 1000000000 trials at once need .* Free"):
+def test_a_disk_without_room_for_the_checkpoints_is_an_error(space: Path, tiny_encoder: Path):
+    with pytest.raises(
+        InputError, match=r"has .* GiB free; the checkpoints of 1000000000 trials at the same time need .* Free"
+    ):
         prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9)
     assert not (space.parent / "run").exists()
 
 
-def test_fewer_dev_rows_than_an_ensemble_can_be_chosen_on_are_refused(space: Path, tiny_encoder: Path):
+def test_fewer_dev_rows_than_an_ensemble_needs_are_an_error(space: Path, tiny_encoder: Path):
     with pytest.raises(InputError, match=r"scored on 3 labelled dev rows of sst; the ensemble needs 5. Add"):
         prepare(space, encoder=str(tiny_encoder), rows=ROWS, dev_rows=3)
     assert not (space.parent / "run").exists()
