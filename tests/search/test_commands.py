@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from search.commands import COMMANDS
-from search.launch.space_file import own_spaces, space_file
 from search.runs.run import SEARCH
 from tests.search.searching import environment
 from trainers.command_line import resume_command
@@ -108,9 +107,3 @@ def test_the_resume_command_of_the_script_names_the_script(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/minbert-tune", "launch", "smart", "--trials", "3"])
     printed = shlex.split(resume_command("search.launch", ("--name", "a b")))
     assert printed == ["minbert-tune", "launch", "smart", "--trials", "3", "--name", "a b", "--resume"]
-
-
-def test_every_space_of_the_project_is_found_by_its_name():
-    files = {path.stem: path for path in (ROOT / "spaces").glob("*.py")}
-    assert own_spaces() == files
-    assert [space_file(name) for name in files] == list(files.values())

@@ -1,88 +1,16 @@
-"""The command line of a search: every kind of bad input, durations, names, and the example of the help text."""
+"""The command line of a search: every kind of bad input, and resumed runs."""
 
-import os
 import re
-import shlex
-import signal
+import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from model.errors import InputError
-from search.launch.__main__ import app
-from search.launch.run_search import _seconds, prepare_search
-from search.runs.lock import locked
-from search.runs.search_record import RequestedSettings
-from search.session.session import READING, STARTING
+from search.session.session import READING
 from search.start import LOADING
-from search.tune.slots import Slots
-from tests.search.searching import SPACE, finish, start, wait_for
-from trainers.folder import Folder
-
-NAME = "run"
-HEADER = "id\tsentence\tsentiment\n"
-SST = HEADER + "".join(f"{row}\tFilm {row} is fine .\t{row % 5}\n" for row in range(8))
-SST_SPACE = """
-from trainers.config import Stage, TrainConfig
-
-def suggest(trial):
-    dropout = trial.suggest_float("dropout", 0, 0.5)
-    return TrainConfig(dropout=dropout, stages=(Stage(tasks=("sst",), steps=2),))
-"""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a search would find and leave its files."""
-
-    space: Path
-    encoder: Path
-    storage: Path
-
-    def options(self, **changed: object) -> list[str]:
-        """Return a command line, some of its options changed; of an option that is named twice the later one counts."""
-        options = {"name": NAME, "storage": self.storage, "encoder": self.encoder}
-        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in (options | changed).items()]
-        return [str(self.space), *(word for pair in pairs for word in pair)]
-
-    def data(self, train: bytes) -> list[str]:
-        """Write SST's files; return the command line that reads them."""
-        directory = self.storage.parent / "data"
-        directory.mkdir()
-        (directory / "ids-sst-train.csv").write_bytes(train)
-        (directory / "ids-sst-dev.csv").write_text(SST.replace("\tFilm", "d\tFilm"))
-        return self.options(data=directory)
-
-    def prepared(self, **changed: object) -> Path:
-        """Write a run that no driver has touched yet."""
-        requested = RequestedSettings(encoder=str(self.encoder)).replace(**changed)
-        prepare_search(Folder.at(self.storage) / NAME, self.space, requested, False, Slots(1, 1, 0))
-        return self.storage / NAME
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_encoder: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; this takes it back
-    (tmp_path / "space.py").write_text(SPACE)
-    return Place(tmp_path / "space.py", tiny_encoder, tmp_path / "runs")
-
-
-@pytest.fixture(autouse=True)
-def signals_as_before():
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-def launch(arguments: list[str]) -> Result:
-    """Call the command in this process. It writes the run's directory before it starts Ray."""
-    return CliRunner().invoke(app, arguments)
+from tests.search.launch.places import HEADER, NAME, SST, SST_SPACE, Place, launch
+from tests.search.searching import SPACE, environment
 
 
 def with_space(text: str) -> Callable[[Place], list[str]]:
@@ -266,7 +194,11 @@ RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
     "without --resume": (lambda place: [], False, f"Run {NAME!r} exists with 0 ended trials. Pass --resume"),
     "another space": (another_space, True, f"Run {NAME!r} was made with another space"),
     "other data": (lambda place: ["--data", "sample"], True, "not with --data sample. Leave --data out"),
-    "data that changed": (other_rows_in_the_same_files, True, "are not those that run 'run' was made with. Restore"),
+    "data that changed": (
+        other_rows_in_the_same_files,
+        True,
+        "that run 'run' was made with. Restore",
+    ),
     "other rows": (lambda place: ["--rows", "1"], True, "was made without --rows, not with --rows 1. Leave"),
     "another encoder": (lambda place: ["--encoder", "minilm"], True, "not with --encoder minilm. Leave --encoder"),
     "another seed": (lambda place: ["--seed", "1"], True, "made with --seed 0, not with --seed 1. Leave --seed out"),
@@ -289,67 +221,23 @@ def test_an_existing_run_is_not_changed_by_a_command_that_does_not_continue_it(p
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize(
-    ("announced", "arguments"),
-    [
-        ([LOADING], with_options(gpus_per_trial=99)),
-        ([LOADING, READING], with_data(SST + "x\tOne .\t5\n")),
-    ],
-    ids=["machine", "data"],
-)
-def test_the_command_in_a_process_prints_the_error_and_no_message_of_a_library(place, announced, arguments):
-    ended = finish([sys.executable, "-m", "search.launch", *arguments(place)])
-    assert (ended.returncode, ended.stdout.splitlines()) == (2, announced)
-    assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+def test_the_command_in_a_process_prints_the_error_and_no_message_of_a_library(place):
+    faults = [
+        ([LOADING], place.options(gpus_per_trial=99)),
+        ([LOADING, READING], place.data((SST + "x\tOne .\t5\n").encode())),
+    ]
+    processes = [  # at the same time, because most of their time is the import of libraries
+        subprocess.Popen(
+            [sys.executable, "-m", "search.launch", *arguments],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _, arguments in faults
+    ]
+    for process, (announced, _) in zip(processes, faults, strict=True):
+        output, error = process.communicate(timeout=240)
+        assert (process.returncode, output.splitlines()) == (2, announced)
+        assert error.startswith("Error: ") and error.count("\n") == 1
     assert not place.storage.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
-)
-def test_a_time_budget_is_a_number_with_a_unit(text, seconds):
-    assert _seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
-def test_text_that_is_no_duration_is_an_error(text):
-    with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
-        _seconds(text)
-
-
-def test_the_default_name_of_a_run_is_the_space_and_the_time(place):
-    ended = launch([str(place.space), "--storage", str(place.storage), "--resume"])
-    assert re.search(r"There is no run 'space-\d{8}-\d{6}' at ", ended.stderr), ended.stderr
-
-
-def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_its_run(place):
-    arguments = [sys.executable, "-m", "search.launch", *place.options()[:1], *place.options()[3:]]
-    log = place.storage.parent / "log"
-    process = start(arguments, log)
-    wait_for(lambda: list(place.storage.glob("*/study.journal")))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 130, log.read_text()
-    (run,) = place.storage.iterdir()
-    (printed,) = [line for line in log.read_text().splitlines() if "Continue with: " in line]
-    again = shlex.split(printed.partition(": ")[2])
-    assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
-    refused = launch([*again[3:], "--seed", "1"])
-    assert f"Run {run.name!r} was made with --seed 0" in refused.stderr
-
-
-def test_a_second_driver_of_a_run_is_refused(place):
-    with locked(Folder.at(place.prepared())):
-        refused = launch([*place.options(), "--resume"])
-    assert refused.exit_code == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
-
-
-def test_the_example_in_the_help_works_as_printed(place, finish_here):
-    help = finish_here([sys.executable, "-m", "search.launch", "--help"]).stdout
-    (example,) = [line.partition(": ")[2] for line in help.splitlines() if line.strip().startswith("Example: ")]
-    python, *arguments = shlex.split(example)
-    assert python == "python"
-    small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "64"]
-    done = finish_here([sys.executable, *arguments, *small, "--trials", "1"])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:3] == [LOADING, READING, STARTING]
-    assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")

@@ -1,0 +1,76 @@
+"""A search from its command line to its report: time budgets, names of runs, interruption, one driver at a time."""
+
+import os
+import re
+import shlex
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from model.errors import InputError
+from search.launch.run_search import budget_seconds
+from search.runs.lock import locked
+from search.session.session import READING, STARTING
+from search.start import LOADING
+from tests.search.launch.places import launch
+from tests.search.searching import wait_for
+from trainers.folder import Folder
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
+)
+def test_a_time_budget_is_a_number_with_a_unit(text, seconds):
+    assert budget_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
+def test_a_time_budget_that_is_no_duration_with_a_unit_is_an_error(text):
+    with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
+        budget_seconds(text)
+
+
+def test_the_default_name_of_a_run_is_the_space_and_the_time(place):
+    ended = launch([str(place.space), "--storage", str(place.storage), "--resume"])
+    assert re.search(r"There is no run 'space-\d{8}-\d{6}' at ", ended.stderr), ended.stderr
+
+
+def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_its_run(place, finish_here):
+    arguments = [sys.executable, "-m", "search.launch", *place.options()[:1], *place.options()[3:]]
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def interrupt() -> None:
+        wait_for(lambda: list(place.storage.glob("*/study.journal")) and signal.getsignal(signal.SIGTERM) != handler)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor() as pool:
+        interruption = pool.submit(interrupt)
+        interrupted = finish_here(arguments)
+        interruption.result()
+    assert interrupted.returncode == 130, interrupted.stderr
+    (run,) = place.storage.iterdir()
+    (printed,) = [line for line in interrupted.stderr.splitlines() if "Continue with: " in line]
+    again = shlex.split(printed.partition(": ")[2])
+    assert again == ["python", *arguments[1:], "--name", run.name, "--resume"]
+    refused = launch([*again[3:], "--seed", "1"])
+    assert f"Run {run.name!r} was made with --seed 0" in refused.stderr
+
+
+def test_a_second_driver_of_a_run_is_an_error(place, finish_here):
+    with locked(Folder.at(place.prepared())):
+        refused = finish_here([sys.executable, "-m", "search.launch", *place.options(), "--resume"])
+    assert refused.returncode == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
+
+
+def test_the_example_in_the_help_text_runs_as_printed(place, finish_here):
+    help = finish_here([sys.executable, "-m", "search.launch", "--help"]).stdout
+    (example,) = [line.partition(": ")[2] for line in help.splitlines() if line.strip().startswith("Example: ")]
+    python, *arguments = shlex.split(example)
+    assert python == "python"
+    small = ["--storage", str(place.storage), "--encoder", str(place.encoder), "--rows", "64"]
+    done = finish_here([sys.executable, *arguments, *small, "--trials", "1"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == [LOADING, READING, STARTING]
+    assert done.stdout.splitlines()[-1] == str(place.storage / "first" / "report.html")
