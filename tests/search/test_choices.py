@@ -1,4 +1,4 @@
-"""The names in help texts are those of the registries."""
+"""Test that the names in help texts are those of the registries."""
 
 from typing import get_args
 
@@ -14,7 +14,7 @@ from search.tune.halving import BRACKETS
 from trainers.devices import Precision
 
 
-def test_every_choice_is_an_entry_of_its_registry_and_every_entry_is_a_choice():
+def test_the_choices_are_the_entries_of_the_registries():
     assert tuple(SAMPLERS) == choices.SAMPLERS
     assert (*BRACKETS, POPULATION, "none") == choices.TRIAL_SCHEDULERS
     assert get_args(Precision) == choices.PRECISIONS
@@ -23,7 +23,7 @@ def test_every_choice_is_an_entry_of_its_registry_and_every_entry_is_a_choice():
     assert set(choices.SOUPS) == {NO_SOUP, *SOUPS}
 
 
-def test_the_defaults_are_those_of_the_ensemble():
+def test_the_default_strategy_and_soup_are_those_of_the_ensemble():
     assert (choices.STRATEGY, choices.SOUP) == (DEFAULT_STRATEGY, NO_SOUP)
 
 

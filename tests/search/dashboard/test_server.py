@@ -1,4 +1,4 @@
-"""Test the dashboard of a study, and that nothing can be changed through it."""
+"""Serve the dashboard of a run, and check that no request can change the study."""
 
 import json
 import os
@@ -24,9 +24,9 @@ from search.runs.run import STUDY
 from tests.search.example_run import example_run
 
 LIMIT = 30
-"""Longest time in seconds that a test waits: the dashboard caches studies for up to 10 seconds."""
+"""The longest time in seconds that a test waits; the dashboard caches studies for up to 10 seconds."""
 POLL = 0.01
-"""Seconds between a server's checks for its shutdown."""
+"""Seconds between a server's checks whether it was asked to shut down."""
 APPEND = """
 import sys, optuna
 from optuna.storages import JournalStorage
@@ -73,7 +73,7 @@ def wait_for(condition):
         threading.Event().wait(0.1)
 
 
-def test_the_study_is_shown(page):
+def test_the_page_and_the_list_of_studies_are_served(page):
     status, body = answer(f"{page}/dashboard")
     assert status == 200
     assert b"<html" in body.lower()
@@ -82,20 +82,20 @@ def test_the_study_is_shown(page):
     assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == ["example"]
 
 
-def test_head_gets_the_status_of_get_without_a_body(page):
+def test_a_head_request_gets_the_status_of_get_without_a_body(page):
     assert answer(f"{page}/api/studies", "HEAD") == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST", "PUT", "PATCH", "OPTIONS", "delete", "NONSENSE"])
 @pytest.mark.parametrize("path", ["api/studies/0", "api/studies"])
-def test_requests_that_may_change_something_are_refused(run, page, path, method):
+def test_requests_that_may_change_the_study_are_answered_with_405(run, page, path, method):
     before = run.folder.read(STUDY)
     assert answer(f"{page}/{path}", method)[0] == 405
     assert run.folder.read(STUDY) == before
     assert [study.study_name for study in optuna.get_all_study_summaries(journal(run))] == ["example"]
 
 
-def test_without_the_refusal_a_request_deletes_the_study(run):
+def test_unprotected_optuna_dashboard_lets_a_request_delete_the_study(run):
     with make_server(HOST, 0, optuna_dashboard.wsgi(journal(run))) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -104,14 +104,14 @@ def test_without_the_refusal_a_request_deletes_the_study(run):
     assert not optuna.get_all_study_summaries(journal(run))
 
 
-def test_reading_pages_writes_nothing(run, page):
+def test_requests_that_read_do_not_change_the_study(run, page):
     before = run.folder.read(STUDY)
     for path in ("dashboard", "api/studies", "api/studies/0", "api/studies/0/param_importances"):
         answer(f"{page}/{path}")
     assert run.folder.read(STUDY) == before
 
 
-def test_trials_that_another_process_adds_are_shown(run, page):
+def test_a_trial_that_another_process_adds_appears_in_the_dashboard(run, page):
     def count():
         return len(json.loads(answer(f"{page}/api/studies/0")[1])["trials"])
 
@@ -120,7 +120,7 @@ def test_trials_that_another_process_adds_are_shown(run, page):
     wait_for(lambda: count() == 1)
 
 
-def test_an_idle_connection_does_not_block_others(page):
+def test_an_idle_connection_does_not_block_other_connections(page):
     with socket.create_connection(page.removeprefix("http://").split(":"), timeout=LIMIT):
         assert answer(f"{page}/api/studies")[0] == 200
 
@@ -141,7 +141,7 @@ def test_a_port_in_use_is_an_error(run, page):
         serve(run, port)
 
 
-def test_the_command_ends_without_output_on_stderr(run):
+def test_the_command_ends_with_code_130_on_a_signal_and_prints_nothing_to_stderr(run):
     command = [sys.executable, "-m", "search.dashboard", str(run.folder)]
     started = {  # at the same time, because most of a start is imports
         kill: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
