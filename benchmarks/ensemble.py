@@ -42,7 +42,7 @@ WIDTH = 140
 Predicted = dict[str, np.ndarray]
 """Task -> predictions [rows, width] of all rows."""
 Way = Callable[[int], Predicted]
-"""(number of a view) -> predictions of the models that were selected on the rows of that view."""
+"""(number of a row mask) -> predictions of the models that were selected on the rows of the mask."""
 
 
 def main(
@@ -71,7 +71,7 @@ def main(
         ways |= _soups(opened, libraries, masks)
     for task, library in libraries.items():
         print(f"{task}: {len(library)} candidates, {len(library.labels)} rows.")
-    Console(width=WIDTH).print(_worths(ways, libraries, masks))
+    Console(width=WIDTH).print(_comparison(ways, libraries, masks))
 
 
 def _rounds(run: Run) -> Rounds:
@@ -98,18 +98,18 @@ def _ways(libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> 
     measured = {task: _measured(library, masks[task]) for task, library in libraries.items()}
     scores = score({task: metrics for task, (metrics, _) in measured.items()}, libraries)  # [candidates, masks]
 
-    def single(view: int) -> Predicted:
-        return {task: library.predictions[scores[:, view].argmax()] for task, library in libraries.items()}
+    def single(mask: int) -> Predicted:
+        return {task: library.predictions[scores[:, mask].argmax()] for task, library in libraries.items()}
 
-    def selected(strategy: str, view: int) -> Predicted:
+    def selected(strategy: str, mask: int) -> Predicted:
         found = {}
         for task, library in libraries.items():
-            few = library.candidates(np.sort(rank(*measured[task])[:LIMIT, view]))
-            selection = STRATEGIES[strategy](few.rows(masks[task][view]), numpy_generator(view, strategy))
+            few = library.candidates(np.sort(rank(*measured[task])[:LIMIT, mask]))
+            selection = STRATEGIES[strategy](few.rows(masks[task][mask]), numpy_generator(mask, strategy))
             found[task] = selection.combine(few.predictions)
         return found
 
-    return {"best single run": single} | {name: lambda view, name=name: selected(name, view) for name in STRATEGIES}
+    return {"best single run": single} | {name: lambda mask, name=name: selected(name, mask) for name in STRATEGIES}
 
 
 def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> dict[str, Way]:
@@ -123,27 +123,27 @@ def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.nd
     averages = WeightAverages(run, kept, masks, starmap)
     scores = score({task: found.metrics for task, found in measured.items()}, measured)
     ways: dict[str, Way] = {}
-    for recipe in (name for name in SOUPS if name != "none"):
-        made = make_soups(recipe, run, measured, averages)
+    for method in (name for name in SOUPS if name != "none"):
+        made = make_soups(method, run, measured, averages)
 
-        def alone(view: int, made=made) -> Predicted:
-            soup = made[view]
+        def alone(mask: int, made=made) -> Predicted:
+            soup = made[mask]
             if not soup:  # the soup is its first ingredient alone
-                return {task: found.library.predictions[scores[:, view].argmax()] for task, found in kept.items()}
+                return {task: found.library.predictions[scores[:, mask].argmax()] for task, found in kept.items()}
             return {task: predictions(library.kind, soup.outputs[task]) for task, library in libraries.items()}
 
-        def joined(view: int, made=made) -> Predicted:
-            soup, found = made[view], {}
+        def joined(mask: int, made=made) -> Predicted:
+            soup, found = made[mask], {}
             for task, library in libraries.items():
                 if soup:
                     library = library.joined(predictions(library.kind, soup.outputs[task][None]))
-                others = library.rows(masks[task][view])
+                others = library.rows(masks[task][mask])
                 few = best_candidates(others)
-                selection = STRATEGIES["greedy"](others.candidates(few), numpy_generator(view))
+                selection = STRATEGIES["greedy"](others.candidates(few), numpy_generator(mask))
                 found[task] = selection.combine(library.predictions[few])
             return found
 
-        ways |= {f"{recipe} soup": alone, f"greedy with {recipe} soup": joined}
+        ways |= {f"{method} soup": alone, f"greedy with {method} soup": joined}
     print(f"Evaluated {len(averages.outputs)} averages of weights.")
     return ways
 
@@ -155,12 +155,12 @@ def _measured(library: Library, masks: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return metrics, losses
 
 
-def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> Table:
+def _comparison(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> Table:
     """Score every way on the rows of its selection, cross-fitted, and on unseen halves."""
     table: dict[str, list[str]] = {}
     unseen: dict[str, np.ndarray] = {}
     for name, way in ways.items():
-        made = [way(view) for view in range(MASKS + HALVES)]
+        made = [way(mask) for mask in range(MASKS + HALVES)]
         everywhere = {task: np.ones(len(library.labels), bool) for task, library in libraries.items()}
         pooled = {
             task: np.where(masks[task][1:MASKS, :, None], 0, [made[1 + fold][task] for fold in range(FOLDS)]).sum(
@@ -168,7 +168,7 @@ def _worths(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks: Ma
             )
             for task in libraries
         }
-        parts = [{task: ~found[view] for task, found in masks.items()} for view in range(MASKS, MASKS + HALVES)]
+        parts = [{task: ~found[mask] for task, found in masks.items()} for mask in range(MASKS, MASKS + HALVES)]
         scores = [_score(found, libraries, part) for found, part in zip(made[MASKS:], parts, strict=True)]
         unseen[name] = np.array(scores)
         dev, cross_fitted = _score(made[0], libraries, everywhere), _score(pooled, libraries, everywhere)

@@ -6,7 +6,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-import torch
 
 from search.tune.ray_environment import set_ray_environment
 from tests.search import searching
@@ -21,15 +20,6 @@ set_ray_environment(None)  # before any test module imports Ray
 def sample_corpus_directory(tmp_path_factory) -> Path:
     """The generated sample, tokenised."""
     return example_corpus(tmp_path_factory.mktemp("corpora"))
-
-
-@pytest.fixture
-def one_thread():
-    """Train tiny models without handing every small product to other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Means of weights: what goes in, and what no fold may see."""
+"""Test soups: which rounds are averaged, and that no cross-fitted choice sees the rows of its fold."""
 
 import json
 
@@ -13,10 +13,10 @@ from search.ensemble.members import read_ensemble
 from search.ensemble.predict import predict_member
 from search.ensemble.soup import MAX_INGREDIENTS, SOUPS, WeightAverages, architecture, make_soups, mean_weights
 from search.runs.run import Run
-from search.selection.candidates import Candidate, kept_rounds, searched_tasks
-from search.selection.cross_fitting import FOLDS, row_masks
+from search.selection.candidates import Candidate, Candidates, kept_rounds, read_shortlisted, searched_tasks
+from search.selection.cross_fitting import FOLDS, MASKS, row_masks
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run, trained_run
-from tests.search.libraries import measured, shortlisted
+from tests.search.libraries import measured
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.evaluation.predictions import read_predictions, write_predictions
@@ -25,98 +25,117 @@ from trainers.training.checkpoint import read_weights
 
 CONFIG = TrainConfig(stages=(Stage(passes=1),))
 TRIALS = [ExampleTrial(number, skill=1 + 0.05 * number) for number in range(7)]
+FOLD = 2
+"""The fold whose rows have other predictions in the fixture `changed_run`."""
+
+Outputs = dict[str, np.ndarray]
+"""Task -> outputs [rows, outputs]."""
+Masks = dict[str, np.ndarray]
+"""Task -> row masks [masks, rows]."""
 
 
-@pytest.fixture
-def run(tmp_path, sample_corpus_directory):
-    return example_run(tmp_path / "example", sample_corpus_directory, TRIALS)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, sample_corpus_directory):
+    return example_run(tmp_path_factory.mktemp("runs") / "example", sample_corpus_directory, TRIALS)
 
 
-def outputs_of(run: Run, trial: int | None, number: int, task: str) -> np.ndarray:
+@pytest.fixture(scope="module")
+def changed_run(tmp_path_factory, sample_corpus_directory):
+    """Write the same run; its three best trials have wrong predictions in the rows of one fold."""
+    run = example_run(tmp_path_factory.mktemp("runs") / "changed", sample_corpus_directory, TRIALS)
+    masks = masks_of(shortlisted(run))
+    for trial in (4, 5, 6):
+        for number in (1, 2, 3):
+            for task in TASK_NAMES:
+                place, name = candidate_file(run, trial, number, task)
+                ids, outputs = read_predictions(place, name)
+                write_predictions(place, name, ids, np.where(masks[task][1 + FOLD][:, None], outputs, -outputs))
+    return run
+
+
+def shortlisted(run: Run) -> dict[str, Candidates]:
+    return read_shortlisted([run], kept_rounds([run]), measured([run], searched_tasks([run])))
+
+
+def masks_of(candidates: dict[str, Candidates]) -> Masks:
+    return {task: row_masks(found.library.labels, 0) for task, found in candidates.items()}
+
+
+def outputs_of(run: Run, trial: int | None, number: int) -> Outputs:
+    """Read the dev outputs of a round."""
     assert trial is not None
-    return read_predictions(*candidate_file(run, trial, number, task))[1]
+    return {task: read_predictions(*candidate_file(run, trial, number, task))[1] for task in TASK_NAMES}
 
 
 def linear(run):
-    """Evaluate means of weights as if models were linear: the outputs of a mean are the mean of the outputs."""
+    """Return a starmap that evaluates a mean of weights as if models were linear: as the mean of their outputs."""
 
     def each(function, jobs):
         for _, rounds, ids in jobs:
-            yield {
-                task: np.mean([outputs_of(run, trial, number, task) for trial, number in rounds], axis=0)
-                for task in ids
-            }
+            outputs = [outputs_of(run, trial, number) for trial, number in rounds]
+            yield {task: np.mean([found[task] for found in outputs], axis=0) for task in ids}
 
     return each
 
 
-def soups_of(run, recipe):
-    tasks = searched_tasks([run])
-    candidates = shortlisted([run], tasks)
-    seen = {task: row_masks(found.library.labels, 0) for task, found in candidates.items()}
-    averages = WeightAverages(run, candidates, seen, linear(run))
-    return make_soups(recipe, run, measured([run], tasks), averages)
+def soups_of(run, method):
+    """Return the soup of each row mask."""
+    candidates, found = shortlisted(run), measured([run], searched_tasks([run]))
+    return make_soups(method, run, found, WeightAverages(run, candidates, masks_of(candidates), linear(run)))
 
 
 def ingredients(soups):
-    return [soup.ingredients for soup in soups]
+    """Return (trial, round) of the ingredients of each soup."""
+    return [{(name.trial, name.round) for name in soup.ingredients} for soup in soups]
 
 
-def worth(run, outputs, rows):
-    """Return the score of outputs on some rows: task -> a mask."""
-    libraries = {task: found.library for task, found in shortlisted([run], searched_tasks([run])).items()}
-    metrics = {
-        task: found.rows(rows[task]).metric(predictions(found.kind, outputs[task])[rows[task]])
-        for task, found in libraries.items()
-    }
-    return score(metrics, libraries)
+def scores_of(candidates: dict[str, Candidates], masks: Masks, outputs: Outputs) -> list[float]:
+    """Return the score of outputs on the rows of each mask."""
+    libraries = {task: found.library for task, found in candidates.items()}
+    predicted = {task: predictions(library.kind, outputs[task]) for task, library in libraries.items()}
+
+    def score_on(mask: int) -> float:
+        rows = {task: found[mask] for task, found in masks.items()}
+        metrics = {
+            task: library.rows(rows[task]).metric(predicted[task][rows[task]]) for task, library in libraries.items()
+        }
+        return float(score(metrics, libraries))
+
+    return [score_on(mask) for mask in range(MASKS)]
 
 
-def seen_rows(run):
-    """List what each view sees: task -> a mask."""
-    candidates = shortlisted([run], searched_tasks([run]))
-    seen = {task: row_masks(found.library.labels, 0) for task, found in candidates.items()}
-    return [dict(zip(seen, masks, strict=True)) for masks in zip(*seen.values(), strict=True)]
-
-
-def test_a_greedy_soup_is_never_below_its_best_ingredient_on_what_it_was_chosen_on(run):
-    for soup, rows in zip(soups_of(run, "greedy"), seen_rows(run), strict=True):
-        alone = [
-            worth(run, {task: outputs_of(run, found.trial, found.round, task) for task in rows}, rows)
-            for found in kept_rounds([run])
-        ]
+def test_a_greedy_soup_is_never_below_its_best_ingredient_on_the_rows_of_its_selection(run):
+    candidates = shortlisted(run)
+    masks = masks_of(candidates)
+    alone = [scores_of(candidates, masks, outputs_of(run, name.trial, name.round)) for name in kept_rounds([run])]
+    for mask, soup in enumerate(soups_of(run, "greedy")):
         assert soup is not None
-        assert worth(run, soup.outputs, rows) >= max(alone) - 1e-9
+        best = max(scores[mask] for scores in alone)
+        assert scores_of(candidates, masks, soup.outputs)[mask] >= best - 1e-9
 
 
-@pytest.mark.parametrize("recipe", ["uniform", "greedy"])
-def test_a_fold_has_no_part_in_the_soup_that_predicts_it(run, recipe):
-    fold = 2
-    before = soups_of(run, recipe)
-    for trial in (4, 5, 6):
-        for number in (1, 2, 3):
-            for task, rows in seen_rows(run)[1 + fold].items():
-                place, name = candidate_file(run, trial, number, task)
-                ids, outputs = read_predictions(place, name)
-                write_predictions(place, name, ids, np.where(rows[:, None], outputs, -outputs))
-    after = soups_of(run, recipe)
-    assert ingredients(after)[1 + fold] == ingredients(before)[1 + fold]
-    assert ingredients(after) != ingredients(before)
+@pytest.mark.parametrize("method", ["uniform", "greedy"])
+def test_the_rows_of_a_fold_do_not_influence_the_soup_that_predicts_them(run, changed_run, method):
+    before, after = ingredients(soups_of(run, method)), ingredients(soups_of(changed_run, method))
+    assert after[1 + FOLD] == before[1 + FOLD]
+    assert after != before
 
 
-def test_a_uniform_soup_is_of_the_best_rounds_of_the_best_trials(run):
+def test_a_uniform_soup_averages_the_best_rounds_of_the_best_trials(run):
     best = sorted(run.trials(), key=lambda trial: trial.best_row.score)[-MAX_INGREDIENTS:]
     expected = {Candidate(run.folder.uri, trial.number, trial.best_row.round) for trial in best}
-    assert ingredients(soups_of(run, "uniform"))[0] == expected
+    soup = soups_of(run, "uniform")[0]
+    assert soup is not None
+    assert soup.ingredients == expected
 
 
-def test_rounds_of_one_trial_are_no_soup(tmp_path, sample_corpus_directory):
+def test_rounds_of_a_single_trial_are_not_averaged(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "one", sample_corpus_directory, TRIALS[:1])
-    for recipe in SOUPS:
-        assert soups_of(run, recipe) == [None] * (1 + FOLDS)
+    for method in SOUPS:
+        assert soups_of(run, method) == [None] * (1 + FOLDS)
 
 
-def test_only_what_decides_the_meaning_of_weights_is_architecture():
+def test_the_architecture_consists_of_the_fields_that_decide_the_meaning_of_weights():
     def changed(**fields):
         return architecture(CONFIG.model_copy(update=fields)) != architecture(CONFIG)
 
@@ -129,41 +148,41 @@ def test_only_what_decides_the_meaning_of_weights_is_architecture():
     assert not changed(head={"sst": HeadConfig()})
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_soup_is_a_member_like_any_other(tmp_path, sample_corpus_directory):
+def test_a_soup_is_stored_and_predicts_like_any_other_member(tmp_path, sample_corpus_directory):
     run = trained_run(tmp_path / "trained", sample_corpus_directory, seeds=(0, 0))
-    asked = ["trained", "--strategy", "uniform", "--soup", "uniform", "--storage", str(tmp_path)]
-    done = typer.testing.CliRunner().invoke(app, asked)
+    arguments = ["trained", "--strategy", "uniform", "--soup", "uniform", "--storage", str(tmp_path)]
+    done = typer.testing.CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    made = json.loads(run.folder.read("ensemble/metrics.json"))["soup"]
-    assert [name["trial"] for name in made] == [0, 1]
+    averaged = json.loads(run.folder.read("ensemble/metrics.json"))["soup"]
+    assert [name["trial"] for name in averaged] == [0, 1]
     home = run.folder / "ensemble" / "soup"
     weights = read_weights(home / "checkpoints" / "00001")
-    parts = [read_weights(run.trial_folder(name["trial"]) / "checkpoints" / f"{name['round']:05d}") for name in made]
+    parts = [
+        read_weights(run.trial_folder(name["trial"]) / "checkpoints" / f"{name['round']:05d}") for name in averaged
+    ]
     for name, weight in weights.items():
         torch.testing.assert_close(weight, (parts[0][name] + parts[1][name]) / 2)
     for task in TASK_NAMES:
         member = next(member for member in read_ensemble(run).members[task] if member.trial is None)
-        found = predict_member(member.run, member.trial, member.round, [task])[task]["dev"]
+        predicted = predict_member(member.run, member.trial, member.round, [task])[task]["dev"]
         ids, outputs = read_predictions(home / "predictions", f"00001-{task}.parquet")
         place = {identifier: row for row, identifier in enumerate(run.corpus().splits[task]["dev"].ids)}
-        np.testing.assert_allclose(found[[place[identifier] for identifier in ids]], outputs, atol=1e-5)
+        np.testing.assert_allclose(predicted[[place[identifier] for identifier in ids]], outputs, atol=1e-5)
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_trials_from_different_starts_are_not_averaged(tmp_path, sample_corpus_directory):
-    run = trained_run(tmp_path / "trained", sample_corpus_directory)
-    assert choose([run], soup="uniform").soup is None
+def test_trials_with_different_initial_heads_are_not_averaged(trained):
+    assert choose([trained], soup="uniform").soup is None
 
 
-def test_a_mean_of_one_round_is_the_round(tmp_path, sample_corpus_directory):
-    run = trained_run(tmp_path / "trained", sample_corpus_directory)
-    alone = read_weights(run.trial_folder(1) / "checkpoints" / "00002")
-    for name, weight in mean_weights(run, [(1, 2), (1, 2)]).items():
+def test_the_mean_of_one_round_with_itself_is_the_round(trained):
+    alone = read_weights(trained.trial_folder(1) / "checkpoints" / "00002")
+    for name, weight in mean_weights(trained, [(1, 2), (1, 2)]).items():
         torch.testing.assert_close(weight, alone[name], rtol=0, atol=0)
 
 
-def test_single_task_models_and_a_soup_join_more_trials_than_a_selection_sees(tmp_path, sample_corpus_directory):
+def test_single_task_models_and_a_soup_can_join_more_candidates_than_a_strategy_receives(
+    tmp_path, sample_corpus_directory
+):
     many = [ExampleTrial(number, rounds=9, skill=0.5 + 0.1 * number) for number in range(12)]
     joint = example_run(tmp_path / "joint", sample_corpus_directory, many)
     expert = ExampleTrial(0, skill=9.0, tasks=("sst",))
@@ -175,9 +194,9 @@ def test_single_task_models_and_a_soup_join_more_trials_than_a_selection_sees(tm
     assert {member.run for member in members["sst"]} == {joint.folder.uri, single.folder.uri}
     assert any(member.trial is None for member in members["qqp"])
     best = max((row.score, trial.number, row.round) for trial in joint.trials() for row in trial.rows)
-    best_single = chosen.estimates.score.best_single
-    assert best_single is not None
-    assert (best_single.candidate.trial, best_single.candidate.round) == best[1:]
+    best_overall = chosen.estimates.score.best_single
+    assert best_overall is not None
+    assert (best_overall.candidate.trial, best_overall.candidate.round) == best[1:]
     best_of_sst = chosen.estimates.tasks["sst"].best_single
     assert best_of_sst is not None
     assert best_of_sst.candidate.run == single.folder.uri

@@ -12,6 +12,7 @@ from search.runs.search_record import SEARCH
 from search.runs.trial_record import clear_trial, end_trial
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from tests.stores import object_store
+from trainers.tasks import TASKS
 from trainers.trial import CHECKPOINTS, PREDICTIONS, ROUNDS, round_name
 
 COLUMNS = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"
@@ -101,3 +102,11 @@ def test_a_run_on_a_store_reads_like_one_on_a_disk(run: Run, far: Run):
     write_table(far)
     with far.folder.filesystem.open_input_file(f"{far.folder.path}/{TABLE}") as file:
         assert pandas.read_parquet(file)["trial"].tolist().count(4) == 2
+
+
+def test_the_tasks_of_a_run_are_read_without_its_rows(tmp_path: Path, sample_corpus_directory: Path):
+    run = write_search(tmp_path / "sample", sample_corpus_directory)
+    for name in (run.folder / "corpus").names():
+        if name.endswith(".arrow"):
+            (run.folder / "corpus").delete(name)
+    assert run.tasks == TASKS

@@ -1,4 +1,4 @@
-"""Which rounds may join an ensemble, and what keeps one out."""
+"""Test which rounds are candidates for an ensemble, and which are skipped or refused."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,8 +7,10 @@ from optuna.trial import TrialState
 
 from model.errors import InputError
 from search.selection.candidates import searched_tasks
+from tests.search.declared_run import DECLARED_NAMES, declared_run
 from tests.search.example_run import ExampleTrial, candidate_file, example_run
 from tests.search.libraries import measured, shortlisted
+from tests.trainers.user_data import USER_TASKS
 from trainers.evaluation.predictions import read_predictions, write_predictions
 from trainers.tasks import TASKS, Task
 from trainers.trial import round_name
@@ -20,10 +22,11 @@ def run(tmp_path, sample_corpus_directory):
 
 
 def only(*names: str) -> dict[str, Task]:
+    """Return some tasks by name."""
     return {name: TASKS[name] for name in names}
 
 
-def test_candidates_are_all_kept_rounds_of_all_trials(run):
+def test_every_round_with_weights_is_a_candidate(run):
     for task, found in shortlisted([run], searched_tasks([run])).items():
         kept = [(trial.number, number) for trial, number in run.kept()]
         assert [(name.trial, name.round) for name in found.names] == kept
@@ -31,7 +34,7 @@ def test_candidates_are_all_kept_rounds_of_all_trials(run):
         np.testing.assert_allclose(found.library.metrics, [rows[key] for key in kept])
 
 
-def test_candidates_are_aligned_by_id(run):
+def test_predictions_are_aligned_by_row_id(run):
     expected = shortlisted([run], only("sst"))["sst"].library
     for number in (1, 3):
         place, name = candidate_file(run, 0, number, "sst")
@@ -45,8 +48,16 @@ def test_candidates_are_aligned_by_id(run):
     np.testing.assert_array_equal(library.predictions[:, order], expected.predictions[:, ordered])
 
 
+def test_candidates_are_scored_by_the_declared_kind_of_the_task(tmp_path):
+    run = declared_run(tmp_path / "declared")
+    assert list(searched_tasks([run])) == list(run.tasks) == list(DECLARED_NAMES)
+    for name, found in shortlisted([run], searched_tasks([run])).items():
+        assert found.library.kind == USER_TASKS[name][0]
+        np.testing.assert_allclose(found.library.metrics, [row.metrics[name] for row in run.trials()[0].rows])
+
+
 @pytest.mark.parametrize("trial", [0, 1])
-def test_a_missing_id_is_an_error_that_names_it(run, trial):
+def test_a_missing_row_id_is_an_error_that_names_the_id(run, trial):
     place, name = candidate_file(run, trial, 2, "sts")
     ids, outputs = read_predictions(place, name)
     write_predictions(place, name, ids[:7] + ids[8:], np.delete(outputs, 7, axis=0))
@@ -54,38 +65,38 @@ def test_a_missing_id_is_an_error_that_names_it(run, trial):
         shortlisted([run], only("sts"))
 
 
-def test_candidates_that_are_not_finite_are_left_out_and_named(run):
+def test_candidates_with_predictions_that_are_not_finite_are_skipped_with_a_note(run):
     place, name = candidate_file(run, 0, 3, "qqp")
     ids, outputs = read_predictions(place, name)
     outputs = outputs.copy()
     outputs[5] = np.nan
     write_predictions(place, name, ids, outputs)
-    stand, found = measured([run], only("sst", "qqp")), shortlisted([run], only("sst", "qqp"))
-    assert len(stand["qqp"].notes) == 1
-    assert "trial 0, round 3" in stand["qqp"].notes[0]
-    assert "qqp" in stand["qqp"].notes[0]
+    metrics, found = measured([run], only("sst", "qqp")), shortlisted([run], only("sst", "qqp"))
+    assert len(metrics["qqp"].notes) == 1
+    assert "trial 0, round 3" in metrics["qqp"].notes[0]
+    assert "qqp" in metrics["qqp"].notes[0]
     assert len(found["qqp"].names) == len(found["sst"].names) - 1
-    assert not stand["sst"].notes
+    assert not metrics["sst"].notes
 
 
-def test_a_round_without_weights_is_no_candidate(run):
+def test_a_round_without_weights_is_not_a_candidate(run):
     (run.trial_folder(0) / "checkpoints").delete(round_name(3))
     names = shortlisted([run], only("sst"))["sst"].names
     assert (0, 3) not in [(name.trial, name.round) for name in names]
     assert len(names) == 6
 
 
-def test_a_run_given_twice_has_its_candidates_once(run):
+def test_a_run_that_is_given_twice_contributes_its_candidates_once(run):
     assert len(shortlisted([run, run], only("sst"))["sst"].names) == 7
 
 
-def test_without_candidates_there_is_nothing_to_choose_from(tmp_path, sample_corpus_directory):
+def test_a_run_without_candidates_is_an_error(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "empty", sample_corpus_directory, [ExampleTrial(0, TrialState.FAIL, rounds=0)])
     with pytest.raises(InputError, match="nothing to choose from"):
         shortlisted([run], only("sst"))
 
 
-def test_labels_on_which_runs_disagree_are_an_error(run, tmp_path, sample_corpus_directory):
+def test_different_labels_of_one_row_in_two_runs_are_an_error(run, tmp_path, sample_corpus_directory):
     other = example_run(tmp_path / "other", sample_corpus_directory)
     path = tmp_path / "other" / "corpus" / "sst-dev.arrow"
     batch = pa.ipc.open_file(path.read_bytes()).get_batch(0)

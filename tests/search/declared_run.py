@@ -1,0 +1,23 @@
+"""Write a run on tasks that its data declare in `tasks.json`."""
+
+from pathlib import Path
+
+from search.runs.run import Run
+from tests.search.example_run import ExampleTrial, example_run, tokenizer
+from tests.trainers.user_data import USER_TASKS, write_user_data
+from trainers.data.prepare import prepare
+
+DECLARED_NAMES = tuple(USER_TASKS)
+
+
+def declared_run(place: Path, names: tuple[str, ...] = DECLARED_NAMES, **changes: object) -> Run:
+    """Write a run with one trial that was searched for some of the declared tasks.
+
+    Args:
+        names: the tasks of the search.
+        changes: task -> its changed declaration.
+    """
+    place.mkdir()
+    source = str(write_user_data(place / "data", **changes))
+    corpus, _ = prepare(source, tokenizer(), rows=None, seed=0, cache=place)
+    return example_run(place / "run", corpus, [ExampleTrial(0, tasks=names, skill=2.0)], tasks=names, data=source)
