@@ -22,7 +22,7 @@ import typer
 from model.pretrained import save_encoder
 from search.runs.run import Run
 from search.runs.study import opened_study
-from search.suggest.space import Space, check_space, tried_configs
+from search.suggest.space import Space, check_space, example_configs
 from search.tune import driver, ray_cluster
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots
@@ -82,7 +82,7 @@ def search_with_ray(place: Path, count: int, sampler: str) -> Cost:
     run = fresh_run(place, sampler)
     save_encoder(place / "run" / "encoder", tiny_pretrained())
     space = Space(Path(__file__), "", suggest, [])
-    checked = check_space(space, tried_configs(space, trials=1), run.corpus())
+    checked = check_space(space, example_configs(space, trials=1), run.corpus())
     with opened_study(run, None) as study, ray_cluster.started_ray(None, False), redirect_stdout(io.StringIO()):
         started = time.perf_counter()
         driver.search(run, study, checked, Slots(LIVE, 0.5, 0), trials=count)

@@ -19,7 +19,7 @@ from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings
 from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Machines, run_command, session
-from search.suggest.space import Checked, Space
+from search.suggest.space import CheckedSpace, Space
 from search.tune.slots import Slots
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
@@ -80,7 +80,7 @@ def prepare(location: Folder, data: str, slots: Slots) -> Prepared:
     settings = run_settings(location, requested, resume=location.exists(SEARCH))
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
     # Without a common shape of all trials, no trial is stopped early.
-    checked = Checked(space, config_of(space.start[0]).tasks, None)
+    checked = CheckedSpace(space, config_of(space.start[0]).tasks, None)
     return prepare_run(location, settings, [], lambda corpus: checked, slots.count)
 
 

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from search.suggest.space import load_space, tried_configs
+from search.suggest.space import example_configs, load_space
 from tests.conftest import small_config, small_stage
 from trainers.data.declared_tasks import declared_tasks
 from trainers.data.generated_sample import sample_corpus
@@ -130,7 +130,7 @@ def test_the_commands_of_a_document_run(document, workspace, tiny_encoder, reque
 def test_a_space_of_the_documents_gives_configs(name, workspace):
     same = {block.text for block in BLOCKS if block.file == name and "START" not in block.text}
     assert len(same) <= 1, "two documents print one space differently"
-    assert tried_configs(load_space(workspace / name))
+    assert example_configs(load_space(workspace / name))
 
 
 def test_the_scripts_of_the_documents_run(workspace, first_run, monkeypatch):

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from model.errors import InputError
 from model.pretrained import Pretrained
-from search.suggest.space import Space, call, check_space, load_space, tried_configs
+from search.suggest.space import Space, check_space, example_configs, load_space, suggest_config
 from trainers.config.parsing import parse_config
 from trainers.config.task_checks import check_tasks
 from trainers.config.train_config import TrainConfig
@@ -39,7 +39,7 @@ def points(space: Space) -> list[tuple[optuna.trial.BaseTrial, TrainConfig]]:
     """Return random points of a space, and the points of its START."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     trials = [*(optuna.trial.FixedTrial(point) for point in space.start), *(study.ask() for _ in range(POINTS))]
-    return [(trial, call(space, trial)) for trial in trials]
+    return [(trial, suggest_config(space, trial)) for trial in trials]
 
 
 def another(distribution: BaseDistribution, value: Any) -> Any:
@@ -64,7 +64,7 @@ def test_a_parameter_is_suggested_only_if_it_changes_the_config(path):
         for name, distribution in trial.distributions.items():
             changed = optuna.trial.FixedTrial(trial.params | {name: another(distribution, trial.params[name])})
             with suppress(InputError):  # other parameters would come with the change
-                assert call(space, changed) != config, name
+                assert suggest_config(space, changed) != config, name
 
 
 @every_space
@@ -72,7 +72,7 @@ def test_the_start_of_a_space_lies_in_the_space_and_all_configs_have_the_same_ro
     space = load_space(path)
     if "torchjd" in path.stem:
         pytest.importorskip("quadprog", reason="a space of solvers that are an extra")
-    shape = check_space(space, tried_configs(space), sample).shape
+    shape = check_space(space, example_configs(space), sample).shape
     assert shape
     assert space.start
     assert set(shape.tasks) == {"sst", "qqp", "sts"}

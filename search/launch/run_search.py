@@ -18,10 +18,10 @@ from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
 from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Session, run_command, session
-from search.suggest.earlier_searches import Source, read_sources, shown
+from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, without_password
 from search.suggest.samplers import check_sampler
-from search.suggest.space import Checked, check_space, load_space, tried_configs
-from search.suggest.warm_start import fitted
+from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
+from search.suggest.warm_start import warm_start_from
 from search.tune.budgets import Limits
 from search.tune.exploit_explore import POPULATION, check_population_size
 from search.tune.slots import Slots
@@ -35,9 +35,12 @@ def run_search(request: Request) -> None:
     with run_command("search.launch", request.storage, request.name, request.space.stem) as location:
         limits = Limits(budget_seconds(request.time_budget), request.stop_at, request.plateau, request.gpu_hours)
         sources, study = request.settings["warm_start"] or [], request.settings["study"]
-        asked = request.settings | {"study": checked_url(study), "warm_start": list(map(shown, sources)) or None}
+        asked = request.settings | {
+            "study": checked_url(study),
+            "warm_start": list(map(without_password, sources)) or None,
+        }
         requested = RequestedSettings(**given(**asked))
-        earlier = partial(read_sources, sources, request.storage)
+        earlier = partial(read_earlier_searches, sources, request.storage)
         prepare = partial(
             prepare_search, location, request.space, requested, request.resume, earlier=earlier, trials=request.trials
         )
@@ -59,7 +62,7 @@ def prepare_search(
     resume: bool,
     slots: Slots,
     *,
-    earlier: Callable[[], list[Source]] = list,
+    earlier: Callable[[], list[EarlierSearch]] = list,
     trials: int = 1,
 ) -> Prepared:
     """Check the settings of a search, then create its run directory or reopen it; see `prepare_run`.
@@ -75,13 +78,13 @@ def prepare_search(
     settings = run_settings(location, requested, resume=resume)
     if not settings.precision:
         settings = settings.replace(precision=fastest_precision(slots.device))
-    warm_start = partial(fitted, [] if resume else earlier())
+    warm_start = partial(warm_start_from, [] if resume else earlier())
     fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
     space = replace(space, fixed=fixed)
-    configs, objectives = tried_configs(space), settings.objective
+    configs, objectives = example_configs(space), settings.objective
     notes = check_sampler(settings.sampler, space, objectives)
 
-    def check(corpus: Corpus) -> Checked:
+    def check(corpus: Corpus) -> CheckedSpace:
         checked = check_space(space, configs, corpus)
         check_objectives(objectives, checked.tasks)
         return checked

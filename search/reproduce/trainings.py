@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 
 from model.errors import InputError
-from search.suggest.space import Checked, Space
+from search.suggest.space import CheckedSpace, Space
 from trainers.config.parsing import with_values
 from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
@@ -89,7 +89,7 @@ def check_texts(trainings: Trainings, data: str) -> None:
 
 def check_trainings(
     trainings: Trainings, corpus: Corpus, *, encoder: str, seeds: Sequence[int], scale: float
-) -> Checked:
+) -> CheckedSpace:
     """Return the space of all trainings under all seeds; its two parameters, recipe and seed, determine a config.
 
     Args:
@@ -109,7 +109,7 @@ def check_trainings(
     source = json.dumps({name: config.model_dump(mode="json") for name, config in fitted.items()})
     space = Space(SPACE, source, suggest, points, {"encoder": encoder})
     tasks = dict.fromkeys(task for config in fitted.values() for task in config.tasks)
-    return Checked(space, tuple(tasks), None)
+    return CheckedSpace(space, tuple(tasks), None)
 
 
 def scaled(config: TrainConfig, scale: float, corpus: Corpus) -> TrainConfig:

@@ -19,8 +19,8 @@ from search.runs.lock import locked
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
 from search.session.scored_rows import dev_row_limit, labelled_rows
-from search.suggest.space import Checked, Space
-from search.suggest.warm_start import WARM_START, WarmStart, fitted
+from search.suggest.space import CheckedSpace, Space
+from search.suggest.warm_start import WARM_START, WarmStart, warm_start_from
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
@@ -39,7 +39,7 @@ class Prepared:
     """A run directory that is ready for training."""
 
     run: Run
-    checked: Checked
+    checked: CheckedSpace
     notes: list[str]
     """Lines for the user: facts about the data, the resumed run and the warm start."""
 
@@ -75,10 +75,10 @@ def prepare_run(
     location: Folder,
     settings: RequestedSettings,
     configs: Collection[TrainConfig],
-    check: Callable[[Corpus], Checked],
+    check: Callable[[Corpus], CheckedSpace],
     unfinished: int,
     *,
-    warm_start: Callable[[Space, SearchRecord], WarmStart] = partial(fitted, []),
+    warm_start: Callable[[Space, SearchRecord], WarmStart] = partial(warm_start_from, []),
 ) -> Prepared:
     """Check the settings against the space, the data and the disk, then create the run directory or reopen it.
 
@@ -151,7 +151,7 @@ def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pre
         ) from error
 
 
-def _reopened(run: Run, check: Callable[[Corpus], Checked]) -> Prepared:
+def _reopened(run: Run, check: Callable[[Corpus], CheckedSpace]) -> Prepared:
     """Check that a resumed run has the space that it was started with."""
     name, checked = run.folder.name, check(run.corpus())
     if checked.space.source != run.search.space_source:

@@ -6,7 +6,7 @@ import numpy as np
 
 from model.errors import InputError
 from search.selection.cross_fitting import FOLDS
-from search.suggest.space import Shape
+from search.suggest.space import TrialShape
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.training.training import DEV_ROWS
@@ -22,7 +22,7 @@ FEWEST = 100
 
 
 def dev_row_limit(
-    requested: int | None, shape: Shape | None, configs: Iterable[TrainConfig], labelled: Mapping[str, int]
+    requested: int | None, shape: TrialShape | None, configs: Iterable[TrainConfig], labelled: Mapping[str, int]
 ) -> int:
     """Return the largest number of dev rows per task on which rounds are scored.
 

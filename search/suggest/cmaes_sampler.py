@@ -13,13 +13,13 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.suggest.distributions import Numeric, place_of, value_at
+from search.suggest.distributions import NumericDistribution, unit_position, value_at_position
 
 SPREAD = 1 / 6
 """Standard deviation of the first draws, of a parameter's range; Optuna's own start."""
 
 
-class CmaEs(BaseSampler):
+class StatelessCmaEsSampler(BaseSampler):
     """CMA-ES on the numbers that all trials have; all else is drawn at random.
 
     Its state is a function of the trials: they are told anew for each draw in the order in which they ended, one
@@ -37,13 +37,15 @@ class CmaEs(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Name the numbers that all finished trials have."""
         found = IntersectionSearchSpace().calculate(study)
-        return {name: kind for name, kind in found.items() if isinstance(kind, Numeric) and not kind.single()}
+        return {
+            name: kind for name, kind in found.items() if isinstance(kind, NumericDistribution) and not kind.single()
+        }
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw from the population that follows those which have ended."""
-        space = {name: kind for name, kind in search_space.items() if isinstance(kind, Numeric)}
+        space = {name: kind for name, kind in search_space.items() if isinstance(kind, NumericDistribution)}
         if not space:
             return {}
         sides = len(space)
@@ -54,7 +56,10 @@ class CmaEs(BaseSampler):
         for start in range(0, len(ended) - search.population_size + 1, search.population_size):
             population = ended[start : start + search.population_size]
             search.tell([(_place(known, space), sign * (known.value or 0.0)) for known in population])
-        return {name: value_at(kind, at) for (name, kind), at in zip(space.items(), search.ask().tolist(), strict=True)}
+        return {
+            name: value_at_position(kind, at)
+            for (name, kind), at in zip(space.items(), search.ask().tolist(), strict=True)
+        }
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -63,6 +68,6 @@ class CmaEs(BaseSampler):
         return self.random.sample_independent(study, trial, param_name, param_distribution)
 
 
-def _place(trial: FrozenTrial, space: Mapping[str, Numeric]) -> np.ndarray:
+def _place(trial: FrozenTrial, space: Mapping[str, NumericDistribution]) -> np.ndarray:
     """Return where a trial lies in a cube of side 1, [parameters]."""
-    return np.array([place_of(kind, trial.params[name]) for name, kind in space.items()])
+    return np.array([unit_position(kind, trial.params[name]) for name, kind in space.items()])

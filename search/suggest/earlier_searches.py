@@ -21,58 +21,60 @@ from search.runs.run import Run
 from search.runs.search_record import SearchRecord
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of the trials that a search can learn from."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A run or a study to learn from."""
+class EarlierSearch:
+    """A run or an Optuna study whose trials another search learns from."""
 
     name: str
-    """As it was given, without a password."""
+    """The value of `--warm-start`, without a password."""
     directions: list[StudyDirection]
     trials: list[FrozenTrial]
-    """The ended ones."""
+    """Finished and stopped trials."""
     search: SearchRecord | None
-    """What a run was made of; nothing is known of a study."""
+    """The run's `search.json`; None for a study, which has no such record."""
 
 
-def shown(source: str) -> str:
-    """Return a source as it may be written down, without a password."""
-    place, mark, name = _parted(source)
-    return make_url(place).render_as_string(hide_password=True) + mark + name if _is_url(place) else source
+def without_password(source: str) -> str:
+    """Return a value of `--warm-start` with the password of a database URL hidden."""
+    place, mark, name = _split_name(source)
+    return make_url(place).render_as_string(hide_password=True) + mark + name if _is_database_url(place) else source
 
 
-def read_sources(given: Sequence[str], storage: str) -> list[Source]:
-    """Read the ended trials of runs (a name under `storage`, a path or a URI) or studies.
+def read_earlier_searches(sources: Sequence[str], storage: str) -> list[EarlierSearch]:
+    """Read the finished and stopped trials of runs and studies; a repeated source is read once.
 
     Args:
-        given: a study is an Optuna storage's URL or a journal's path, with #NAME if it holds several.
+        sources: for a run, its name in the folder `storage`, its path or its URI. For a study, the URL of an Optuna
+            storage or the path of a journal file, followed by #NAME if it holds several studies.
 
     Raises:
-        InputError: there is no such run or study.
+        InputError: a run or study does not exist or cannot be read.
     """
-    return [_read(source, storage) for source in dict.fromkeys(given)]
+    return [_read(source, storage) for source in dict.fromkeys(sources)]
 
 
-def _read(source: str, storage: str) -> Source:
-    place, _, name = _parted(source)
-    if _is_url(place) or Path(place).is_file():
-        with _opened(place) as opened:
-            study = _chosen(opened, shown(source), name)
-            return Source(shown(source), study.directions, study.get_trials(states=ENDED), None)
+def _read(source: str, storage: str) -> EarlierSearch:
+    place, _, study_name = _split_name(source)
+    if _is_database_url(place) or Path(place).is_file():
+        with _open_storage(place) as opened:
+            study = _load_study(opened, without_password(source), study_name)
+            return EarlierSearch(without_password(source), study.directions, study.get_trials(states=ENDED), None)
     run = Run.open(source, storage)
     study = rebuild_study(run)
-    return Source(source, study.directions, study.get_trials(states=ENDED), run.search)
+    return EarlierSearch(source, study.directions, study.get_trials(states=ENDED), run.search)
 
 
-def _parted(source: str) -> tuple[str, str, str]:
-    """Part a study's place, "#" and its name."""
+def _split_name(source: str) -> tuple[str, str, str]:
+    """Split `PLACE#NAME` into place, "#" and study name; the last two are empty if no study is named."""
     place, mark, name = source.rpartition("#")
     return (place, mark, name) if mark and not Path(source).exists() else (source, "", "")
 
 
-def _is_url(place: str) -> bool:
-    """Whether it is a database's, and not a run's URI."""
+def _is_database_url(place: str) -> bool:
+    """Return whether SQLAlchemy knows the URL's database; it does not know the URI of a run."""
     try:
         make_url(place).get_dialect()
     except (ArgumentError, NoSuchModuleError):
@@ -81,32 +83,32 @@ def _is_url(place: str) -> bool:
 
 
 @contextmanager
-def _opened(place: str) -> Iterator[BaseStorage]:
-    """Open a storage without a change to it."""
+def _open_storage(place: str) -> Iterator[BaseStorage]:
+    """Open an Optuna storage and leave it unchanged."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            if not _is_url(place):  # a copy: Optuna opens a journal for writing
+            if not _is_database_url(place):  # Optuna opens a journal for writing, so a copy is opened
                 copy = shutil.copyfile(place, Path(scratch) / "journal")
                 yield JournalStorage(JournalFileBackend(str(copy)))
                 return
             url = make_url(place)
-            if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # it would be made
+            if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # Optuna would create it
                 raise InputError(f"--warm-start {place}: there is no file {url.database}. Correct the URL.")
             yield optuna.storages.get_storage(place)
     except InputError:
         raise
-    except Exception as error:  # each database driver, and a file that is no journal, raises errors of its own
+    except Exception as error:  # each database driver raises its own errors; so does a file that is not a journal
         raise InputError(
-            f"--warm-start {shown(place)}: {first_line(error)}. Give a run, the URL of an Optuna storage, such as "
-            "sqlite:///study.db, or the path of a journal."
+            f"--warm-start {without_password(place)}: {first_line(error)}. Give a run, the URL of an Optuna storage, "
+            "such as sqlite:///study.db, or the path of a journal."
         ) from error
 
 
-def _chosen(storage: BaseStorage, place: str, name: str) -> optuna.Study:
-    """Load a study by its name, or the only one that there is."""
+def _load_study(storage: BaseStorage, source: str, study_name: str) -> optuna.Study:
+    """Load a study by its name; without a name, load the storage's only study."""
     names = optuna.get_all_study_names(storage)
-    if name and name not in names:
-        raise unknown(f"study of {place}", name, names)
-    if not name and len(names) != 1:
-        raise InputError(f"--warm-start {place}: holds {len(names)} studies. Write {place}#NAME: {', '.join(names)}.")
-    return optuna.load_study(study_name=name or names[0], storage=storage)
+    if study_name and study_name not in names:
+        raise unknown(f"study of {source}", study_name, names)
+    if not study_name and len(names) != 1:
+        raise InputError(f"--warm-start {source}: holds {len(names)} studies. Write {source}#NAME: {', '.join(names)}.")
+    return optuna.load_study(study_name=study_name or names[0], storage=storage)

@@ -18,24 +18,24 @@ from optuna.trial import FrozenTrial, TrialState
 from model.errors import InputError
 from search.runs.objectives import ENSEMBLE, undominated
 from search.runs.trial_record import STOPPED
-from search.suggest.cmaes_sampler import CmaEs
-from search.suggest.distributions import Numeric
-from search.suggest.space import TRIED, Space, call
-from search.suggest.wrapped_samplers import Fresh, Shown
+from search.suggest.cmaes_sampler import StatelessCmaEsSampler
+from search.suggest.distributions import NumericDistribution
+from search.suggest.space import RANDOM_POINTS, Space, suggest_config
+from search.suggest.wrapped_samplers import DeduplicatingSampler, HistorySampler
 
 TPE_HISTORY = 1000
 """Ended trials that TPE is shown: its time grows with them (5,000 cost .2 to .9 s), what it learns hardly does."""
 GP_HISTORY = 200
 """Ended trials that a Gaussian process is shown: its time grows with their cube. Of 12 parameters it takes seconds."""
-GOOD = 25
+MAX_GOOD_TRIALS = 25
 """The most trials that TPE takes for good ones."""
-REDRAWS = 10
+TPE_REDRAWS = 10
 """How often TPE may draw again what was trained; the others would draw the same."""
-CANDIDATES = 8
+EI_CANDIDATES = 8
 """Points of which TPE draws the most promising; Optuna's 24 keep to what it knows (`benchmarks/efficiency.py`)."""
 
 
-def history(study: optuna.Study, limit: int | None, *, scored: bool = True) -> list[FrozenTrial]:
+def history(study: optuna.Study, limit: int | None, *, extrapolate: bool = True) -> list[FrozenTrial]:
     """Return the trials that a sampler is shown: the study's, those that were stopped as if they had finished.
 
     Early stopping stops most. TPE would rank them behind every trial that has finished, and the first ones finish
@@ -43,11 +43,10 @@ def history(study: optuna.Study, limit: int | None, *, scored: bool = True) -> l
 
     Args:
         limit: the most ended ones; None for all.
-        scored: whether a trial is worth what its best round is. If not, rounds do not tell what it was heading for,
-            and it is shown as stopped.
+        extrapolate: whether to estimate the final values of stopped trials. If not, they stay stopped trials.
     """
     trials = study.get_trials(deepcopy=False)
-    gains = _gains(trials) if scored else None
+    gains = _gains(trials) if extrapolate else None
     values = {trial.number: found for trial in trials if (found := _values(trial, gains))}
     if limit:
         trials = _bounded(trials, values, study.directions, limit)
@@ -76,33 +75,35 @@ def _bounded(
     return [trial for trial in trials if trial.number in kept or not trial.state.is_finished()]
 
 
-def _tpe(seed: int, scored: bool = True) -> BaseSampler:
+def _tpe(seed: int, extrapolate: bool = True) -> BaseSampler:
     with warnings.catch_warnings():
         # `group`, for the parameters that not every trial has, is still marked experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
-    return _learning(sampler, seed, TPE_HISTORY, scored, redraws=REDRAWS)
+        sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=EI_CANDIDATES)
+    return _learning(sampler, seed, TPE_HISTORY, extrapolate, redraws=TPE_REDRAWS)
 
 
-def _gp(seed: int, scored: bool = True) -> BaseSampler:
-    return _learning(GPSampler(seed=seed, warn_independent_sampling=False), seed, GP_HISTORY, scored)
+def _gp(seed: int, extrapolate: bool = True) -> BaseSampler:
+    return _learning(GPSampler(seed=seed, warn_independent_sampling=False), seed, GP_HISTORY, extrapolate)
 
 
-def _cmaes(seed: int, scored: bool = True) -> BaseSampler:
-    return _learning(CmaEs(seed), seed, None, scored)
+def _cmaes(seed: int, extrapolate: bool = True) -> BaseSampler:
+    return _learning(StatelessCmaEsSampler(seed), seed, None, extrapolate)
 
 
-def _learning(sampler: BaseSampler, seed: int, limit: int | None, scored: bool, redraws: int = 0) -> BaseSampler:
+def _learning(sampler: BaseSampler, seed: int, limit: int | None, extrapolate: bool, redraws: int = 0) -> BaseSampler:
     """Let a sampler see the history that it can use, and draw nothing twice."""
-    return Fresh(Shown(sampler, partial(history, limit=limit, scored=scored)), seed, redraws)
+    return DeduplicatingSampler(
+        HistorySampler(sampler, partial(history, limit=limit, extrapolate=extrapolate)), seed, redraws
+    )
 
 
-def _random(seed: int, scored: bool = True) -> BaseSampler:
+def _random(seed: int, extrapolate: bool = True) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "gp": _gp, "cmaes": _cmaes, "random": _random}
-"""By name: (seed, scored as in `history`) -> a sampler for one trial."""
+"""By name: (seed, extrapolate as in `history`) -> a sampler for one trial."""
 
 
 def check_sampler(name: str, space: Space, objectives: Sequence[str]) -> list[str]:
@@ -136,16 +137,16 @@ def _searched(name: str, kinds: Sequence[BaseDistribution | None]) -> bool:
     """Whether a sampler learns from a parameter, of which each tried point has a distribution or none."""
     if kinds[0] is None or kinds.count(kinds[0]) < len(kinds):
         return False
-    return name != "cmaes" or isinstance(kinds[0], Numeric)
+    return name != "cmaes" or isinstance(kinds[0], NumericDistribution)
 
 
 def _tried(space: Space) -> list[Mapping[str, BaseDistribution]]:
     """Return the distributions of a space's parameters at random points, without those that have a single value."""
     study, found = optuna.create_study(sampler=RandomSampler(seed=0)), []
-    for _ in range(TRIED):
+    for _ in range(RANDOM_POINTS):
         with contextlib.suppress(optuna.TrialPruned):
             trial = study.ask()
-            call(space, trial)
+            suggest_config(space, trial)
             found.append({name: kind for name, kind in trial.distributions.items() if not kind.single()})
     return found
 
@@ -192,5 +193,5 @@ def _good(values: Mapping[int, Sequence[float]], directions: Sequence[StudyDirec
     numbers = np.array(list(values), dtype=int)
     worth = np.array(list(values.values())).reshape(len(numbers), len(signs)) * signs
     if len(signs) == 1:
-        return numbers[(-worth[:, 0]).argsort(kind="stable")[:GOOD]].tolist()
+        return numbers[(-worth[:, 0]).argsort(kind="stable")[:MAX_GOOD_TRIALS]].tolist()
     return numbers[undominated(worth)].tolist()

@@ -20,7 +20,7 @@ from trainers.training.step_plan import plan
 
 Suggest = Callable[[optuna.trial.BaseTrial], TrainConfig]
 
-TRIED = 20
+RANDOM_POINTS = 20
 """Random points at which a space is tried before the search starts."""
 
 
@@ -37,7 +37,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Shape:
+class TrialShape:
     """What all configs of a search must share, so that rounds compare like with like."""
 
     tasks: tuple[str, ...]
@@ -51,20 +51,20 @@ class Shape:
     def __str__(self) -> str:
         return f"{self.rounds} rounds of {self.examples:,} examples of {', '.join(self.tasks)}"
 
-    def matches(self, other: "Shape") -> bool:
+    def matches(self, other: "TrialShape") -> bool:
         """Whether rounds of the two compare: equal but for the last step of a round."""
         close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
         return set(self.tasks) == set(other.tasks) and self.rounds == other.rounds and close
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedSpace:
     """A space whose configs can be trained on a corpus."""
 
     space: Space
     tasks: tuple[str, ...]
     """All that a config is scored on."""
-    shape: Shape | None
+    shape: TrialShape | None
     """What all configs share; None where trials are not compared with each other."""
 
 
@@ -93,7 +93,7 @@ def load_space(path: Path) -> Space:
     return Space(path, path.read_text(), cast(Suggest, suggest), start)
 
 
-def tried_configs(space: Space, trials: int = TRIED) -> list[TrainConfig]:
+def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConfig]:
     """Try a space at its START points and at random ones.
 
     Raises:
@@ -103,29 +103,29 @@ def tried_configs(space: Space, trials: int = TRIED) -> list[TrainConfig]:
     configs = [_start_config(space, point) for point in space.start]
     for _ in range(trials):
         with contextlib.suppress(optuna.TrialPruned):
-            configs.append(call(space, study.ask()))
+            configs.append(suggest_config(space, study.ask()))
     if not configs:
         raise InputError(f"{space.path}: all of {trials} random points are infeasible. Widen the space.")
     return configs
 
 
-def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> Checked:
+def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> CheckedSpace:
     """Check some configs of a space against the data: the rounds of all must compare.
 
     Raises:
         InputError: the data lack what a config needs, or two configs have rounds that cannot be compared.
     """
-    shapes = [shape_of(config, corpus) for config in configs]
+    shapes = [trial_shape(config, corpus) for config in configs]
     for shape in shapes:
         if not shape.matches(shapes[0]):
             raise InputError(
                 f"{space.path}: trials would have rounds that cannot be compared: {shapes[0]} and {shape}. "
                 "Give every config the same tasks, rounds and examples (a stage's `passes` or `examples`)."
             )
-    return Checked(space, shapes[0].tasks, shapes[0])
+    return CheckedSpace(space, shapes[0].tasks, shapes[0])
 
 
-def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
+def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     """Ask a space for a trial's config.
 
     Raises:
@@ -148,7 +148,7 @@ def call(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     return config
 
 
-def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
+def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
     """Return what the rounds of a config look like.
 
     Raises:
@@ -160,7 +160,7 @@ def shape_of(config: TrainConfig, corpus: Corpus) -> Shape:
         raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or cut fewer rounds.")
     before = steps[judged[0].start - 1].examples if judged[0].start else 0
     slack = max(sum(step.rows.values()) for step in steps)
-    return Shape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
+    return TrialShape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
 
 
 def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
@@ -168,7 +168,7 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
     trial = optuna.trial.FixedTrial(point)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a value out of its range is only warned of, and used
-        config = call(space, trial)
+        config = suggest_config(space, trial)
     for name in point.keys() - trial.params.keys():
         raise InputError(
             f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there. Leave it out."

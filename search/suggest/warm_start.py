@@ -22,8 +22,8 @@ from search.runs.rebuilt_study import stopped_attributes
 from search.runs.run import Run
 from search.runs.search_record import SearchRecord
 from search.runs.trial_record import STOPPED
-from search.suggest.earlier_searches import Source
-from search.suggest.space import Space, call
+from search.suggest.earlier_searches import EarlierSearch
+from search.suggest.space import Space, suggest_config
 
 WARM_START = "warm_start.json"
 LONG_AGO = datetime(1970, 1, 1)
@@ -39,12 +39,12 @@ class WarmStart:
     """Lines for the user: what is used, what is not, and why."""
 
 
-class Unfit(InputError):
+class UnusableTrial(InputError):
     """Why a trial cannot be used, said of one and of many."""
 
-    def __init__(self, one: str, many: str):
-        super().__init__(one)
-        self.one, self.many = one, many
+    def __init__(self, singular: str, plural: str):
+        super().__init__(singular)
+        self.singular, self.plural = singular, plural
 
 
 def warm_trials(run: Run) -> list[FrozenTrial]:
@@ -53,7 +53,7 @@ def warm_trials(run: Run) -> list[FrozenTrial]:
     return [_frozen(record, number) for number, record in enumerate(records, -len(records))]
 
 
-def fitted(sources: Sequence[Source], space: Space, search: SearchRecord) -> WarmStart:
+def warm_start_from(sources: Sequence[EarlierSearch], space: Space, search: SearchRecord) -> WarmStart:
     """Take over the trials that could have been drawn from a space.
 
     Args:
@@ -77,7 +77,7 @@ def fitted(sources: Sequence[Source], space: Space, search: SearchRecord) -> War
     return WarmStart(records, notes)
 
 
-def _check_comparable(source: Source, search: SearchRecord) -> None:
+def _check_comparable(source: EarlierSearch, search: SearchRecord) -> None:
     """Refuse values that mean something else than those of this search."""
     theirs, ours = [direction.name.lower() for direction in source.directions], directions(search.objective)
     if theirs != ours:
@@ -98,7 +98,7 @@ def _check_comparable(source: Source, search: SearchRecord) -> None:
             )
 
 
-def _warnings(source: Source, search: SearchRecord) -> list[str]:
+def _warnings(source: EarlierSearch, search: SearchRecord) -> list[str]:
     """Say what else differs: values still show which points are good, but not how good they are here."""
     if not source.search:
         return []
@@ -111,14 +111,14 @@ def _warnings(source: Source, search: SearchRecord) -> list[str]:
     return [f"Its values are of {_and(other)}: they tell good points from bad ones only roughly."] if other else []
 
 
-def _taken_over(source: Source, space: Space) -> tuple[list[dict[str, Any]], Counter[Unfit]]:
+def _taken_over(source: EarlierSearch, space: Space) -> tuple[list[dict[str, Any]], Counter[UnusableTrial]]:
     """Return the trials that fit, and why others do not."""
     records, unfit = [], {}
     for trial in source.trials:
         try:
             records.append(_record(trial, space) | {"from": source.name, "trial": trial.number})
-        except Unfit as reason:
-            unfit.setdefault(reason.many, []).append(reason)
+        except UnusableTrial as reason:
+            unfit.setdefault(reason.plural, []).append(reason)
     return records, Counter({reasons[0]: len(reasons) for reasons in unfit.values()})
 
 
@@ -126,20 +126,20 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
     """Return a trial as if it had been drawn from a space.
 
     Raises:
-        Unfit: it could not have been.
+        UnusableTrial: it could not have been.
     """
     values = trial.values or trial.user_attrs.get(STOPPED)
     if not values or not all(map(math.isfinite, values)):
-        raise Unfit("has no finite value", "have no finite value")
+        raise UnusableTrial("has no finite value", "have no finite value")
     replay = _Replay(dict(trial.params))
     try:
-        call(space, replay)
+        suggest_config(space, replay)
     except optuna.TrialPruned:
-        raise Unfit("is infeasible by the space", "are infeasible by the space") from None
-    except Unfit:
+        raise UnusableTrial("is infeasible by the space", "are infeasible by the space") from None
+    except UnusableTrial:
         raise
     except InputError as error:
-        raise Unfit(f"gives no config ({first_line(error)})", f"give no config ({first_line(error)})") from None
+        raise UnusableTrial(f"gives no config ({first_line(error)})", f"give no config ({first_line(error)})") from None
     return {
         "state": trial.state.name,
         "values": values,
@@ -177,7 +177,7 @@ class _Replay(optuna.trial.FixedTrial):
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._params:
-            raise Unfit(f"lacks {name!r}", f"lack {name!r}")
+            raise UnusableTrial(f"lacks {name!r}", f"lack {name!r}")
         value = self._params[name]
         try:
             internal = distribution.to_internal_repr(value)
@@ -186,7 +186,7 @@ class _Replay(optuna.trial.FixedTrial):
             inside, internal = False, 0.0
         if not inside:
             allowed = _allowed(distribution)
-            raise Unfit(f"has {name} {value} outside {allowed}", f"have {name} outside {allowed}")
+            raise UnusableTrial(f"has {name} {value} outside {allowed}", f"have {name} outside {allowed}")
         self._params[name] = distribution.to_external_repr(internal)  # of the space's type: 1 may have been 1.0
         return super()._suggest(name, distribution)
 
@@ -197,10 +197,10 @@ def _allowed(distribution: Any) -> str:
     return f"{distribution.low:g} to {distribution.high:g}"
 
 
-def _reasons(unfit: Counter[Unfit]) -> str:
+def _reasons(unfit: Counter[UnusableTrial]) -> str:
     """Tell the reasons, the commonest first."""
     return ", ".join(
-        f"1 {reason.one}" if count == 1 else f"{count} {reason.many}" for reason, count in unfit.most_common()
+        f"1 {reason.singular}" if count == 1 else f"{count} {reason.plural}" for reason, count in unfit.most_common()
     )
 
 

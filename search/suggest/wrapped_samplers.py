@@ -1,4 +1,4 @@
-"""Optuna samplers that wrap another one: `Shown` chooses which trials it sees, `Fresh` avoids repeated parameters."""
+"""Optuna samplers that wrap another sampler and change the trials that it sees or the values that it draws."""
 
 from collections.abc import Callable, Container
 from typing import Any
@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 
-class Shown(BaseSampler):
+class HistorySampler(BaseSampler):
     """Let a sampler draw as if some trials were the study's."""
 
     def __init__(self, sampler: BaseSampler, choose: Callable[[optuna.Study], list[FrozenTrial]]):
@@ -55,7 +55,7 @@ CHANCES = 10
 """Draws at random that are tried before a repetition is let through: of few choices all may have been tried."""
 
 
-class Fresh(BaseSampler):
+class DeduplicatingSampler(BaseSampler):
     """Let a sampler draw again what an earlier trial has trained: a config trains to the same bits every time.
 
     Where all parameters are choices or whole numbers, a sampler comes back to what it believes in; the draws that

@@ -10,7 +10,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.runs.run import Run
 from search.runs.trial_record import Trial
-from search.suggest.space import Checked, Shape
+from search.suggest.space import CheckedSpace, TrialShape
 from search.tune.budgets import Budget, Limits
 from search.tune.exploit_explore import POPULATION
 from search.tune.halving import BRACKETS, Halving
@@ -28,7 +28,7 @@ from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
 def search(
     run: Run,
     study: optuna.Study,
-    checked: Checked,
+    checked: CheckedSpace,
     slots: Slots,
     *,
     trials: int,
@@ -71,19 +71,19 @@ def search(
     return budget.reason
 
 
-def is_population(run: Run, shape: Shape | None) -> bool:
+def is_population(run: Run, shape: TrialShape | None) -> bool:
     """Return whether the trials of a run are a population: they must have a common shape."""
     return shape is not None and run.search.trial_scheduler == POPULATION
 
 
-def trial_order(run: Run, study: optuna.Study, checked: Checked) -> TrialOrder:
+def trial_order(run: Run, study: optuna.Study, checked: CheckedSpace) -> TrialOrder:
     """Return the order in which the trials of a run are trained."""
     if checked.shape is not None and is_population(run, checked.shape):
         return Population(run, study, checked.space, checked.shape)
     return TrialQueue(checked.space)
 
 
-def _trial_scheduler(run: Run, shape: Shape | None, trials: list[Trial]) -> TrialScheduler:
+def _trial_scheduler(run: Run, shape: TrialShape | None, trials: list[Trial]) -> TrialScheduler:
     """Return the trial scheduler; `trials` are those of the run."""
     name = run.search.trial_scheduler
     if shape is None or name == "none":

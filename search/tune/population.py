@@ -13,7 +13,7 @@ from model.errors import InputError
 from search.runs.objectives import SCORE, rung_values
 from search.runs.run import Run
 from search.runs.trial_record import CLONE, Clone, Trial, clone_of
-from search.suggest.space import Shape, Space, call, shape_of
+from search.suggest.space import Space, TrialShape, suggest_config, trial_shape
 from search.tune.exploit_explore import donors, draw_donor, explore
 from search.tune.trials.order import Next
 from trainers.config.changes import Change
@@ -29,7 +29,7 @@ class Population:
 
     stopped = TrialState.RUNNING
 
-    def __init__(self, run: Run, study: optuna.Study, space: Space, shape: Shape):
+    def __init__(self, run: Run, study: optuna.Study, space: Space, shape: TrialShape):
         """Start without waiting trials.
 
         Args:
@@ -100,7 +100,7 @@ class Population:
             InputError: the space gives no config.
         """
         clone = clone_of(trial)
-        return self._clone_config(clone, trial.params) if clone else call(self.space, trial)
+        return self._clone_config(clone, trial.params) if clone else suggest_config(self.space, trial)
 
     def may_be_donor(self, trial: Trial) -> bool:
         """Return whether an ended trial has finished: trials that are a round behind may still become its clones."""
@@ -132,7 +132,7 @@ class Population:
         for name, value in explore(donor.params, donor.distributions, seed, clone.replaced, clone.round).items():
             with contextlib.suppress(InputError, pydantic.ValidationError, optuna.TrialPruned):
                 changed = params | {name: value}
-                if shape_of(self._changed_config(donor, clone.round, changed), self.corpus).matches(self.shape):
+                if trial_shape(self._changed_config(donor, clone.round, changed), self.corpus).matches(self.shape):
                     params = changed
         return params
 
@@ -142,7 +142,7 @@ class Population:
     def _changed_config(self, donor: FrozenTrial, round: int, params: Mapping[str, Any]) -> TrainConfig:
         """Return the donor's config, with the values of other parameters from the round after `round` on."""
         before, after = (
-            call(self.space, optuna.trial.FixedTrial(dict(values), donor.number)).model_dump(mode="json")
+            suggest_config(self.space, optuna.trial.FixedTrial(dict(values), donor.number)).model_dump(mode="json")
             for values in (donor.params, params)
         )
         config = TrainConfig.model_validate_json(self.run.trial_folder(donor.number).read(CONFIG))

@@ -16,7 +16,7 @@ from search.runs.rebuilt_study import reported, stopped_attributes
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial, start_trial
 from search.selection.contribution import Contributions
-from search.suggest.space import Shape, shape_of
+from search.suggest.space import TrialShape, trial_shape
 from search.tune.trainable import row_of
 from search.tune.trials.endings import ending_reason, ending_state
 from search.tune.trials.order import TrialOrder
@@ -36,7 +36,7 @@ class StudySearcher(Searcher):
         study: optuna.Study,
         run: Run,
         order: TrialOrder,
-        shape: Shape | None,
+        shape: TrialShape | None,
         *,
         trials: int,
         spent: Callable[[], bool],
@@ -162,7 +162,7 @@ class StudySearcher(Searcher):
         if folder.exists(TRIAL) and folder.exists(CONFIG):
             return folder.read(CONFIG).decode()
         config = self.order.config(trial)
-        if self.shape and not (shape := shape_of(config, self.corpus)).matches(self.shape):
+        if self.shape and not (shape := trial_shape(config, self.corpus)).matches(self.shape):
             raise InputError(
                 f"{self.order.space.path}: {shape}, which do not compare with the search's {self.shape}. "
                 "Give every config the same tasks, rounds and examples."

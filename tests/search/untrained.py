@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from search.runs.run import Run
-from search.suggest.space import Space, call, shape_of
+from search.suggest.space import Space, suggest_config, trial_shape
 from search.tune.halving import BRACKETS, Halving
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
@@ -87,7 +87,7 @@ class Untrained:
         """
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-        shape = shape_of(call(space, example), run.corpus())
+        shape = trial_shape(suggest_config(space, example), run.corpus())
         self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
         self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
         self.at_once, self.live = live, {}

@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.runs.trial_record import Trial
-from search.suggest.space import Space, call
+from search.suggest.space import Space, suggest_config
 from trainers.config.train_config import TrainConfig
 
 
@@ -94,7 +94,7 @@ class TrialQueue:
 
     def config(self, trial: optuna.Trial) -> TrainConfig:
         """Return the config that the space suggests."""
-        return call(self.space, trial)
+        return suggest_config(self.space, trial)
 
     def may_be_donor(self, trial: Trial) -> bool:
         """Return False: independent trials are not cloned."""

@@ -8,7 +8,7 @@ from search.runs.run import Run
 from search.runs.trial_record import clone_of
 from search.suggest.samplers import SAMPLERS
 from search.suggest.warm_start import warm_trials
-from search.suggest.wrapped_samplers import Shown
+from search.suggest.wrapped_samplers import HistorySampler
 from trainers.seeds import seed_of
 
 
@@ -60,8 +60,10 @@ class StudyTrials:
         # The same seed would make a warm-started search begin with the points of the search that it learns from.
         place = ("warm start", len(before)) if before else ()
         seed = seed_of(search.seed, number, "sampler", *place) % 2**32
-        sampler = SAMPLERS[search.sampler](seed, scored=self.run.objectives != [ENSEMBLE])
-        return Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
+        sampler = SAMPLERS[search.sampler](seed, extrapolate=self.run.objectives != [ENSEMBLE])
+        return (
+            HistorySampler(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
+        )
 
 
 def _is_begun(frozen: FrozenTrial) -> bool:

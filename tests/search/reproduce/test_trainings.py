@@ -17,7 +17,7 @@ from search.reproduce.trainings import (
     trained_as,
     trainings_of,
 )
-from search.suggest.space import Checked, call
+from search.suggest.space import CheckedSpace, suggest_config
 from tests.conftest import small_config, small_stage
 from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.data.corpus import Corpus
@@ -26,7 +26,7 @@ from trainers.training.step_plan import plan
 pytestmark = pytest.mark.usefixtures("systems")
 
 
-def checked(trainings: Trainings, corpus: Corpus, **changed: Any) -> Checked:
+def checked(trainings: Trainings, corpus: Corpus, **changed: Any) -> CheckedSpace:
     """Check trainings, by default under one seed and with unchanged durations."""
     return check_trainings(trainings, corpus, **({"encoder": "minilm", "seeds": [0], "scale": 1} | changed))
 
@@ -93,7 +93,7 @@ def test_the_space_has_a_point_for_each_training_and_seed_that_gives_its_config(
     assert points == [(3, "joint"), (3, "other"), (4, "joint"), (4, "other")], (
         "all trainings under the first seed come first"
     )
-    configs = [call(found.space, optuna.trial.FixedTrial(point)) for point in found.space.start]
+    configs = [suggest_config(found.space, optuna.trial.FixedTrial(point)) for point in found.space.start]
     assert configs == [trainings[name].replace(seed=seed, encoder="somewhere") for seed, name in points]
     assert (found.tasks, found.shape) == (("sst", "qqp", "sts"), None)
 

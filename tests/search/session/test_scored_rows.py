@@ -4,13 +4,13 @@ import pytest
 
 from model.errors import InputError
 from search.session.scored_rows import FEWEST, SHARE, TRAIN_COST, affordable_rows, dev_row_limit, example_cost
-from search.suggest.space import Shape
+from search.suggest.space import TrialShape
 from trainers.methods.smart import SmartConfig
 from trainers.recipes.joint import plain, smart
 from trainers.training.training import DEV_ROWS
 
 MANY = 10_000
-SHAPE = Shape(("sst", "qqp"), rounds=4, examples=1000, slack=8)
+SHAPE = TrialShape(("sst", "qqp"), rounds=4, examples=1000, slack=8)
 
 
 def share(limit: int, examples: int, labelled: list[int]) -> float:

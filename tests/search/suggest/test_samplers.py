@@ -15,9 +15,9 @@ from optuna.trial import TrialState, create_trial
 from model.errors import InputError
 from search.runs.objectives import Direction
 from search.runs.trial_record import STOPPED
-from search.suggest.samplers import CANDIDATES, GOOD, SAMPLERS, check_sampler, history
+from search.suggest.samplers import EI_CANDIDATES, MAX_GOOD_TRIALS, SAMPLERS, check_sampler, history
 from search.suggest.space import Space
-from search.suggest.wrapped_samplers import Shown
+from search.suggest.wrapped_samplers import HistorySampler
 from trainers.config.train_config import Stage, TrainConfig
 
 CONFIG = TrainConfig(stages=(Stage(steps=1),))
@@ -88,7 +88,7 @@ def test_a_draw_is_a_function_of_the_seed_and_the_trials(name: str):
 
 def tpe(seed: int) -> TPESampler:
     """Return Optuna's own sampler, set as ours."""
-    return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=CANDIDATES)
+    return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=EI_CANDIDATES)
 
 
 @pytest.mark.parametrize("count", [5, 60])
@@ -116,7 +116,7 @@ def test_a_stopped_trial_is_shown_at_the_value_that_it_was_heading_for():
     states = [trial.state.name for trial in shown]
     assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"], "what never began a round, or still runs, is no finish"
     known = [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    assert known == [trial.state.name for trial in history(study, None, scored=False)]
+    assert known == [trial.state.name for trial in history(study, None, extrapolate=False)]
     assert known == ["COMPLETE"] * 2 + ["PRUNED"] * 3 + ["RUNNING"], "the study keeps the truth"
 
 
@@ -133,7 +133,7 @@ def test_a_long_history_loses_none_of_the_good_trials_of_the_newest_or_of_those_
     trials = study.get_trials(deepcopy=False)
     shown = history(study, 120)
     finished = [trial for trial in history(study, None) if trial.state == TrialState.COMPLETE]
-    best = sorted(finished, key=lambda trial: trial.value or 0.0, reverse=True)[:GOOD]
+    best = sorted(finished, key=lambda trial: trial.value or 0.0, reverse=True)[:MAX_GOOD_TRIALS]
     ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     assert len(shown) == 120 + len(running) and running
@@ -148,7 +148,7 @@ def test_tpe_with_a_long_history_draws_near_the_good_trials_that_are_left_in_it(
     study = studied(400)
 
     def draw(seed: int) -> float:
-        return drawn(study, Shown(tpe(seed), partial(history, limit=120)))["x"]
+        return drawn(study, HistorySampler(tpe(seed), partial(history, limit=120)))["x"]
 
     assert draw(0) == draw(0)
     away = np.abs([draw(seed) - 0.3 for seed in range(10)])

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from model.errors import InputError
-from search.suggest.space import call, check_space, load_space, tried_configs
+from search.suggest.space import check_space, example_configs, load_space, suggest_config
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 
@@ -26,16 +26,16 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, corpus):
     space = load_space(written(tmp_path, GOOD))
-    shape = check_space(space, tried_configs(space), corpus).shape
+    shape = check_space(space, example_configs(space), corpus).shape
     assert shape and (shape.tasks, shape.rounds) == (("sst", "qqp", "sts"), 6)
-    assert call(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
+    assert suggest_config(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
 
 
 def test_the_line_that_failed_is_told_of_a_path_as_it_is_typed(tmp_path, monkeypatch):
     written(tmp_path, "def suggest(trial):\n    raise RuntimeError('no')")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^space.py: suggest raised RuntimeError: no \(line 2\)"):
-        tried_configs(load_space(Path("space.py")))
+        example_configs(load_space(Path("space.py")))
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ def test_a_bad_space_is_refused_in_one_sentence_that_names_the_file(tmp_path, co
     path = written(tmp_path, text)
     with pytest.raises(InputError) as told:
         space = load_space(path)
-        check_space(space, tried_configs(space), corpus)
+        check_space(space, example_configs(space), corpus)
     assert said in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
 
 
 def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(pretrained, tmp_path):
     corpus = Corpus.open(prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path)[0])
     space = load_space(Path("spaces/smart.py"))
-    check_space(space, tried_configs(space), corpus)
+    check_space(space, example_configs(space), corpus)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(30):
         trial = study.ask()
-        config = call(space, trial)
+        config = suggest_config(space, trial)
         interleaved = trial.params["batch_schedule"] == "interleaved"
         assert interleaved == ("batch_ratio_sst" in trial.params) == ("batch_ratio_sts" in trial.params)
         assert sum(config.stages[0].batch_sizes(corpus.train_sizes(config.tasks)).values()) == (

@@ -23,10 +23,10 @@ from search.runs.search_record import RequestedSettings, SearchRecord
 from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import STOPPED
 from search.session.prepare import Prepared
-from search.suggest.earlier_searches import Source, read_sources, shown
+from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, without_password
 from search.suggest.space import Space, load_space
-from search.suggest.warm_start import WARM_START, fitted, warm_trials
-from search.suggest.wrapped_samplers import Shown
+from search.suggest.warm_start import WARM_START, warm_start_from, warm_trials
+from search.suggest.wrapped_samplers import HistorySampler
 from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
 from search.tune.trials.order import TrialQueue
@@ -74,8 +74,8 @@ def old(value: float | None = 0.5, state: TrialState = TrialState.COMPLETE, **pa
     )
 
 
-def source(*trials: FrozenTrial, search: SearchRecord | None = None, direction: str = "MAXIMIZE") -> Source:
-    return Source("old", [StudyDirection[direction]], list(trials), search)
+def source(*trials: FrozenTrial, search: SearchRecord | None = None, direction: str = "MAXIMIZE") -> EarlierSearch:
+    return EarlierSearch("old", [StudyDirection[direction]], list(trials), search)
 
 
 def write_study(
@@ -102,7 +102,7 @@ FITS: dict[str, tuple[FrozenTrial, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("trial", "params"), FITS.values(), ids=FITS)
 def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space, tmp_path: Path, trial, params):
-    warm = fitted([source(trial)], space, SEARCH)
+    warm = warm_start_from([source(trial)], space, SEARCH)
     early = ", 1 of them stopped early" if trial.state == TrialState.PRUNED else ""
     assert warm.notes == [f"Warm start from old: 1 trials{early}."]
     run = Run(Folder.at(tmp_path / "run"))
@@ -120,9 +120,11 @@ def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space
 def test_of_several_objectives_a_stopped_trial_is_known_by_its_last_values(space: Space, tmp_path: Path):
     stopped = old(None, TrialState.PRUNED)
     stopped.user_attrs[STOPPED] = [0.5, 2.0]
-    two = Source("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
+    two = EarlierSearch("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
     run = Run(Folder.at(tmp_path / "run"))
-    run.folder.write_json(WARM_START, fitted([two], space, SEARCH.replace(objective=("score", "seconds"))).records)
+    run.folder.write_json(
+        WARM_START, warm_start_from([two], space, SEARCH.replace(objective=("score", "seconds"))).records
+    )
     (read,) = warm_trials(run)
     assert (read.state, read.values, read.user_attrs) == (TrialState.PRUNED, None, {STOPPED: [0.5, 2.0]})
 
@@ -147,18 +149,21 @@ MISFITS: dict[str, tuple[list[FrozenTrial], str]] = {
 
 @pytest.mark.parametrize(("trials", "said"), MISFITS.values(), ids=MISFITS)
 def test_what_could_not_have_been_drawn_is_left_out_and_counted_by_reason(space: Space, trials, said):
-    warm = fitted([source(*trials, old(learning_rate=3e-5))], space, SEARCH)
+    warm = warm_start_from([source(*trials, old(learning_rate=3e-5))], space, SEARCH)
     assert [record["params"]["learning_rate"] for record in warm.records] == [3e-5]
     (note,) = warm.notes
     assert note.startswith("Warm start from old: 1 trials. ") and note.endswith(said)
 
 
-OTHER: dict[str, tuple[Source, str]] = {
+OTHER: dict[str, tuple[EarlierSearch, str]] = {
     "to be minimised": (
         source(old(), direction="MINIMIZE"),
         "values are to minimize, those of this search to maximize",
     ),
-    "two objectives": (Source("old", [StudyDirection.MAXIMIZE] * 2, [], None), "are to maximize and maximize, those"),
+    "two objectives": (
+        EarlierSearch("old", [StudyDirection.MAXIMIZE] * 2, [], None),
+        "are to maximize and maximize, those",
+    ),
     "other tasks": (
         source(old(), search=SEARCH.replace(tasks=("sst", "sts"))),
         "judged by the tasks sst and sts, those",
@@ -169,17 +174,17 @@ OTHER: dict[str, tuple[Source, str]] = {
 
 
 @pytest.mark.parametrize(("other", "said"), OTHER.values(), ids=OTHER)
-def test_a_source_of_which_nothing_can_be_learned_is_refused(space: Space, other: Source, said: str):
+def test_a_source_of_which_nothing_can_be_learned_is_refused(space: Space, other: EarlierSearch, said: str):
     with pytest.raises(InputError, match=r"--warm-start old") as told:
-        fitted([source(old()), other], space, SEARCH)
+        warm_start_from([source(old()), other], space, SEARCH)
     assert said in str(told.value) and "\n" not in str(told.value)
 
 
 def test_values_of_other_data_are_used_and_warned_of(space: Space):
-    same = fitted([source(old(), search=SEARCH)], space, SEARCH)
+    same = warm_start_from([source(old(), search=SEARCH)], space, SEARCH)
     assert len(same.notes) == 1
     changed = SEARCH.replace(fingerprint="2", encoder="bert-base-uncased")
-    other = fitted([source(old(), search=changed)], space, SEARCH)
+    other = warm_start_from([source(old(), search=changed)], space, SEARCH)
     assert other.records == same.records
     assert other.notes[1].startswith("Its values are of other data and another encoder: ")
 
@@ -189,7 +194,7 @@ def test_a_run_is_read_without_the_trials_that_failed_or_go_on(tmp_path: Path, s
     trials = [ExampleTrial(number, state) for number, state in enumerate(states)]
     run = example_run(tmp_path / "first", sample_corpus_directory, trials)
     for given in ("first", str(tmp_path / "first"), f"file://{tmp_path}/first"):
-        (read,) = read_sources([given, given], str(tmp_path))
+        (read,) = read_earlier_searches([given, given], str(tmp_path))
         assert [trial.number for trial in read.trials] == [0, 3]
         assert [trial.params for trial in read.trials] == [run.trials()[number].params for number in (0, 3)]
         assert (read.directions, read.search) == ([StudyDirection.MAXIMIZE], run.search)
@@ -206,23 +211,30 @@ def test_a_study_is_read_by_its_place_and_if_there_are_several_its_name(tmp_path
     given = write_study(place(tmp_path), old(0.25), old(None, TrialState.RUNNING))
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
-    (read,) = read_sources([given], "runs")
+    (read,) = read_earlier_searches([given], "runs")
     assert ([trial.value for trial in read.trials], read.search) == ([0.25], None)
     assert [path.name for path in tmp_path.iterdir()] == [file.name] and file.read_bytes() == before
     write_study(given, old(0.75), name="new")
     with pytest.raises(InputError, match=r"holds 2 studies. Write .*#NAME: (old, new|new, old)\."):
-        read_sources([given], "runs")
-    assert [read_sources([f"{given}#{name}"], "runs")[0].trials[0].value for name in ("old", "new")] == [0.25, 0.75]
+        read_earlier_searches([given], "runs")
+    assert [read_earlier_searches([f"{given}#{name}"], "runs")[0].trials[0].value for name in ("old", "new")] == [
+        0.25,
+        0.75,
+    ]
     with pytest.raises(InputError, match="'nwe'; did you mean 'new'"):
-        read_sources([f"{given}#nwe"], "runs")
+        read_earlier_searches([f"{given}#nwe"], "runs")
 
 
 def test_what_is_neither_run_nor_study_is_refused_and_nothing_is_made(tmp_path: Path):
     (tmp_path / "text").write_text("no journal\n")
     for given in ("nothing", f"sqlite:///{tmp_path}/no.db", f"{tmp_path}/text", "postgresql://me:secret@127.0.0.1:1/s"):
         with pytest.raises(InputError) as told:
-            read_sources([given], str(tmp_path))
-        assert shown(given) in str(told.value) and "secret" not in str(told.value) and "\n" not in str(told.value)
+            read_earlier_searches([given], str(tmp_path))
+        assert (
+            without_password(given) in str(told.value)
+            and "secret" not in str(told.value)
+            and "\n" not in str(told.value)
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
@@ -237,7 +249,7 @@ def started(
         new = {} if resume else {"encoder": str(tiny_encoder), "rows": ROWS}
         requested = RequestedSettings(**options.given(warm_start=given or None, **new))
         place = Folder.at(tmp_path / "runs" / "second")
-        earlier = partial(read_sources, given, str(tmp_path))
+        earlier = partial(read_earlier_searches, given, str(tmp_path))
         return prepare_search(place, space.path, requested, resume, Slots(1, 1, 0), earlier=earlier)
 
     return prepared
@@ -326,7 +338,7 @@ def test_behind_no_trials_a_sampler_draws_what_it_would_draw_by_itself(sampler):
         study = optuna.create_study(direction="maximize", sampler=own)
         for _ in range(12):
             if warm:
-                study.sampler = Shown(own, lambda study: study.get_trials(deepcopy=False))
+                study.sampler = HistorySampler(own, lambda study: study.get_trials(deepcopy=False))
             trial = study.ask()
             study.tell(trial, trial.suggest_float("x", 0, 1) - trial.suggest_float("y", 0, 1))
         return [trial.params for trial in study.get_trials()]

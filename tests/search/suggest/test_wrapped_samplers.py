@@ -8,7 +8,7 @@ import pytest
 from optuna.samplers import BaseSampler
 
 from search.suggest.samplers import SAMPLERS
-from search.suggest.wrapped_samplers import Fresh, Shown
+from search.suggest.wrapped_samplers import DeduplicatingSampler, HistorySampler
 
 LEARNING = ["tpe", "gp", "cmaes"]
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -69,14 +69,16 @@ def test_what_was_trained_elsewhere_is_drawn_as_if_it_were_new():
         frozen.number -= len(before)
 
     def drawn(sampler: BaseSampler) -> dict:
-        shown = Shown(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)])
+        shown = HistorySampler(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)])
         trial = optuna.create_study(direction="maximize", sampler=shown).ask()
         grid(trial)
         return trial.params
 
     for seed in range(5):
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
-        assert drawn(Fresh(sampler, seed)) == drawn(optuna.samplers.TPESampler(seed=seed, multivariate=True))
+        assert drawn(DeduplicatingSampler(sampler, seed)) == drawn(
+            optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        )
 
 
 def test_numbers_on_a_line_are_drawn_as_the_sampler_would():
@@ -85,7 +87,7 @@ def test_numbers_on_a_line_are_drawn_as_the_sampler_would():
         trial = study.ask()
         study.tell(trial, trial.suggest_float("x", 0, 1))
     draws = []
-    for wrap in (lambda sampler: sampler, lambda sampler: Fresh(sampler, 0, redraws=10)):
+    for wrap in (lambda sampler: sampler, lambda sampler: DeduplicatingSampler(sampler, 0, redraws=10)):
         copy = optuna.create_study(direction="maximize", sampler=wrap(optuna.samplers.TPESampler(seed=1)))
         copy.add_trials(study.trials)
         draws.append(copy.ask().suggest_float("x", 0, 1))

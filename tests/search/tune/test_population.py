@@ -21,7 +21,7 @@ from search.report.trial_history import lineage
 from search.runs.run import STUDY, Run
 from search.runs.study import opened_study
 from search.runs.trial_record import Clone, Trial, clone_of
-from search.suggest.space import Checked, call, check_space, load_space, tried_configs
+from search.suggest.space import CheckedSpace, check_space, example_configs, load_space, suggest_config
 from search.tune.exploit_explore import donors
 from search.tune.population import Population
 from search.tune.searcher import StudySearcher
@@ -59,7 +59,7 @@ class PopulationSearch:
     """A population in a run, and its trainings."""
 
     run: Run
-    checked: Checked
+    checked: CheckedSpace
     pretrained: Pretrained
     order: list[tuple[int, int]] = field(default_factory=list)
     """(trial, round), in the order of training."""
@@ -132,7 +132,7 @@ def begin(sample_corpus_directory: Path, pretrained: Pretrained, tmp_path_factor
             home / "run", sample_corpus_directory, tasks=("sst",), rounds=ROUNDS, trial_scheduler="population"
         )
         space = load_space(place)
-        return PopulationSearch(run, check_space(space, tried_configs(space), run.corpus()), pretrained)
+        return PopulationSearch(run, check_space(space, example_configs(space), run.corpus()), pretrained)
 
     return begin
 
@@ -184,7 +184,7 @@ def test_a_clone_has_its_donors_config_and_other_numbers_from_its_first_round_on
         assert config.at(clone.round) == before.at(clone.round)
         for one, found in ((trial, config), (donor, before)):
             fixed = optuna.trial.FixedTrial(one.params)
-            assert found.at(ROUNDS) == call(whole.checked.space, fixed), (
+            assert found.at(ROUNDS) == suggest_config(whole.checked.space, fixed), (
                 "the study's parameters are those of the config"
             )
         moved |= {name for name, value in trial.params.items() if value != donor.params[name]}
@@ -342,7 +342,7 @@ def test_the_report_shows_the_lineage_of_the_best_trial(whole):
     config = TrainConfig.model_validate_json(trial.folder.read(CONFIG))
     for passage in passages:
         fixed = optuna.trial.FixedTrial(passage.params)
-        assert config.at(passage.first) == config.at(passage.last) == call(whole.checked.space, fixed)
+        assert config.at(passage.first) == config.at(passage.last) == suggest_config(whole.checked.space, fixed)
     best = max(trials.values(), key=lambda trial: trial.best_row.score if trial.judged else 0)
     text = render(whole.run)
     assert ("How the best trial was trained" in text) == (best.clone is not None)

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from search.runs.run import STUDY, Run
 from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import end_trial
-from search.suggest.space import Shape, Space, check_space, load_space, tried_configs
+from search.suggest.space import Space, TrialShape, check_space, example_configs, load_space
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from tests.example_row import example_row
@@ -45,10 +45,12 @@ class Search:
 
     run: Run
     space: Space
-    shape: Shape
+    shape: TrialShape
 
     @contextmanager
-    def session(self, *, trials: int = 20, spent: bool = False, shape: Shape | None = None) -> Iterator[StudySearcher]:
+    def session(
+        self, *, trials: int = 20, spent: bool = False, shape: TrialShape | None = None
+    ) -> Iterator[StudySearcher]:
         """Open the run as a driver does; at the end the driver is killed: it closes nothing."""
         with opened_study(self.run, None) as study:
             enqueue(study, self.space.start)
@@ -79,7 +81,7 @@ def search(tmp_path: Path, sample_corpus_directory: Path) -> Search:
     (tmp_path / "space.py").write_text(SPACE)
     run = write_search(tmp_path / "run", sample_corpus_directory, tasks=("sst",), rounds=4)
     space = load_space(tmp_path / "space.py")
-    checked = check_space(space, tried_configs(space), run.corpus())
+    checked = check_space(space, example_configs(space), run.corpus())
     assert checked.shape
     return Search(run, checked.space, checked.shape)
 
