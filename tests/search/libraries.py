@@ -1,4 +1,4 @@
-"""Generate small libraries of candidates with a known skill."""
+"""Generate libraries of candidates, and read the candidates of written runs."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from trainers.evaluation.scores import HasKind, predictions
 from trainers.tasks import Kind
 
 
-def library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float = 1.0, seed: int = 0) -> Library:
-    """Return candidates that predict the labels with noise, partly common to all; with skill 0 they guess."""
+def example_library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float = 1.0, seed: int = 0) -> Library:
+    """Return candidates that predict the labels plus noise, partly the same for all; with skill 0 only noise."""
     generator = np.random.default_rng(seed)
     width = 5 if kind == "classification" else 1
     if kind == "regression":

@@ -1,4 +1,4 @@
-"""Test that the shortlist of thousands of candidates contains every candidate that a selection would take."""
+"""Test that the shortlist of thousands of candidates has every candidate that a selection would take."""
 
 import numpy as np
 import pytest
@@ -6,25 +6,26 @@ import pytest
 from search.selection.cross_fitting import FOLDS, cross_fit, fold_numbers, make_folds, row_masks
 from search.selection.shortlist import LIMIT, best_candidates, metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
-from tests.search.libraries import library
+from tests.search.libraries import example_library
 from trainers.evaluation.scores import METRICS
 
 KINDS = tuple(METRICS)
 
 
-def measured(found, seed):
+def measured(library, seed):
     """Return the metrics and the losses, each [candidates, masks]."""
-    masks = row_masks(found.labels, seed)
-    return np.stack([metric_and_loss(found.kind, each, found.labels, masks) for each in found.predictions], axis=1)
+    masks = row_masks(library.labels, seed)
+    pairs = [metric_and_loss(library.kind, candidate, library.labels, masks) for candidate in library.predictions]
+    return np.stack(pairs, axis=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_metrics_and_losses_are_computed_on_all_rows_and_outside_each_fold(kind):
-    found = library(kind, candidates=4, rows=60)
-    dealt = fold_numbers(found.labels, 3)
-    parts = [found, *(found.rows(dealt != fold) for fold in range(FOLDS))]
+    library = example_library(kind, candidates=4, rows=60)
+    numbers = fold_numbers(library.labels, 3)
+    parts = [library, *(library.rows(numbers != fold) for fold in range(FOLDS))]
     expected = np.stack([np.stack([part.metrics, part.losses]) for part in parts], axis=-1)
-    np.testing.assert_allclose(measured(found, 3), expected, atol=1e-6)
+    np.testing.assert_allclose(measured(library, 3), expected, atol=1e-6)
 
 
 def test_constant_and_almost_constant_values_have_an_r_of_zero():
@@ -38,21 +39,21 @@ def test_constant_and_almost_constant_values_have_an_r_of_zero():
 
 
 def test_equal_accuracies_on_different_rows_compare_equal():
-    found = library("binary", candidates=300, rows=33, skill=0)
-    whole = measured(found, 0)[0, :, 0]
-    assert set(whole) <= {right / 33 for right in range(34)}
+    library = example_library("binary", candidates=300, rows=33, skill=0)
+    accuracies = measured(library, 0)[0, :, 0]
+    assert set(accuracies) <= {right / 33 for right in range(34)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_selection_would_have_taken_a_candidate_outside_the_shortlist(kind):
-    found = library(kind, candidates=3 * LIMIT, rows=50)
-    chosen = shortlist(*measured(found, 1))
-    assert LIMIT < len(chosen) < len(found)
-    np.testing.assert_array_equal(chosen[best_candidates(found.candidates(chosen))], best_candidates(found))
+    library = example_library(kind, candidates=3 * LIMIT, rows=50)
+    chosen = shortlist(*measured(library, 1))
+    assert LIMIT < len(chosen) < len(library)
+    np.testing.assert_array_equal(chosen[best_candidates(library.candidates(chosen))], best_candidates(library))
     strategy = STRATEGIES["greedy"]
     np.testing.assert_array_equal(
-        cross_fit(strategy, make_folds([found.candidates(chosen)] * FOLDS, 1), 1),
-        cross_fit(strategy, make_folds([found] * FOLDS, 1), 1),
+        cross_fit(strategy, make_folds([library.candidates(chosen)] * FOLDS, 1), 1),
+        cross_fit(strategy, make_folds([library] * FOLDS, 1), 1),
     )
 
 
@@ -60,10 +61,10 @@ def test_no_selection_would_have_taken_a_candidate_outside_the_shortlist(kind):
 def test_the_cut_inside_a_fold_uses_nothing_of_the_held_out_rows(kind):
     cut_by_all, cut_inside = [], []
     for seed in range(8):
-        found = library(kind, candidates=300, rows=200, skill=0, seed=seed)
-        for metrics, cut in ((cut_by_all, found.candidates(best_candidates(found, 5))), (cut_inside, found)):
-            dealt = make_folds([cut] * FOLDS, seed, 5)
-            metrics.append(float(found.metric(cross_fit(STRATEGIES["uniform"], dealt, seed))))
+        library = example_library(kind, candidates=300, rows=200, skill=0, seed=seed)
+        for metrics, cut in ((cut_by_all, library.candidates(best_candidates(library, 5))), (cut_inside, library)):
+            folds = make_folds([cut] * FOLDS, seed, 5)
+            metrics.append(float(library.metric(cross_fit(STRATEGIES["uniform"], folds, seed))))
     # The standard deviation of a mean of eight accuracies is .012, of eight values of r .025; the difference varies
     # less, because the rows are the same.
     assert np.mean(cut_inside) == pytest.approx(0.5 if kind == "binary" else 0, abs=0.05)
