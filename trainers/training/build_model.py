@@ -1,4 +1,4 @@
-"""A config, the tasks and a pretrained encoder -> the model at its start."""
+"""Build the untrained model of a config: the pretrained encoder, shared layers and a head per task."""
 
 from collections.abc import Mapping
 
@@ -14,16 +14,16 @@ from trainers.tasks import Task
 
 
 def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
-    """Build the model of a config: the pretrained encoder, and shared layers and heads drawn from the seed.
+    """Return the untrained model: the pretrained encoder, and shared layers and heads with weights drawn from the seed.
 
     Args:
-        tasks: those of the config, and any others; `check_tasks` has found nothing wrong.
+        tasks: at least the tasks of the config, which has passed `check_tasks`.
     """
     low_precision = config.precision == "bfloat16"
     encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, low_precision=low_precision)
-    how = encodings(config, tasks)
+    encoding = encodings(config, tasks)
     features, width = pair_features(config, tasks), encoder.width
-    widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in how}
+    widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in encoding}
     shared = _shared_layers(config, widths, width)
     entering = widths | dict.fromkeys(shared, width)
     heads = {task: _head(config, tasks[task], entering[task], width) for task in config.tasks}
@@ -32,7 +32,7 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     return Multitask(
         encoder,
         heads,
-        encodings=how,
+        encodings=encoding,
         features=features,
         shared=shared,
         pooling=config.pooling,
@@ -41,21 +41,24 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
 
 
 def rebuilt(model: Multitask, config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
-    """Return a model with a config's dropouts, wherever they lie in it, around the parameters of another model."""
+    """Return a model with the dropout rates of a config and the parameters of another model, which are not copied."""
     trained = [parameter.requires_grad for parameter in model.parameters()]
     new = build(config, tasks, pretrained).to(next(model.parameters()).device)
-    new.load_state_dict(model.state_dict(keep_vars=True), assign=True)  # the parameters themselves, no copies
+    new.load_state_dict(model.state_dict(keep_vars=True), assign=True)
     for parameter, trains in zip(new.parameters(), trained, strict=True):
         parameter.requires_grad_(trains)
     return new
 
 
 def _shared_layers(config: TrainConfig, widths: Mapping[str, int], width: int) -> dict[str, nn.Module]:
-    """Draw the layers that tasks share: task -> its layer, one object for all tasks that share it.
+    """Build the layers that tasks share, with weights drawn from the seed.
 
     Args:
-        widths: of each task's features.
-        width: the encoder's, and that of the layers.
+        widths: task -> width of its features.
+        width: width of the encoder, and of the output of the layers.
+
+    Returns:
+        Task -> its layer. All tasks of a layer have the same object.
     """
     shared: dict[str, nn.Module] = {}
     for layer in config.shared_layers:

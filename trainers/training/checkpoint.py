@@ -1,4 +1,4 @@
-"""What a run must remember between two rounds, as files that hold no code."""
+"""Write and read checkpoints: a weights file and a state file, which never contain code; choose the best rounds."""
 
 import io
 import json
@@ -20,21 +20,22 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
 CHECKSUM = "crc32"
 BEST = 10
+"""Number of best rounds per score and metric whose weights are kept."""
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
-"""What the readers of a damaged archive raise."""
+"""The exceptions that reading a damaged archive may raise."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be read: it is absent, cut short or damaged."""
+    """A checkpoint cannot be read, because a file is missing, incomplete or damaged."""
 
 
 def write_weights(folder: Folder, weights: dict[str, Tensor]) -> None:
-    """Write a model's weights, with a checksum."""
+    """Write a model's weights with a checksum."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    # Not synced, and neither is the state: hundreds of MB a round. A loss of power may leave holes in them; they are
-    # noticed, and the checkpoint before gives the same bits.
+    # Neither the weights nor the state are synced, because they have hundreds of MB per round. A power failure may
+    # damage them. The damage is detected, and training from the checkpoint before ends with the same bits.
     with folder.writing(WEIGHTS, sync=False) as file:
         file.write(safetensors.torch.save(weights, {CHECKSUM: _checksum(weights)}))
 
@@ -43,54 +44,54 @@ def read_weights(folder: Folder) -> dict[str, Tensor]:
     """Read a model's weights.
 
     Raises:
-        CheckpointError: they are absent or damaged.
+        CheckpointError: the file is missing or damaged.
     """
     try:
         content = folder.read(WEIGHTS)
         weights = safetensors.torch.load(content)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}/{WEIGHTS}: {error}") from error
-    length = int.from_bytes(content[:8], "little")  # of the header, which starts every safetensors file
+    length = int.from_bytes(content[:8], "little")  # length of the header, at the start of every safetensors file
     if json.loads(content[8 : 8 + length])["__metadata__"][CHECKSUM] != _checksum(weights):
-        raise CheckpointError(f"{folder}/{WEIGHTS}: the weights are not those that were written")
+        raise CheckpointError(f"{folder}/{WEIGHTS}: the checksum of the weights is wrong")
     return weights
 
 
 def write_state(folder: Folder, state: dict[str, Any]) -> None:
-    """Write what training needs beside the weights: tensors, numbers and containers of them."""
+    """Write the state of a training except its weights: tensors, numbers and containers of them."""
     with folder.writing(STATE, sync=False) as file:
         torch.save(state, file)
 
 
 def read_state(folder: Folder) -> dict[str, Any]:
-    """Read what `write_state` wrote; no code in it is run.
+    """Read the state that `write_state` wrote; code in the file is never executed.
 
     Raises:
-        CheckpointError: it is absent or damaged.
+        CheckpointError: the file is missing or damaged.
     """
     try:
         content = folder.read(STATE)
-        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums, but does not read them
-            raise zipfile.BadZipFile(f"{damaged} is not what was written")
+        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums but does not check them
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except UNREADABLE as error:
         raise CheckpointError(f"{folder}/{STATE}: {error}") from error
 
 
 def best_rounds(rows: Mapping[Key, RoundRow], count: int = BEST) -> set[Key]:
-    """Choose the rounds whose weights an ensemble may want: the best `count` by score and by each task's metric.
+    """Return the keys of the rounds whose weights are kept: the best `count` by score and by each task's metric.
 
     Args:
-        rows: any key -> a round's row; of equals the earlier one is better.
+        rows: key -> row of a round; of two equal values, the earlier row counts as better.
     """
     finite = {key: row for key, row in rows.items() if row.finite}
-    figures: dict[str, dict[Key, float]] = {}
+    values: dict[str, dict[Key, float]] = {}
     for key, row in finite.items():
         for name, value in row.metrics.items():
-            figures.setdefault(name, {})[key] = value
+            values.setdefault(name, {})[key] = value
         if row.score is not None:
-            figures.setdefault("score", {})[key] = row.score
-    return {key for values in figures.values() for key in sorted(values, key=values.__getitem__, reverse=True)[:count]}
+            values.setdefault("score", {})[key] = row.score
+    return {key for found in values.values() for key in sorted(found, key=found.__getitem__, reverse=True)[:count]}
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:

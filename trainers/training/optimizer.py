@@ -1,4 +1,4 @@
-"""Parameters -> AdamW, and the learning rate as a function of a stage's progress and a parameter's depth."""
+"""AdamW, and its learning rate as a function of the stage's progress and of the parameter's layer."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ def adamw(
     eps: float,
     weight_decay: float,
 ) -> torch.optim.AdamW:
-    """Build AdamW; matrices decay, biases and norms do not. The learning rate is set before every step.
+    """Return AdamW with weight decay for matrices only; `set_learning_rate` must be called before every step.
 
     Args:
-        blocks: parameters, and what their learning rate is multiplied by.
+        blocks: pairs of parameters and the factor on their learning rate.
 
     Source: Loshchilov and Hutter 2019 (decoupled weight decay).
     """
@@ -25,7 +25,7 @@ def adamw(
     for parameters, scale in blocks:
         for parameter in parameters:
             groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, scale), []).append(parameter)
-    # The default on a CPU is a loop that takes four times as long as the fused kernel.
+    # On a CPU, the default is a loop that takes four times as long as the fused kernel.
     return _AdamW(
         [{"params": params, "weight_decay": decay, "scale": scale} for (decay, scale), params in groups.items()],
         lr=0.0,
@@ -36,9 +36,9 @@ def adamw(
 
 
 def layer_scales(blocks: int, decay: float) -> list[float]:
-    """Return what the learning rate of each block of an encoder is multiplied by, from the embeddings to the pooler.
+    """Return the factor on the learning rate of each block of an encoder, from the embeddings to the pooler.
 
-    The pooler and the topmost layer learn at the full rate, each layer below at `decay` times that of the one above.
+    The factor of the pooler and the top layer is 1; each lower layer has `decay` times the factor of the layer above.
 
     Source: Howard and Ruder 2018 (ULMFiT), discriminative fine-tuning.
     """
@@ -46,11 +46,13 @@ def layer_scales(blocks: int, decay: float) -> list[float]:
 
 
 def warmup_then_decay(done: int, steps: int, warmup: float, decay: bool = True) -> float:
-    """Return the factor on the learning rate of the step after `done` of `steps`: linear up to 1, linear down to 0.
+    """Return the factor on the learning rate of the next step: a linear rise to 1, then a linear fall towards 0.
 
     Args:
-        warmup: share of the steps in which it rises.
-        decay: whether it falls afterwards.
+        done: number of earlier steps of the stage.
+        steps: number of steps of the stage.
+        warmup: share of the steps in which the factor rises.
+        decay: whether the factor falls after the warm-up; else it stays 1.
     """
     rising = round(warmup * steps)
     if done < rising:
@@ -59,13 +61,13 @@ def warmup_then_decay(done: int, steps: int, warmup: float, decay: bool = True) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give every parameter the learning rate of the next step, by its scale."""
+    """Set the learning rate of the next step, multiplied by each parameter group's factor."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
 
 
 class _AdamW(torch.optim.AdamW):
-    """AdamW without what torch wraps around it for its compiler: to load that takes a third of a trial's start."""
+    """AdamW without the wrappers of torch's compiler, because loading them takes a third of a trial's start-up time."""
 
     add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)

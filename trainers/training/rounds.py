@@ -16,7 +16,7 @@ class RoundMeasures:
 
     round: int
     judged: int | None
-    """Number of judged rounds up to this round; None before every scored task has been trained."""
+    """Number of judged rounds up to this round; None if it is not judged: a task has not been trained yet."""
     last: bool
     finite: bool
     """Whether all losses, weights and outputs are finite."""
@@ -53,7 +53,7 @@ class RoundResult(RoundMeasures):
     """A round as `Training` returns it."""
 
     predictions: dict[str, np.ndarray] = field(repr=False)
-    """Task -> outputs on the rows of `Training.rows` [rows, outputs]."""
+    """Task -> outputs on the rows of `Training.dev_rows` [rows, outputs]."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A config and the sizes of its tasks -> every optimiser step of the run, known before it starts."""
+"""Plan all optimiser steps and rounds of a run before it starts, from its config and the number of rows per task."""
 
 import math
 from bisect import bisect_left
@@ -21,77 +21,81 @@ class Step:
     """One optimiser step."""
 
     stage: int
+    """Index of the stage in the config."""
     rows: Mapping[str, int]
-    """Source (task or text set) -> rows of it that meet in this step, in the stage's order."""
+    """Source (task or text set) -> number of its rows in this step, in the stage's order."""
     done: int
-    """Steps of the stage before this one."""
+    """Number of earlier steps of the stage."""
     steps: int
-    """Steps of the stage."""
+    """Number of steps of the stage."""
     examples: int
-    """Examples of the whole run up to and with this step."""
+    """Number of examples from the start of the run to the end of this step."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One report interval: steps from `start` up to, without, `stop`."""
+    """One report interval: the steps from `start` to `stop - 1`."""
 
     number: int
     start: int
     stop: int
     examples: int
-    """Examples of the whole run at its end."""
+    """Number of examples from the start of the run to the end of this round."""
     judged: int | None
-    """How many rounds have been judged with it; None where a task that a stage trains has not been trained yet."""
+    """Number of judged rounds up to this round; None if it is not judged.
+
+    A round is judged, and gets a score, if every task of the supervised stages has been trained by its end.
+    """
     scored: tuple[str, ...]
-    """Tasks to evaluate at its end, in the config's order: those trained by then; all, once rounds are judged."""
+    """Tasks to evaluate at the end of the round, in the config's order: all if it is judged, else the trained tasks."""
 
 
 def plan(config: TrainConfig, corpus: Corpus) -> tuple[list[Step], list[Round]]:
-    """Check a config against its data and what is installed; return all steps and rounds of its run.
+    """Return all steps and rounds of a run, after checking the config against the corpus and the installation.
 
     Raises:
-        InputError: the config asks for what the data or the installation lack, or for more rounds than steps.
+        InputError: the config needs something that the corpus or the installation lacks, or more rounds than steps.
     """
     check_tasks(config, corpus.tasks)
     sources = dict.fromkeys(source for stage in config.stages for source in stage.sources)
     sizes = corpus.train_sizes(sources | dict.fromkeys(config.tasks))
     for stage in config.stages:
         _check_stage(stage, corpus)
-    return plan_all(config, sizes)
+    return plan_with_changes(config, sizes)
 
 
-def plan_all(config: TrainConfig, sizes: Mapping[str, int]) -> tuple[list[Step], list[Round]]:
-    """Return all steps and rounds: each round has its steps from the plan of the config that it is trained with.
+def plan_with_changes(config: TrainConfig, sizes: Mapping[str, int]) -> tuple[list[Step], list[Round]]:
+    """Return all steps and rounds; each round's steps come from the config that is in force in that round.
 
     Args:
-        sizes: source -> training rows, of all stages.
+        sizes: source -> number of training rows, for all stages.
     """
     steps = plan_steps(config, sizes)
     stops = _stops(config, steps)
     for change in config.changes:
-        steps, stops = _turned(config.at(change.round), change.round, steps, stops, sizes)
+        steps, stops = _after_change(config.at(change.round), change.round, steps, stops, sizes)
     return steps, _rounds(config, steps, stops)
 
 
 def plan_steps(config: TrainConfig, sizes: Mapping[str, int]) -> list[Step]:
-    """Lay out every step of every stage, as if nothing changed; streams continue from stage to stage.
+    """Return the steps of all stages, without the config's changes; streams of rows continue from stage to stage.
 
     Args:
-        sizes: source -> training rows, of all stages.
+        sizes: source -> number of training rows, for all stages.
     """
     taken: Counter[str] = Counter()
     steps: list[Step] = []
     for index, stage in enumerate(config.stages):
-        rows = list(_stage_rows(config, index, {source: sizes[source] for source in stage.sources}, taken))
-        end = steps[-1].examples if steps else 0
-        for done, row in enumerate(rows):
-            end += sum(row.values())
-            steps.append(Step(index, row, done, len(rows), end))
+        counts = list(_stage_rows(config, index, {source: sizes[source] for source in stage.sources}, taken))
+        examples = steps[-1].examples if steps else 0
+        for done, rows in enumerate(counts):
+            examples += sum(rows.values())
+            steps.append(Step(index, rows, done, len(counts), examples))
     return steps
 
 
 def plan_rounds(config: TrainConfig, steps: list[Step]) -> list[Round]:
-    """Cut each stage into rounds of equally many examples; a round ends with the step that completes it.
+    """Divide each stage into rounds of equally many examples; a round ends with the step that reaches its share.
 
     Raises:
         InputError: a stage has fewer steps than rounds.
@@ -100,39 +104,41 @@ def plan_rounds(config: TrainConfig, steps: list[Step]) -> list[Round]:
 
 
 def stream_name(stage: Stage, source: str) -> str:
-    """Name the stream that a stage takes a source's rows from: further pretraining has one of its own by objective."""
+    """Name the stream of a source's rows in a stage; each objective of further pretraining has its own streams."""
     return source if stage.supervised else f"{stage.objective} {source}"
 
 
 def _check_stage(stage: Stage, corpus: Corpus) -> None:
-    """Check what a stage needs of the data and of what is installed."""
+    """Check that the corpus and the installation have what a stage needs."""
     check_surgery(stage.surgery)
     if stage.objective == "mlm" and corpus.special_tokens.mask is None:
-        raise InputError("The encoder's tokenizer has no token that hides another. Leave the mlm stage out.")
-    alone = [source for source in stage.sources if len(corpus.sides(source)) == 1]
-    if stage.simcse.supervised and alone:
         raise InputError(
-            f"Supervised simcse takes a sentence's positive from its line, and text set {alone[0]!r} has one sentence "
-            "a line. Take another set, or set simcse.supervised to false."
+            "Objective 'mlm' needs a mask token, and the encoder's tokenizer has none. Leave the stage out."
+        )
+    single = [source for source in stage.sources if len(corpus.sides(source)) == 1]
+    if stage.simcse.supervised and single:
+        raise InputError(
+            f"Supervised simcse needs two or more sentences per line, and text set {single[0]!r} has one sentence per "
+            "line. Choose another text set, or set simcse.supervised to false."
         )
 
 
 def _stops(config: TrainConfig, steps: list[Step]) -> list[int]:
-    """Return where each round stops."""
+    """Return the number of the step before which each round ends."""
     stops: list[int] = []
     for index, stage in enumerate(config.stages):
         start = stops[-1] if stops else 0
         if steps[start].steps < stage.rounds:
             raise InputError(
                 f"Stage {index} has {steps[start].steps} optimiser steps, fewer than its {stage.rounds} rounds. "
-                f"Train longer, take smaller batches, or set stages.{index}.rounds to less."
+                f"Train longer, use smaller batches, or reduce stages.{index}.rounds."
             )
         stops += _round_ends(steps, start, stage.rounds)
     return stops
 
 
 def _rounds(config: TrainConfig, steps: list[Step], stops: list[int]) -> list[Round]:
-    """Say of every round what has been trained by its end."""
+    """Return the rounds that end at `stops`, with the tasks that have been trained by then."""
     rounds: list[Round] = []
     trained: set[str] = set()
     judged = 0
@@ -145,19 +151,19 @@ def _rounds(config: TrainConfig, steps: list[Step], stops: list[int]) -> list[Ro
     return rounds
 
 
-def _turned(
+def _after_change(
     config: TrainConfig, round: int, steps: list[Step], stops: list[int], sizes: Mapping[str, int]
 ) -> tuple[list[Step], list[int]]:
-    """Replace the steps from a round on by those that another config has there; streams go on where they are."""
-    others = plan_steps(config, sizes)
-    ends = _stops(config, others)
-    kept, left_out = ([0, *places][round - 1] for places in (stops, ends))
-    turned = [*steps[:kept], *_continued(config, steps[:kept], others[left_out:], sizes)]
-    return turned, [*stops[: round - 1], *(end - left_out + kept for end in ends[round - 1 :])]
+    """Replace all steps and stops from a round on by the plan of another config; streams of rows continue."""
+    new_steps = plan_steps(config, sizes)
+    new_stops = _stops(config, new_steps)
+    kept, skipped = ([0, *places][round - 1] for places in (stops, new_stops))
+    after = _continued(config, steps[:kept], new_steps[skipped:], sizes)
+    return [*steps[:kept], *after], [*stops[: round - 1], *(stop - skipped + kept for stop in new_stops[round - 1 :])]
 
 
 def _continued(config: TrainConfig, before: list[Step], steps: list[Step], sizes: Mapping[str, int]) -> Iterator[Step]:
-    """Yield steps with the rows that they take after others: where a pass ends depends on what has been taken."""
+    """Yield steps with the row counts that they have after other steps: an epoch's last batch may be smaller."""
     taken: Counter[str] = Counter()
     for step in before:
         taken.update({stream_name(config.stages[step.stage], source): count for source, count in step.rows.items()})
@@ -173,10 +179,12 @@ def _continued(config: TrainConfig, before: list[Step], steps: list[Step], sizes
 def _stage_rows(
     config: TrainConfig, index: int, sizes: dict[str, int], taken: Counter[str]
 ) -> Iterator[Mapping[str, int]]:
-    """Yield the rows of each source in each step of a stage, and count them as taken."""
+    """Yield the number of rows per source for each step of a stage, and add the numbers to `taken`."""
     stage = config.stages[index]
     goal, batch_sizes = _goal(stage, sizes), stage.batch_sizes(sizes)
-    known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}  # equal steps share one dict: there may be a million
+    known: dict[
+        tuple[tuple[str, int], ...], dict[str, int]
+    ] = {}  # equal steps share one dict: a plan may have a million steps
     epoch = steps = examples = 0
     while not goal.reached(steps, examples, epoch):
         plan_of_epoch = _epoch(config, index, epoch, sizes, goal.progress(steps, examples, epoch))
@@ -193,38 +201,40 @@ def _stage_rows(
 def _take(
     stage: Stage, sources: Iterable[str], batch_sizes: dict[str, int], sizes: Mapping[str, int], taken: Counter[str]
 ) -> dict[str, int]:
-    """Return how many rows of each source a step takes from its stream, and count them as taken."""
+    """Return the number of rows that a step takes from each source's stream, and add it to `taken`."""
     rows = {}
     for source in sources:
         name = stream_name(stage, source)
-        rows[source] = min(batch_sizes[source], sizes[source] - taken[name] % sizes[source])  # a pass ends shorter
+        rows[source] = min(
+            batch_sizes[source], sizes[source] - taken[name] % sizes[source]
+        )  # the last batch of an epoch
         taken[name] += rows[source]
     return rows
 
 
 def _epoch(config: TrainConfig, index: int, epoch: int, sizes: dict[str, int], progress: float) -> Plan:
-    """Return which sources meet in each optimiser step of one epoch."""
+    """Return the sources of each optimiser step of one epoch."""
     stage = config.stages[index]
     draw = generator(config.seed, index, epoch, "batch schedule")
-    met = BATCH_SCHEDULES[stage.batch_schedule](sizes, stage.batch_sizes(sizes), progress, draw)
-    return met if stage.update == "together" else [(source,) for sources in met for source in sources]
+    steps = BATCH_SCHEDULES[stage.batch_schedule](sizes, stage.batch_sizes(sizes), progress, draw)
+    return steps if stage.update == "together" else [(source,) for sources in steps for source in sources]
 
 
 def _round_ends(steps: list[Step], start: int, rounds: int) -> Iterator[int]:
-    """Yield where each round of the stage that starts at `start` stops."""
+    """Yield the stop of each round of the stage that begins with step `start`."""
     stop = start + steps[start].steps
     before = steps[start - 1].examples if start else 0
     total = steps[stop - 1].examples - before
     for number in range(1, rounds + 1):
         goal = before + total * number / rounds
-        latest = stop - 1 - (rounds - number)  # a step is left for each round to come
+        latest = stop - 1 - (rounds - number)  # each later round needs a step
         start = 1 + bisect_left(steps, goal, start, latest, key=lambda step: step.examples)
         yield start
 
 
 @dataclass(frozen=True)
 class _Goal:
-    """How long a stage lasts."""
+    """The duration of a stage; the limits that do not apply are infinite."""
 
     steps: float = math.inf
     examples: float = math.inf
@@ -234,7 +244,7 @@ class _Goal:
         return steps >= self.steps or examples >= self.examples or epochs >= self.epochs
 
     def progress(self, steps: int, examples: int, epoch: int) -> float:
-        """Return the share of the stage that is done when an epoch begins; counted in epochs, 1 in the last one."""
+        """Return the completed share of the stage at the start of an epoch; with `epochs`, the last epoch has 1."""
         if self.epochs < math.inf:
             return epoch / max(1, math.ceil(self.epochs) - 1)
         return max(steps / self.steps, examples / self.examples)

@@ -20,7 +20,7 @@ from trainers.data.batches import next_rows
 from trainers.folder import Folder
 from trainers.methods.batch_schedules import BATCH_SCHEDULES
 from trainers.training.rounds import RoundRow
-from trainers.training.step_plan import Step, plan_all, plan_steps
+from trainers.training.step_plan import Step, plan_steps, plan_with_changes
 from trainers.training.training import Training
 from trainers.trial import Origin, read_rows, run_trial
 
@@ -149,7 +149,7 @@ def examples(step: Step) -> int:
 @settings(max_examples=40)
 @given(schedules())
 def test_a_plan_with_changes_takes_the_streams_in_order_and_counts_its_rows(config):
-    steps, rounds = plan_all(config, SIZES)
+    steps, rounds = plan_with_changes(config, SIZES)
     assert [step.examples for step in steps] == np.cumsum([examples(step) for step in steps]).tolist()
     assert (rounds[0].start, rounds[-1].stop, len(rounds)) == (0, len(steps), config.stages[0].rounds)
     assert all(one.stop == other.start for one, other in pairwise(rounds))
@@ -168,7 +168,7 @@ def test_a_plan_with_changes_takes_the_streams_in_order_and_counts_its_rows(conf
 def test_rounds_of_a_changed_plan_have_equally_many_examples_up_to_a_few_steps(config):
     parts = [config.at(round) for round in (1, *(change.round for change in config.changes))]
     slack = max(examples(step) for part in parts for step in plan_steps(part, SIZES))
-    _, rounds = plan_all(config, SIZES)
+    _, rounds = plan_with_changes(config, SIZES)
     share = (config.stages[0].passes or 0) * sum(SIZES.values()) / len(rounds)
     for start, end in pairwise([0, *(round.examples for round in rounds)]):
         assert abs(end - start - share) < 2 * slack
@@ -179,8 +179,8 @@ def test_rounds_of_a_changed_plan_have_equally_many_examples_up_to_a_few_steps(c
 def test_a_change_does_not_affect_the_steps_before_it(config):
     *earlier, last = config.changes
     (steps, rounds), (before, earlier_rounds) = (
-        plan_all(config, SIZES),
-        plan_all(config.replace(changes=earlier), SIZES),
+        plan_with_changes(config, SIZES),
+        plan_with_changes(config.replace(changes=earlier), SIZES),
     )
     start = rounds[last.round - 1].start
     assert (steps[:start], rounds[: last.round - 1]) == (before[:start], earlier_rounds[: last.round - 1])
@@ -189,7 +189,7 @@ def test_a_change_does_not_affect_the_steps_before_it(config):
 def test_warm_up_and_decay_continue_with_the_new_number_of_steps():
     stage = small_stage(passes=1, rounds=4, batch_schedule="cycle", batch_size=6)
     sizes = dict.fromkeys(SIZES, 48)
-    steps, rounds = plan_all(changing(small_config(stage), round_3={"stages.0.batch_size": 12}), sizes)
+    steps, rounds = plan_with_changes(changing(small_config(stage), round_3={"stages.0.batch_size": 12}), sizes)
     shares = [step.done / step.steps for step in steps]
     assert [{step.steps for step in steps[round.start : round.stop]} for round in rounds] == [{8}, {8}, {4}, {4}]
     assert shares == [0, 1 / 8, 2 / 8, 3 / 8, 2 / 4, 3 / 4]
@@ -198,7 +198,7 @@ def test_warm_up_and_decay_continue_with_the_new_number_of_steps():
 def test_a_change_to_the_same_values_does_not_change_the_plan():
     config = small_config(small_stage(tasks=("qqp",)), small_stage(passes=2, rounds=5, batch_size=7))
     same = changing(config, round_2={"dropout": 0.1}, round_4={"stages.1.batch_size": 7})
-    assert plan_all(same, SIZES) == plan_all(config, SIZES)
+    assert plan_with_changes(same, SIZES) == plan_with_changes(config, SIZES)
 
 
 # Training.
