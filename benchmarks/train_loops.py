@@ -56,7 +56,7 @@ def training_loop(work: tuple[Corpus, Pretrained], config: TrainConfig, device: 
 
     def step() -> int:
         before = training.tokens
-        training._update(training.plan[training.step], None)
+        training._update(training.plan[training.step])
         return training.tokens - before
 
     return step

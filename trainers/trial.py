@@ -113,7 +113,7 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> RoundRow
     name = round_name(result.round)
     for task, outputs in result.predictions.items():
         ids = training.corpus.splits[task]["dev"].ids
-        chosen = [ids[row] for row in training.rows[task]]
+        chosen = [ids[row] for row in training.dev_rows[task]]
         write_predictions(folder / PREDICTIONS, f"{name}-{task}.parquet", chosen, outputs)
     if result.finite:
         training.save(folder / CHECKPOINTS / name)

@@ -1,4 +1,4 @@
-"""A step's rows -> the forward passes they take: by micro-batch, and by what regularises them."""
+"""Split a step's rows into groups that share a forward pass: by micro-batch, then by regularisers."""
 
 import math
 from dataclasses import dataclass
@@ -10,48 +10,48 @@ from trainers.methods.smart import SmartConfig
 from trainers.settings import value_for_task
 
 Rows = dict[str, np.ndarray]
-"""Source -> row numbers [rows]."""
+"""Source (task or text set) -> row numbers [rows]."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of a step that share a forward pass, all under the same regularisers."""
+class ForwardGroup:
+    """Rows of a step that share a forward pass and have the same regularisers."""
 
     rows: Rows
     shares: dict[str, float]
-    """Source -> share of its rows of the step that are in this part."""
+    """Source -> share of the source's rows in the step that belong to this group."""
     smart: SmartConfig
     weights: dict[str, dict[str, float]]
-    """Regulariser -> task -> weight; those that do not apply are left out."""
+    """Regulariser -> task -> weight; regularisers that do not apply are absent."""
 
 
-def split(rows: Rows, config: TrainConfig, stage: Stage, step: int) -> list[Part]:
-    """Split a step's rows into parts whose losses, weighted by their shares, add up to the step's.
+def split_step(rows: Rows, config: TrainConfig, stage: Stage, step: int) -> list[ForwardGroup]:
+    """Split a step's rows into groups; the groups' losses, weighted by their shares, add up to the step's loss.
 
-    Tasks under equal regularisers pass together: one forward pass for all is the cheapest. Of lazy SMART, every k-th
-    step has k times its weight; of a share of a batch's rows, the mean over them stands for all.
+    Tasks with equal regularisers share a forward pass, because one pass for all is the fastest. With lazy SMART, every
+    k-th step has k times the weight. With SMART on a share of the rows, the mean over the share counts for all rows.
 
     Args:
-        rows: of the step.
-        step: the step's number in the run.
+        rows: all rows of the step.
+        step: number of the step in the run.
     """
-    parts: list[Part] = []
+    groups: list[ForwardGroup] = []
     for micro in range(stage.accumulate):
-        groups: dict[tuple[SmartConfig, frozenset[str]], list[tuple[str, np.ndarray, dict[str, float]]]] = {}
+        members: dict[tuple[SmartConfig, frozenset[str]], list[tuple[str, np.ndarray, dict[str, float]]]] = {}
         for source, numbers in rows.items():
-            chunk = np.array_split(numbers, stage.accumulate)[micro]
-            plain = [(chunk, SmartConfig(), dict[str, float]())]
-            for some, smart, weights in _regularised(config, stage, source, chunk, step) if stage.supervised else plain:
+            micro_batch = np.array_split(numbers, stage.accumulate)[micro]
+            for some, smart, weights in _regularised(config, stage, source, micro_batch, step):
                 if len(some):
-                    groups.setdefault((smart, frozenset(weights)), []).append((source, some, weights))
-        parts += [_part(rows, smart, members) for (smart, _), members in groups.items()]
-    return parts
+                    members.setdefault((smart, frozenset(weights)), []).append((source, some, weights))
+        groups += [_group(rows, smart, equal) for (smart, _), equal in members.items()]
+    return groups
 
 
 def regularised_step(config: TrainConfig, stage: Stage, source: str, step: int) -> bool:
-    """Whether every regulariser of a source applies in a step of this number: lazy ones leave steps out.
+    """Whether all regularisers of a source apply in a step; lazy SMART skips steps.
 
-    Tasks that take a step each are counted by turns: by steps, one of two tasks would have every second step, or none.
+    With separate updates, turns are counted instead of steps: otherwise lazy SMART with two tasks would apply to the
+    same task each time.
     """
     turn = step // len(stage.sources) if stage.update == "separate" else step
     return turn % config.smart_of(source).every == 0
@@ -60,7 +60,9 @@ def regularised_step(config: TrainConfig, stage: Stage, source: str, step: int) 
 def _regularised(
     config: TrainConfig, stage: Stage, source: str, rows: np.ndarray, step: int
 ) -> list[tuple[np.ndarray, SmartConfig, dict[str, float]]]:
-    """Return a source's rows with and without SMART: settings without their weight, and every regulariser's weight."""
+    """Return the source's rows with and without SMART, SMART's settings except its weight, and all weights."""
+    if not stage.supervised:
+        return [(rows, SmartConfig(), {})]
     named = {"bregman": config.bregman.mu, **config.regularisers}
     weights = {name: weight for name, setting in named.items() if (weight := value_for_task(setting, source, 0.0))}
     smart = config.smart_of(source)
@@ -72,9 +74,9 @@ def _regularised(
     return [(rows[:count], settings, {"smart": lambda_s, **weights}), (rows[count:], SmartConfig(), weights)]
 
 
-def _part(rows: Rows, smart: SmartConfig, members: list[tuple[str, np.ndarray, dict[str, float]]]) -> Part:
+def _group(rows: Rows, smart: SmartConfig, members: list[tuple[str, np.ndarray, dict[str, float]]]) -> ForwardGroup:
     names = members[0][2]
-    return Part(
+    return ForwardGroup(
         {source: some for source, some, _ in members},
         {source: len(some) / len(rows[source]) for source, some, _ in members},
         smart,

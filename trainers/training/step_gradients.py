@@ -1,8 +1,8 @@
-"""A step's rows -> every parameter's gradient: forward and backward passes, and surgery where tasks share."""
+"""Compute the gradients of one optimiser step: forward and backward passes, and surgery on shared parameters."""
 
 from collections import defaultdict
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,124 +15,118 @@ from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters
 from trainers.methods.objectives import OBJECTIVES, Batch, Loss, Setup
 from trainers.methods.surgery import SURGERIES, gramian, weighted_sum
 from trainers.seeds import generator
-from trainers.training.forward_groups import Part, Rows, split
-from trainers.training.table_gradients import Tables
-from trainers.training.task_gradients import Apart, Watch, separable
+from trainers.training.forward_groups import ForwardGroup, Rows, split_step
+from trainers.training.table_gradients import TableGradients
+from trainers.training.task_gradients import TaskGradientMode, TaskGradients, separable
+
+SurgeryMemory = dict[str, float]
+"""Ordered pair of tasks, "first second" -> the number that surgery keeps for the pair from step to step."""
 
 
-@dataclass
-class Passes:
-    """The passes of one step through a model in training mode."""
+@dataclass(frozen=True)
+class StepResult:
+    """The measurements of one optimiser step."""
+
+    losses: dict[str, Tensor]
+    """"source.term" -> mean [] over the source's rows that have the term."""
+    ratios: dict[str, float]
+    """"task.regulariser" -> gradient ratio; empty in a step that does not measure ratios."""
+    tokens: int
+    """Number of tokens of the step."""
+    memory: SurgeryMemory
+    """The memory of surgery after the step."""
+
+
+@dataclass(frozen=True)
+class StepGradients:
+    """The gradients of one step, for a model in training mode."""
 
     config: TrainConfig
     stage: Stage
     step: int
-    """The step's number in the run."""
+    """Number of the step in the run."""
     corpus: Corpus
     encodings: dict[str, str]
-    """How each task's rows are read."""
+    """Task -> encoding of its rows."""
     model: Multitask
     teacher: Multitask | None
-    tables: Tables
-    targets: dict[str, float]
-    """What surgery remembers of pairs of tasks, from step to step."""
-    tokens: int = 0
-    """That have been trained on."""
+    tables: TableGradients
+    memory: SurgeryMemory
+    """The memory of surgery before the step."""
 
     @property
     def device(self) -> torch.device:
-        """Where the model lives."""
+        """The device of the model."""
         return self.model.encoder.word.weight.device
 
-    def backward(self, rows: Rows, ratios: dict[str, float] | None = None) -> dict[str, Tensor]:
-        """Fill in every parameter's gradient; count `tokens`, and update `targets`.
+    def backward(self, rows: Rows, *, measure_ratios: bool = False) -> StepResult:
+        """Set the `.grad` of every parameter to the gradient of the step.
 
         Args:
-            ratios: filled in with "task.regulariser" -> how hard it pulls, if given.
-
-        Returns:
-            "source.term" -> [], its mean over the rows.
+            rows: all rows of the step.
+            measure_ratios: whether to measure gradient ratios, too.
         """
-        self.model.encoder.word.sparse = self.device.type == "cpu"  # its gradient, where zeros cost time
+        # The sparse gradient of the word table saves filling a dense one with zeros, which is slow on a CPU.
+        self.model.encoder.word.sparse = self.device.type == "cpu"
         if self.stage.surgery != "sum" and len(rows) > 1:
-            return self._operate(rows, ratios)
-        measured = self.accumulate(rows, ratios)
-        self.tables.spread_sparse(self.model.encoder.word.weight)
-        return measured
-
-    def _operate(self, rows: Rows, ratios: dict[str, float] | None) -> dict[str, Tensor]:
-        """Do the same by gradient surgery on what tasks share."""
-        shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
-        apart = Apart(shared, self.tables)
-        if separable(self.model):
-            measured = self.accumulate(rows, ratios, apart)
-        else:  # a graph for each task: one shared graph would be walked whole for every task
-            measured = {}
-            for task in rows:
-                measured |= self.accumulate({task: rows[task]}, ratios)
-                apart.take(task)
-        gradients = apart.gradients(list(rows))
-        weights = self._weights(list(rows), gramian(gradients))
-        for parameter, gradient in zip(shared, weighted_sum(gradients, weights), strict=True):
-            parameter.grad = apart.spread(parameter, gradient)
-        return measured
-
-    def _weights(self, tasks: list[str], products: Tensor) -> Tensor:
-        """Weigh tasks by the Gramian of their gradients, [tasks, tasks] -> [tasks]; remember their pairs."""
-        known = [[self.targets.get(f"{row} {column}", 0.0) for column in tasks] for row in tasks]
-        draw = generator(self.config.seed, self.step, "surgery")
-        weights, memory = SURGERIES[self.stage.surgery](products, torch.tensor(known, dtype=torch.float64), draw)
-        self.targets.update(
-            {f"{row} {column}": float(memory[i, j]) for i, row in enumerate(tasks) for j, column in enumerate(tasks)}
-        )
-        return weights
+            return self._backward_with_surgery(rows, measure_ratios)
+        result = self.accumulate(rows, measure_ratios=measure_ratios)
+        self.tables.replace_sparse(self.model.encoder.word.weight)
+        return result
 
     def accumulate(
-        self, rows: Rows, ratios: dict[str, float] | None = None, apart: Apart | None = None
-    ) -> dict[str, Tensor]:
-        """Add the gradients of rows up, part by part, those of shared parameters apart if asked.
+        self, rows: Rows, *, measure_ratios: bool = False, gradients: TaskGradients | None = None
+    ) -> StepResult:
+        """Add the gradients of rows to every parameter's `.grad`, one forward group after the other.
 
-        Returns:
-            As `backward`.
+        Args:
+            gradients: if given, receives the gradients of the shared parameters, separately for each task.
         """
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         shares: dict[str, float] = defaultdict(float)
-        for place, part in enumerate(split(rows, self.config, self.stage, self.step)):
-            batch = self.batch(part)
-            self.tokens += len(batch.inputs.tokens)
-            with Watch(apart, batch.inputs) if apart else nullcontext():
-                losses = self.losses(part, place, batch)
-            if ratios is not None:
-                # What is watched has no gradients to look at: another pass, with the same draws.
-                looked_at = self.losses(part, place, batch) if apart else losses
-                ratios |= gradient_ratios(looked_at, probed_parameters(self.model))
-            torch.stack([part.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
+        ratios: dict[str, float] = {}
+        tokens = 0
+        for number, group in enumerate(split_step(rows, self.config, self.stage, self.step)):
+            batch = self.batch(group)
+            tokens += len(batch.inputs.tokens)
+            with TaskGradientMode(gradients, batch.inputs) if gradients else nullcontext():
+                losses = self.group_losses(group, number, batch)
+            if measure_ratios:
+                # Losses from a TaskGradientMode have no gradients of shared parameters: compute them again without it.
+                measured = self.group_losses(group, number, batch) if gradients else losses
+                ratios |= gradient_ratios(measured, probed_parameters(self.model))
+            torch.stack([group.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
             for source, loss in losses.items():
                 for name, term in loss.terms.items():
-                    sums[f"{source}.{name}"] += part.shares[source] * term.detach()
-                    shares[f"{source}.{name}"] += part.shares[source]
-        return {name: value / shares[name] for name, value in sums.items()}
+                    sums[f"{source}.{name}"] += group.shares[source] * term.detach()
+                    shares[f"{source}.{name}"] += group.shares[source]
+        return StepResult({name: value / shares[name] for name, value in sums.items()}, ratios, tokens, self.memory)
 
-    def batch(self, part: Part) -> Batch:
-        """Lay a part's rows out."""
-        encoded = self.encodings if self.stage.supervised else dict.fromkeys(part.rows, self._reading())
+    def batch(self, group: ForwardGroup) -> Batch:
+        """Return the batch of a group's rows, on the device of the model."""
+        supervised = self.stage.supervised
+        encodings = self.encodings if supervised else dict.fromkeys(group.rows, self._text_encoding())
         limit = self.model.encoder.positions
-        tasks = {name: self.corpus.tasks[name] for name in part.rows} if self.stage.supervised else {}
-        of_tasks = labels(self.corpus, "train", part.rows if tasks else {})
+        by_task = labels(self.corpus, "train", group.rows if supervised else {})
         return Batch(
-            inputs(self.corpus, "train", part.rows, encoded, limit).to(self.device),
-            tasks,
-            {task: values.to(self.device) for task, values in of_tasks.items()},
-            {source: len(self.corpus.sides(source)) for source in part.rows},
+            inputs(self.corpus, "train", group.rows, encodings, limit).to(self.device),
+            {name: self.corpus.tasks[name] for name in group.rows} if supervised else {},
+            {task: values.to(self.device) for task, values in by_task.items()},
+            {source: len(self.corpus.sides(source)) for source in group.rows},
         )
 
-    def losses(self, part: Part, place: int, batch: Batch) -> dict[str, Loss]:
-        """Pass a part's rows through the model; the draws follow from its place in the step."""
+    def group_losses(self, group: ForwardGroup, number: int, batch: Batch) -> dict[str, Loss]:
+        """Return the loss of each source of a group, with its graph.
+
+        Args:
+            number: number of the group in the step, which determines the random draws.
+            batch: the batch of the group.
+        """
         setup = Setup(
             seed=self.config.seed,
-            place=(self.step, *part.rows, place),
-            smart=part.smart,
-            weights=part.weights,
+            place=(self.step, *group.rows, number),
+            smart=group.smart,
+            weights=group.weights,
             class_weights=self.config.class_weights,
             teacher=self.teacher,
             mlm=self.stage.mlm,
@@ -141,6 +135,41 @@ class Passes:
         )
         return OBJECTIVES[self.stage.objective](self.model, batch, setup)
 
-    def _reading(self) -> str:
-        """Return how a stage of further pretraining reads rows of several sides."""
+    def _text_encoding(self) -> str:
+        """Return the encoding of rows in a stage of further pretraining."""
         return self.stage.mlm.pairs if self.stage.objective == "mlm" else "separate"
+
+    def _backward_with_surgery(self, rows: Rows, measure_ratios: bool) -> StepResult:
+        """Set every parameter's `.grad`, with surgery on the gradients of the shared parameters."""
+        shared = [parameter for parameter in self.model.shared_parameters() if parameter.requires_grad]
+        gradients = TaskGradients(shared, self.tables)
+        if separable(self.model):
+            result = self.accumulate(rows, measure_ratios=measure_ratios, gradients=gradients)
+        else:
+            result = self._accumulate_by_task(rows, measure_ratios, gradients)
+        by_task = gradients.by_task(list(rows))
+        weights, memory = self._surgery_weights(list(rows), gramian(by_task))
+        for parameter, gradient in zip(shared, weighted_sum(by_task, weights), strict=True):
+            parameter.grad = gradients.to_dense(parameter, gradient)
+        return replace(result, memory=memory)
+
+    def _accumulate_by_task(self, rows: Rows, measure_ratios: bool, gradients: TaskGradients) -> StepResult:
+        """Accumulate with separate passes per task: in a common graph, each task's backward pass would visit all."""
+        result = StepResult({}, {}, 0, self.memory)
+        for task, numbers in rows.items():
+            own = self.accumulate({task: numbers}, measure_ratios=measure_ratios)
+            gradients.collect(task)
+            result = StepResult(
+                result.losses | own.losses, result.ratios | own.ratios, result.tokens + own.tokens, self.memory
+            )
+        return result
+
+    def _surgery_weights(self, tasks: list[str], products: Tensor) -> tuple[Tensor, SurgeryMemory]:
+        """Return the weights [tasks] that surgery computes from the Gramian [tasks, tasks], and the new memory."""
+        known = [[self.memory.get(f"{row} {column}", 0.0) for column in tasks] for row in tasks]
+        draw = generator(self.config.seed, self.step, "surgery")
+        weights, memory = SURGERIES[self.stage.surgery](products, torch.tensor(known, dtype=torch.float64), draw)
+        pairs = {
+            f"{row} {column}": float(memory[i, j]) for i, row in enumerate(tasks) for j, column in enumerate(tasks)
+        }
+        return weights, self.memory | pairs

@@ -1,37 +1,37 @@
-"""Gradients of a table's rows that a step has read -> one of the table's shape, for the optimiser.
+"""Turn the gradient of an embedding table's looked-up rows into a dense gradient for the optimiser.
 
-The word table is half of a small encoder, and a step reads some hundred of its rows. Filling a new gradient with zeros
-takes a tenth of a step in bfloat16 on a CPU.
+The word table is half of a small encoder, and a step looks up a few hundred of its rows. In bfloat16 on a CPU, filling
+a new dense gradient with zeros takes a tenth of a step; so the zero-filled buffer is reused from step to step.
 """
 
 import torch
 from torch import Tensor
 
 
-class Tables:
-    """Dense gradients of tables: their zeros are kept from step to step."""
+class TableGradients:
+    """Dense gradients of embedding tables, with one reused buffer per table."""
 
     def __init__(self):
-        self.kept: dict[Tensor, tuple[Tensor, Tensor]] = {}
-        """Table -> its last gradient, and the rows [rows] of it that are not 0."""
+        self.buffers: dict[Tensor, tuple[Tensor, Tensor]] = {}
+        """Table -> its last dense gradient, and the numbers of the rows [rows] that are not 0."""
 
-    def spread(self, table: Tensor, rows: Tensor, gradient: Tensor) -> Tensor:
-        """Return a gradient of the table's shape, which holds until the next call for the table.
+    def to_dense(self, table: Tensor, rows: Tensor, gradient: Tensor) -> Tensor:
+        """Return a dense gradient of the table; it is valid until the next call for the same table.
 
-        It may be scaled but not added to: the next call clears the rows of this one, and no others.
+        The caller may scale the result but not add to it, because the next call clears only the given rows.
 
         Args:
-            table: [table's rows, width].
-            rows: [rows], each once.
-            gradient: [rows, width], of those; all others have 0.
+            table: [table rows, width].
+            rows: [rows], numbers of table rows, all different.
+            gradient: [rows, width], the gradient of these rows. All other rows have a gradient of 0.
         """
-        dense, before = self.kept.get(table) or (torch.zeros_like(table), rows[:0])
-        dense.index_fill_(0, before, 0).index_copy_(0, rows, gradient)
-        self.kept[table] = dense, rows
+        dense, filled = self.buffers.get(table) or (torch.zeros_like(table), rows[:0])
+        dense.index_fill_(0, filled, 0).index_copy_(0, rows, gradient)
+        self.buffers[table] = dense, rows
         return dense
 
-    def spread_sparse(self, table: Tensor) -> None:
-        """Put the same in the place of a table's sparse gradient, if it has one."""
+    def replace_sparse(self, table: Tensor) -> None:
+        """Replace the table's `.grad` by a dense gradient if it is sparse."""
         if table.grad is not None and table.grad.is_sparse:
             summed = table.grad.coalesce()
-            table.grad = self.spread(table, summed.indices()[0], summed.values())
+            table.grad = self.to_dense(table, summed.indices()[0], summed.values())

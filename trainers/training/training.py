@@ -1,4 +1,4 @@
-"""The one training loop: a config and a corpus -> rounds."""
+"""The training loop: train a model round by round, evaluate each round, save and resume."""
 
 import copy
 import time
@@ -25,16 +25,16 @@ from trainers.training.checkpoint import read_state, read_weights, write_state, 
 from trainers.training.forward_groups import Rows, regularised_step
 from trainers.training.optimizer import adamw, layer_scales, set_learning_rate, warmup_then_decay
 from trainers.training.rounds import RoundResult
-from trainers.training.step_gradients import Passes
+from trainers.training.step_gradients import StepGradients, StepResult, SurgeryMemory
 from trainers.training.step_plan import Round, Step, plan, stream_name
-from trainers.training.table_gradients import Tables
+from trainers.training.table_gradients import TableGradients
 
 DEV_ROWS = 1200
-"""Rounds are scored on at most this many dev rows a task."""
+"""Largest number of dev rows per task that a round is evaluated on."""
 
 
 class Training:
-    """An iterator over rounds: asking for the next trains on, not asking is stopping; in between it can be saved."""
+    """An iterator over rounds: each `next` trains one round. Between two rounds, the state can be saved."""
 
     def __init__(
         self,
@@ -46,66 +46,71 @@ class Training:
         device: str = "cpu",
         dev_limit: int = DEV_ROWS,
     ):
-        self.whole, self.config = config, config.at(1)
-        """The config of the whole run, and of the round that is trained."""
+        self.run_config, self.config = config, config.at(1)
+        """The config of the run, and the config of the current round: the same with its changes applied."""
         self.corpus, self.pretrained, self.device = corpus, pretrained, torch.device(device)
         self.plan, self.rounds = plan(config, corpus)
-        self.rows = {task: dev_rows(corpus, task, dev_limit) for task in config.tasks}
+        self.dev_rows = {task: dev_rows(corpus, task, dev_limit) for task in config.tasks}
         self.encodings = encodings(config, corpus.tasks)
         self.model = build(self.config, corpus.tasks, pretrained).to(self.device)
-        self.average = self._copy() if config.averaging.kind != "none" else self.model
+        self.average = self._frozen_copy() if config.averaging.kind != "none" else self.model
         self.teacher: Multitask | None = None
-        self.tables = Tables()
-        self.targets: dict[str, float] = {}
-        """What surgery remembers of pairs of tasks."""
+        self.tables = TableGradients()
+        self.surgery_memory: SurgeryMemory = {}
         self.step = self.tokens = 0
-        self.taken: Counter[str] = Counter()
+        self.rows_taken: Counter[str] = Counter()
+        """Stream -> number of rows that have been taken from it."""
         self._begin_stage(0)
         if resume:
             self._load(resume)
 
     def __iter__(self) -> Iterator[RoundResult]:
         for round in self.rounds:
-            if round.stop > self.step:  # else it was trained before the checkpoint
+            if round.stop > self.step:  # earlier rounds were trained before the checkpoint
                 yield self._train_round(round)
 
     def save(self, folder: Folder) -> None:
-        """Write the weights that are evaluated, and all else that the rest of the run depends on."""
+        """Write the weights that are evaluated, and the state that the rest of the run depends on."""
         write_weights(folder, self.average.state_dict())
-        state = {"step": self.step, "tokens": self.tokens, "taken": dict(self.taken), "targets": self.targets}
-        for name, model in self._followed().items():
+        state = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "taken": dict(self.rows_taken),
+            "targets": self.surgery_memory,
+        }
+        for name, model in self._further_models().items():
             state[name] = model.state_dict()
         write_state(folder, state | {"optimizer": self.optimizer.state_dict()})
 
     def _load(self, folder: Folder) -> None:
-        """Go on from what `save` wrote: every draw is a function of its place, so no generator is restored."""
+        """Read what `save` wrote. It has no random state: every draw is a function of its place in the run."""
         state = read_state(folder)
-        self.step, self.tokens, self.targets = state["step"], state["tokens"], state["targets"]
-        self.taken = Counter(state["taken"])
+        self.step, self.tokens, self.surgery_memory = state["step"], state["tokens"], state["targets"]
+        self.rows_taken = Counter(state["taken"])
         (reached,) = (round.number for round in self.rounds if round.stop == self.step)
-        self._turn_to(self.whole.at(reached))
+        self._change_config(self.run_config.at(reached))
         self._begin_stage(self.plan[self.step - 1].stage)
         self.average.load_state_dict(read_weights(folder))
-        for name, model in self._followed().items():
+        for name, model in self._further_models().items():
             model.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _followed(self) -> dict[str, Multitask]:
-        """Name the models beside the one that is evaluated."""
+    def _further_models(self) -> dict[str, Multitask]:
+        """Return the models other than the evaluated one, by their names in a checkpoint."""
         trained = {"model": self.model} if self.average is not self.model else {}
         return trained | ({"teacher": self.teacher} if self.teacher else {})
 
-    def _copy(self) -> Multitask:
+    def _frozen_copy(self) -> Multitask:
         return copy.deepcopy(self.model).requires_grad_(False)
 
     def _begin_stage(self, index: int) -> None:
-        """Choose what trains, with a new optimiser, and a teacher that knows what the model knows."""
+        """Freeze and unfreeze the layers of the encoder; create the optimiser and the teacher of a stage."""
         stage, blocks = self.config.stages[index], self.model.encoder.blocks()
         for place, block in enumerate(blocks):
             for parameter in block:
-                parameter.requires_grad_(place >= _frozen(len(blocks), stage.trainable_layers))
+                parameter.requires_grad_(place >= _frozen_blocks(len(blocks), stage.trainable_layers))
         self.optimizer = self._new_optimizer()
-        self.teacher = self._copy().train() if self.config.bregman.active and stage.supervised else None
+        self.teacher = self._frozen_copy().train() if self.config.bregman.active and stage.supervised else None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         blocks, settings = self.model.encoder.blocks(), self.config.optimizer
@@ -114,14 +119,14 @@ class Training:
         scaled = [*zip(blocks, layer_scales(len(blocks), settings.layer_decay), strict=True), (above, 1.0)]
         return adamw(scaled, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay)
 
-    def _turn_to(self, config: TrainConfig) -> None:
-        """Go on with other settings; what has been learnt stays, the optimiser's moments included."""
+    def _change_config(self, config: TrainConfig) -> None:
+        """Continue with another config; weights and the moments of the optimiser stay."""
         if config == self.config:
             return
         self.config = config
-        alone = self.average is self.model
+        averaged = self.average is not self.model
         self.model = rebuilt(self.model, config, self.corpus.tasks, self.pretrained)
-        self.average = self.model if alone else self.average
+        self.average = self.average if averaged else self.model
         self.teacher = self.teacher and rebuilt(self.teacher, config, self.corpus.tasks, self.pretrained)
         moments = self.optimizer.state
         self.optimizer = self._new_optimizer()
@@ -129,22 +134,24 @@ class Training:
 
     def _train_round(self, round: Round) -> RoundResult:
         started = time.perf_counter()
-        self._turn_to(self.whole.at(round.number))
+        self._change_config(self.run_config.at(round.number))
         self.model.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         ratios: dict[str, float] = {}
-        probes = self._probes(round)
+        ratio_steps = self._ratio_steps(round)
         while self.step < round.stop:
-            for name, value in self._update(self.plan[self.step], ratios if self.step in probes else None).items():
+            result = self._update(self.plan[self.step], measure_ratios=self.step in ratio_steps)
+            ratios |= result.ratios
+            for name, value in result.losses.items():
                 sums[name] += value  # no .item(): it would wait for the device in every step
-                seen[name] += 1
-        losses = {name: float(value / seen[name]) for name, value in sums.items()}
+                counts[name] += 1
+        losses = {name: float(value / counts[name]) for name, value in sums.items()}
         trained = time.perf_counter()
-        return self._judge(round, losses, ratios, trained - started)
+        return self._evaluate_round(round, losses, ratios, trained - started)
 
-    def _probes(self, round: Round) -> set[int]:
-        """Choose the steps in which ratios are measured: of each source the last that has all its regularisers."""
+    def _ratio_steps(self, round: Round) -> set[int]:
+        """Return the steps in which to measure gradient ratios: per source, the last one with all its regularisers."""
         last: dict[str, int] = {}
         for number in range(self.step, round.stop):
             step = self.plan[number]
@@ -153,16 +160,16 @@ class Training:
                     last[source] = number
         return set(last.values())
 
-    def _judge(
+    def _evaluate_round(
         self, round: Round, losses: dict[str, float], ratios: dict[str, float], train_seconds: float
     ) -> RoundResult:
         started = time.perf_counter()
         finite = bool(np.isfinite(list(losses.values())).all()) and _finite(self.model)
-        rows = {task: self.rows[task] for task in round.scored} if finite else {}
+        rows = {task: self.dev_rows[task] for task in round.scored} if finite else {}
         outputs = evaluate(self.average, self.corpus, "dev", rows)
-        if not all(np.isfinite(values).all() for values in outputs.values()):  # finite weights may still overflow
+        if not all(np.isfinite(values).all() for values in outputs.values()):  # finite weights may overflow
             finite, outputs = False, {}
-        metrics = measure(self.corpus, "dev", self.rows, outputs)
+        metrics = measure(self.corpus, "dev", self.dev_rows, outputs)
         own = [value for name, value in losses.items() if name.endswith(".loss")]
         return RoundResult(
             round=round.number,
@@ -183,15 +190,15 @@ class Training:
             predictions=outputs,
         )
 
-    def _update(self, step: Step, ratios: dict[str, float] | None) -> dict[str, Tensor]:
-        """Take one optimiser step; return what it measured, and fill in `ratios` if they are asked for."""
+    def _update(self, step: Step, *, measure_ratios: bool = False) -> StepResult:
+        """Take one optimiser step, with the next rows of the streams."""
         stage = self.config.stages[step.stage]
         if step.done == 0 and step.stage > 0:
             self._begin_stage(step.stage)
         self.optimizer.zero_grad(set_to_none=True)
-        passes = self.passes(stage)
-        measured = passes.backward(self._next_rows(stage, step), ratios)
-        self.tokens += passes.tokens
+        result = self.step_gradients(stage).backward(self._next_rows(stage, step), measure_ratios=measure_ratios)
+        self.tokens += result.tokens
+        self.surgery_memory = result.memory
         if self.config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
         factor = warmup_then_decay(step.done, step.steps, self.config.optimizer.warmup, self.config.optimizer.decay)
@@ -202,11 +209,11 @@ class Training:
         if self.teacher:
             follow(self.teacher, self.model, teacher_share(self.config.bregman, step.done, step.steps))
         self.step += 1
-        return measured
+        return result
 
-    def passes(self, stage: Stage) -> Passes:
-        """Return what turns the rows of the next step, in a stage, into gradients."""
-        return Passes(
+    def step_gradients(self, stage: Stage) -> StepGradients:
+        """Return the gradients of the next step, as a step of a stage."""
+        return StepGradients(
             config=self.config,
             stage=stage,
             step=self.step,
@@ -215,21 +222,21 @@ class Training:
             model=self.model,
             teacher=self.teacher,
             tables=self.tables,
-            targets=self.targets,
+            memory=self.surgery_memory,
         )
 
     def _next_rows(self, stage: Stage, step: Step) -> Rows:
-        """Take the step's rows from their streams."""
+        """Return the rows of a step, and count them as taken from their streams."""
         sizes, rows = self.corpus.train_sizes(step.rows), Rows()
         for source, count in step.rows.items():
             name = stream_name(stage, source)
-            rows[source] = next_rows(sizes[source], self.config.seed, name, self.taken[name], count)
-            self.taken[name] += count
+            rows[source] = next_rows(sizes[source], self.config.seed, name, self.rows_taken[name], count)
+            self.rows_taken[name] += count
         return rows
 
 
-def _frozen(blocks: int, trainable_layers: int | None) -> int:
-    """Return how many of an encoder's blocks are frozen: they are the embeddings, the layers and the pooler."""
+def _frozen_blocks(blocks: int, trainable_layers: int | None) -> int:
+    """Return the number of frozen blocks of an encoder; its blocks are the embeddings, the layers and the pooler."""
     if trainable_layers is None:
         return 0
     return max(1, blocks - 1 - trainable_layers) if trainable_layers else blocks

@@ -11,7 +11,7 @@ from tests.conftest import small_config, small_stage
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.smart import SmartConfig
 from trainers.tasks import TASKS
-from trainers.training.forward_groups import Part, Rows, regularised_step, split
+from trainers.training.forward_groups import ForwardGroup, Rows, regularised_step, split_step
 
 TASK_NAMES = st.lists(st.sampled_from(list(TASKS)), min_size=1, unique=True)
 SMARTS = st.builds(
@@ -46,11 +46,11 @@ def rows_of(*sources: str, count: int = 8) -> Rows:
     return {source: np.arange(100 * place, 100 * place + count) for place, source in enumerate(sources)}
 
 
-def parts(config: TrainConfig, rows: Rows, step: int = 0) -> list[Part]:
-    return split(rows, config, config.stages[0], step)
+def parts(config: TrainConfig, rows: Rows, step: int = 0) -> list[ForwardGroup]:
+    return split_step(rows, config, config.stages[0], step)
 
 
-def weight(found: list[Part], source: str, regulariser: str) -> float:
+def weight(found: list[ForwardGroup], source: str, regulariser: str) -> float:
     """The weight of a regulariser's mean over a source's rows, in a whole step."""
     return sum(
         part.shares[source] * part.weights.get(regulariser, {}).get(source, 0.0)
@@ -157,5 +157,5 @@ def test_a_part_is_asked_how_and_not_how_often():
 def test_texts_are_not_regularised(objective):
     stage: Stage = small_stage(objective=objective)
     config = small_config(stage, small_stage(), smart=SmartConfig(lambda_s=1), bregman={"mu": 1})
-    (part,) = split(rows_of("sst", "qqp"), config, stage, 0)
+    (part,) = split_step(rows_of("sst", "qqp"), config, stage, 0)
     assert (part.weights, part.smart) == ({}, SmartConfig())

@@ -197,7 +197,7 @@ def test_rounds_are_judged_by_the_average_and_what_is_saved_is_the_average(train
     training = trainer(small_config(small_stage(steps=8, rounds=1), averaging=averaging))
     (result,) = training
     found = {
-        name: evaluate(model, training.corpus, "dev", training.rows)
+        name: evaluate(model, training.corpus, "dev", training.dev_rows)
         for name, model in (("average", training.average), ("model", training.model))
     }
     assert all(np.array_equal(found["average"][task], result.predictions[task]) for task in TASKS)

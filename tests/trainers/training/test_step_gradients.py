@@ -15,9 +15,9 @@ from trainers.methods.smart import SmartConfig
 from trainers.methods.surgery import SURGERIES, gramian, plain_sum, weighted_sum
 from trainers.methods.torchjd_weights import WEIGHTINGS
 from trainers.seeds import generator
-from trainers.training.forward_groups import Rows, split
-from trainers.training.table_gradients import Tables
-from trainers.training.task_gradients import Apart, Watch
+from trainers.training.forward_groups import Rows, split_step
+from trainers.training.table_gradients import TableGradients
+from trainers.training.task_gradients import TaskGradientMode, TaskGradients
 from trainers.training.training import Training
 
 SMOOTH = SmartConfig(lambda_s=1.0)
@@ -53,7 +53,8 @@ def gradients(training: Training, rows: Rows, stage: Stage | None = None) -> Gra
     """The gradient of each parameter after a backward pass."""
     for parameter in training.model.parameters():
         parameter.grad = None
-    training.passes(stage or training.config.stages[0]).backward(rows)
+    step_gradients = training.step_gradients(stage or training.config.stages[0])
+    training.surgery_memory = step_gradients.backward(rows).memory
     return copies(training)
 
 
@@ -119,15 +120,15 @@ def test_gradients_are_kept_apart_in_any_precision(trainer, precision, trainable
 def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
     training = step_of(small_config(small_stage(surgery="pcgrad"), **WILD, **changes), trainer)
     stage, shared = training.config.stages[0], training.model.shared_parameters()
-    (part,) = split(rows_of(*TASKS), training.config, stage, 0)
-    passes = training.passes(stage)
-    batch = passes.batch(part)
-    apart = Apart(shared, Tables())
-    with Watch(apart, batch.inputs):
-        losses = passes.losses(part, 0, batch)
+    (group,) = split_step(rows_of(*TASKS), training.config, stage, 0)
+    step_gradients = training.step_gradients(stage)
+    batch = step_gradients.batch(group)
+    task_gradients = TaskGradients(shared, TableGradients())
+    with TaskGradientMode(task_gradients, batch.inputs):
+        losses = step_gradients.group_losses(group, 0, batch)
     torch.stack([loss.total for loss in losses.values()]).sum().backward()
-    found = apart.gradients(list(TASKS))
-    losses = passes.losses(part, 0, batch)
+    found = task_gradients.by_task(list(TASKS))
+    losses = step_gradients.group_losses(group, 0, batch)
     for task, own in zip(TASKS, found, strict=True):
         expected = torch.autograd.grad(losses[task].total, shared, retain_graph=True, allow_unused=True)
         for parameter, mine, other in zip(shared, own, expected, strict=True):
@@ -135,7 +136,8 @@ def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
                 assert mine is None or not mine.any()
             else:
                 assert mine is not None
-                torch.testing.assert_close(apart.spread(parameter, mine), other.to_dense(), rtol=1e-9, atol=1e-12)
+                dense = task_gradients.to_dense(parameter, mine)
+                torch.testing.assert_close(dense, other.to_dense(), rtol=1e-9, atol=1e-12)
 
 
 def drawn(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -169,7 +171,7 @@ def test_what_is_shared_gets_what_the_surgery_makes_of_the_tasks_gradients(train
         cut += int((weights != 1).sum())
     assert surgery == "sum" or cut > 1, "no gradients were in conflict: this proves nothing"
     if surgery in ("drawn", "gradvac"):
-        remembered = [[training.targets[f"{row} {column}"] for column in TASKS] for row in TASKS]
+        remembered = [[training.surgery_memory[f"{row} {column}"] for column in TASKS] for row in TASKS]
         torch.testing.assert_close(torch.tensor(remembered, dtype=torch.float64), memory)
         assert bool(memory.any())
 
@@ -179,10 +181,10 @@ def test_surgery_remembers_pairs_of_tasks_and_not_of_places(trainer, monkeypatch
     training = step_of(small_config(small_stage(surgery="drawn")), trainer)
     for present in (("sst", "qqp"), ("sts", "sst"), ("sts",)):
         gradients(training, rows_of(*present))
-    assert {pair: value for pair, value in training.targets.items() if "sts" in pair or "qqp" in pair} == {
+    assert {pair: value for pair, value in training.surgery_memory.items() if "sts" in pair or "qqp" in pair} == {
         "sst qqp": 1, "qqp sst": 1, "qqp qqp": 1, "sts sst": 1, "sst sts": 1, "sts sts": 1,
     }  # fmt: skip
-    assert training.targets["sst sst"] == 2, "a step of one task compares nothing"
+    assert training.surgery_memory["sst sst"] == 2, "a step of one task compares nothing"
 
 
 # Parts.
@@ -208,10 +210,10 @@ def test_micro_batches_add_up_to_one_large_batch_ragged_or_not(trainer, name, ac
 
 
 def test_micro_batches_drop_units_of_their_own(trainer):
-    training, passes = step_of(small_config(small_stage(accumulate=2), **WILD), trainer), []
-    training.model.register_forward_hook(lambda model, arguments, outputs: passes.append(outputs["sst"]))
+    training, forward_passes = step_of(small_config(small_stage(accumulate=2), **WILD), trainer), []
+    training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(outputs["sst"]))
     gradients(training, {"sst": np.concatenate([first(4), first(4)])})
-    assert len(passes) == 2 and not torch.equal(*passes)
+    assert len(forward_passes) == 2 and not torch.equal(*forward_passes)
 
 
 @pytest.mark.parametrize("surgery", OURS)
@@ -232,14 +234,15 @@ def test_surgery_on_micro_batches_is_surgery_on_one_large_batch(trainer, surgery
 def test_a_share_of_the_rows_is_regularised_for_all_and_the_own_loss_is_that_of_all_rows(trainer):
     config = small_config(**STILL, class_weights={"sst": (1, 2, 3, 4, 5)})
     (stage,) = config.stages
-    plain = step_of(config, trainer).passes(stage).accumulate(rows_of("sst"))
+    plain = step_of(config, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
     for share in (0.25, 1.0):
         shared = config.replace(smart=SMOOTH.replace(share=share))
-        measured = step_of(shared, trainer).passes(stage).accumulate(rows_of("sst"))
+        measured = step_of(shared, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
         torch.testing.assert_close(measured["sst.loss"], plain["sst.loss"])
         alone = config.replace(smart=SMOOTH)
-        some = step_of(alone, trainer).passes(stage).accumulate(rows_of("sst", count=round(8 * share)))
-        torch.testing.assert_close(measured["sst.smart"], some["sst.smart"])
+        some = rows_of("sst", count=round(8 * share))
+        expected = step_of(alone, trainer).step_gradients(stage).accumulate(some).losses
+        torch.testing.assert_close(measured["sst.smart"], expected["sst.smart"])
 
 
 def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
@@ -255,9 +258,9 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
     for place, (task, setting) in enumerate(zip(TASKS, settings, strict=True)):
         alone.config = small_config(**STILL, **setting)
         stage = alone.config.stages[0]
-        (part,) = split(rows_of(task), alone.config, stage, 0)
-        passes = alone.passes(stage)
-        passes.losses(part, place, passes.batch(part))[task].total.backward()
+        (group,) = split_step(rows_of(task), alone.config, stage, 0)
+        step_gradients = alone.step_gradients(stage)
+        step_gradients.group_losses(group, place, step_gradients.batch(group))[task].total.backward()
     expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
     plain = gradients(step_of(small_config(**STILL), trainer), rows_of(*TASKS))
@@ -265,12 +268,12 @@ def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
 
 
 def test_tasks_under_equal_settings_pass_together_and_others_apart(trainer):
-    training, passes = step_of(small_config(smart={"sst": SMOOTH}), trainer), []
-    training.model.register_forward_hook(lambda model, arguments, outputs: passes.append(list(outputs)))
+    training, forward_passes = step_of(small_config(smart={"sst": SMOOTH}), trainer), []
+    training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(list(outputs)))
     gradients(training, rows_of(*TASKS))
-    assert passes == [["sst"], ["sst"], ["sst"], ["qqp", "sts"]]
-    passes.clear()
+    assert forward_passes == [["sst"], ["sst"], ["sst"], ["qqp", "sts"]]
+    forward_passes.clear()
     training = step_of(small_config(), trainer)
-    training.model.register_forward_hook(lambda model, arguments, outputs: passes.append(list(outputs)))
+    training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(list(outputs)))
     gradients(training, rows_of(*TASKS))
-    assert passes == [list(TASKS)]
+    assert forward_passes == [list(TASKS)]

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainers.training.table_gradients import Tables
+from trainers.training.table_gradients import TableGradients
 
 
 def rows(*numbers: int) -> torch.Tensor:
@@ -11,21 +11,21 @@ def rows(*numbers: int) -> torch.Tensor:
 
 
 def test_a_gradient_is_that_of_its_own_step_and_nothing_of_earlier_ones():
-    tables, table = Tables(), nn.Parameter(torch.randn(6, 2))
-    tables.spread(table, rows(1, 4), torch.ones(2, 2)).mul_(0.5)  # as clipping does
-    found = tables.spread(table, rows(4, 0), torch.tensor([[2.0, 2.0], [3.0, 3.0]]))
+    tables, table = TableGradients(), nn.Parameter(torch.randn(6, 2))
+    tables.to_dense(table, rows(1, 4), torch.ones(2, 2)).mul_(0.5)  # as clipping does
+    found = tables.to_dense(table, rows(4, 0), torch.tensor([[2.0, 2.0], [3.0, 3.0]]))
     assert found[:, 0].tolist() == [3, 0, 0, 0, 2, 0]
 
 
 def test_tables_do_not_share_their_zeros():
-    tables, first, second = Tables(), nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3, 2))
-    one = tables.spread(first, rows(1), torch.ones(1, 2))
-    tables.spread(second, rows(2), torch.ones(1, 2))
+    tables, first, second = TableGradients(), nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3, 2))
+    one = tables.to_dense(first, rows(1), torch.ones(1, 2))
+    tables.to_dense(second, rows(2), torch.ones(1, 2))
     assert one[:, 0].tolist() == [0, 1, 0]
 
 
 def test_a_sparse_gradient_becomes_the_dense_one_that_it_stands_for():
-    tables, words = Tables(), torch.randint(9, (40,))
+    tables, words = TableGradients(), torch.randint(9, (40,))
     sparse, dense = (nn.Embedding(9, 3, sparse=sparse) for sparse in (True, False))
     dense.weight.data = sparse.weight.data
     for _ in range(2):  # words repeat within a pass, and in the second step as well as in the first
@@ -33,6 +33,6 @@ def test_a_sparse_gradient_becomes_the_dense_one_that_it_stands_for():
             table.weight.grad = None
             table(words[:20]).square().sum().backward()
             table(words[20:]).sum().backward()  # a step of two passes
-            tables.spread_sparse(table.weight)
+            tables.replace_sparse(table.weight)
         torch.testing.assert_close(sparse.weight.grad, dense.weight.grad)
         words = words + 1 - 9 * (words == 8)

@@ -91,14 +91,14 @@ def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer,
 def test_ratios_are_only_looked_at(trainer, surgery, monkeypatch):
     config = small_config(small_stage(surgery=surgery), smart=SMOOTH, regularisers={"r_drop": 1.0})
     looked = trainer.weights(config)
-    monkeypatch.setattr(Training, "_probes", lambda self, round: set())
+    monkeypatch.setattr(Training, "_ratio_steps", lambda self, round: set())
     assert same(trainer.weights(config), looked)
 
 
 def test_predictions_are_those_of_the_model_as_it_stands(trainer):
     training = trainer(small_config(smart=SMOOTH, **WILD))
     for result in training:
-        outputs = evaluate(training.model, training.corpus, "dev", training.rows)
+        outputs = evaluate(training.model, training.corpus, "dev", training.dev_rows)
         assert all(np.array_equal(outputs[task], result.predictions[task]) for task in TASKS)
 
 
@@ -239,7 +239,7 @@ def test_a_clone_goes_on_from_the_same_weights_under_other_values(trainer, saved
 
 def test_texts_without_positives_are_refused_where_these_are_the_lines_other_sides(trainer):
     stage = small_stage(objective="simcse", tasks=(), texts=("snli", "imdb"), simcse={"supervised": True})
-    with pytest.raises(InputError, match="text set 'imdb' has one sentence a line"):
+    with pytest.raises(InputError, match="text set 'imdb' has one sentence per line"):
         trainer(small_config(stage, small_stage()))
     trainer(small_config(stage.replace(texts=("snli",)), small_stage()))
 
