@@ -13,7 +13,7 @@ from tests.conftest import small_config, small_stage
 from trainers.config.train_config import Stage
 from trainers.data.batches import inputs, labels
 from trainers.data.corpus import Corpus
-from trainers.methods.objectives import Batch
+from trainers.methods.forward import Batch
 from trainers.tasks import TASKS
 from trainers.training.build_model import build
 

@@ -7,60 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from model.multitask import Inputs, Multitask
 from trainers.methods.divergences import DIVERGENCES
-from trainers.methods.smart import SmartConfig, smoothness
-from trainers.seeds import generator, seed_globally
-from trainers.tasks import Task
-
-Outputs = dict[str, Tensor]
-"""Task -> [rows, outputs]."""
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A batch of rows, and the model in training mode that regularisers pass the rows through."""
-
-    model: Multitask
-    inputs: Inputs
-    tasks: dict[str, Task]
-    embedded: Tensor
-    """[tokens, width], the word embeddings of the batch."""
-    seed: int
-    place: tuple[int | str, ...]
-    """Step, sources and number of the forward pass; with `seed` it determines all random draws."""
-    smart: SmartConfig
-    teacher: Multitask | None
-    """The slowly moving copy of the model in training mode, for the proximal term."""
-
-    def outputs(self, embedded: Tensor, masks: str = "dropout") -> Outputs:
-        """Return the outputs for embeddings [tokens, width]; equal names of `masks` mean equal dropout masks."""
-        self._seed_dropout(masks)
-        return self.model(embedded, self.inputs)
-
-    def outputs_without_dropout(self, embedded: Tensor) -> Outputs:
-        """Return the outputs for embeddings [tokens, width] without dropout."""
-        self.model.eval()
-        outputs = self.model(embedded, self.inputs)
-        self.model.train()
-        return outputs
-
-    def teacher_outputs(self) -> Outputs:
-        """Return the teacher's outputs for the rows, with the dropout masks of the model's clean pass."""
-        assert self.teacher is not None
-        with torch.no_grad():
-            self._seed_dropout("dropout")
-            return self.teacher(self.teacher.embed(self.inputs.tokens), self.inputs)
-
-    def divergences(self, left: Outputs, right: Outputs) -> dict[str, Tensor]:
-        """Return each task's mean divergence [] between two outputs, over its rows."""
-        return {name: DIVERGENCES[task.kind](left[name], right[name]).mean() for name, task in self.tasks.items()}
-
-    def _seed_dropout(self, masks: str) -> None:
-        # Every pass seeds dropout again. So SMART measures the perturbation and not the dropout, and training with and
-        # without a regulariser has the same dropout masks.
-        seed_globally(self.seed, *self.place, masks)
-
+from trainers.methods.forward import Forward, Outputs
+from trainers.methods.smart import smoothness
+from trainers.seeds import generator
 
 Clean = list[Outputs]
 """Outputs of the clean pass, and of a second pass with other dropout masks if a regulariser needs it."""
@@ -94,8 +44,8 @@ def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
         forward.embedded,
         outputs,
         smart.noise_scale * noise,
-        forward.inputs.offsets,
-        {name: DIVERGENCES[task.kind] for name, task in forward.tasks.items()},
+        forward.batch.inputs.offsets,
+        {name: DIVERGENCES[task.kind] for name, task in forward.batch.tasks.items()},
         norm=smart.norm,
         radius=smart.radius,
         step_size=smart.step_size,

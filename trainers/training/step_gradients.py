@@ -11,8 +11,9 @@ from model.multitask import Multitask
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import inputs, labels
 from trainers.data.corpus import Corpus
+from trainers.methods.forward import Batch, Forward
 from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters
-from trainers.methods.objectives import OBJECTIVES, Batch, Loss, Setup
+from trainers.methods.objectives import OBJECTIVES, Loss
 from trainers.methods.surgery import SURGERIES, gramian, weighted_sum
 from trainers.seeds import generator
 from trainers.training.forward_groups import ForwardGroup, Rows, split_step
@@ -122,7 +123,9 @@ class StepGradients:
             number: number of the group in the step, which determines the random draws.
             batch: the batch of the group.
         """
-        setup = Setup(
+        forward = Forward(
+            self.model,
+            batch,
             seed=self.config.seed,
             place=(self.step, *group.rows, number),
             smart=group.smart,
@@ -133,7 +136,7 @@ class StepGradients:
             simcse=self.stage.simcse,
             special_tokens=self.corpus.special_tokens,
         )
-        return OBJECTIVES[self.stage.objective](self.model, batch, setup)
+        return OBJECTIVES[self.stage.objective](forward)
 
     def _text_encoding(self) -> str:
         """Return the encoding of rows in a stage of further pretraining."""

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.passes import Case, gradients, moved
+from trainers.methods.forward import Forward
 from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters, remarks
-from trainers.methods.objectives import Loss, Setup, supervised
+from trainers.methods.objectives import Loss, supervised
 from trainers.methods.smart import SmartConfig
 
 TASKS = ("sst", "qqp", "sts")
@@ -27,14 +28,16 @@ def test_ratios_equal_the_ratios_from_separate_backward_passes(corpus, pretraine
     case = Case(corpus, pretrained)
     model = case.model()
     weights = {"smart": 0.7, "bregman": 1.5, "r_drop": 2.0}
-    setup = Setup(
+    forward = Forward(
+        model,
+        case.batch(model, *TASKS),
         seed=0,
         place=(0, 0),
         smart=SmartConfig(lambda_s=1),
         weights={name: dict.fromkeys(TASKS, weight) for name, weight in weights.items()},
         teacher=moved(model),
     )
-    losses = supervised(model, case.batch(model, *TASKS), setup)
+    losses = supervised(forward)
     ratios = gradient_ratios(losses, model.shared_parameters())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert set(ratios) == {f"{task}.{name}" for task in TASKS for name in weights}

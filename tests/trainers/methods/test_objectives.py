@@ -13,15 +13,17 @@ from torch.nn import functional
 from model.multitask import Inputs, Multitask
 from tests.conftest import small_stage
 from tests.trainers.passes import STILL, WILD, Case, gradients, moved
+from trainers.methods.forward import Batch, Forward
 from trainers.methods.mlm import MlmConfig
-from trainers.methods.objectives import LOSSES, OBJECTIVES, Batch, Loss, Setup, mlm, simcse, supervised
+from trainers.methods.objectives import LOSSES, OBJECTIVES, Loss, mlm, simcse, supervised
 from trainers.methods.simcse import SimcseConfig, contrast
 from trainers.methods.smart import SmartConfig
 from trainers.tasks import TASKS
 
 NAMES = ("sst", "qqp", "sts")
 LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=8)
-PLAIN = Setup(seed=0, place=(3, "sst", 0))
+PLAIN: dict[str, Any] = {"seed": 0, "place": (3, "sst", 0)}
+"""Settings of a forward pass without regularisers."""
 
 every_pairs = pytest.mark.parametrize("pairs", ["concatenated", "separate"])
 every_kind = pytest.mark.parametrize("kind", LOSSES)
@@ -33,10 +35,15 @@ def case(corpus, pretrained) -> Case:
     return Case(corpus, pretrained)
 
 
-def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> Setup:
+def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> dict[str, Any]:
     """Return the settings of SMART on the given tasks, by default on all."""
     smart = SmartConfig(lambda_s=1.0, **changes)
-    return replace(PLAIN, smart=smart, weights={"smart": dict.fromkeys(tasks or TASKS, weight)})
+    return dict(PLAIN, smart=smart, weights={"smart": dict.fromkeys(tasks or TASKS, weight)})
+
+
+def forward(model: Multitask, batch: Batch, settings: dict[str, Any]) -> Forward:
+    """Return the forward pass of a batch with the given settings."""
+    return Forward(model, batch, **settings)
 
 
 def total(losses: dict[str, Loss]) -> Tensor:
@@ -114,10 +121,10 @@ def test_class_weights_change_only_the_own_loss_of_their_task(case, task, pairs)
     model = case.model(pairs=pairs)
     batch = case.batch(model, *TASKS)
     classes = round(TASKS[task].high) + 1
-    weighted = replace(smooth(), class_weights={} if TASKS[task].kind == "regression" else {task: (2.0,) * classes})
-    before, after = supervised(model, batch, smooth()), supervised(model, batch, weighted)
+    weighted = dict(smooth(), class_weights={} if TASKS[task].kind == "regression" else {task: (2.0,) * classes})
+    before, after = supervised(forward(model, batch, smooth())), supervised(forward(model, batch, weighted))
     for name in TASKS:
-        factor = 2 if name in weighted.class_weights else 1
+        factor = 2 if name in weighted["class_weights"] else 1
         torch.testing.assert_close(after[name].terms["loss"], factor * before[name].terms["loss"])
         assert torch.equal(after[name].terms["smart"], before[name].terms["smart"])
 
@@ -125,21 +132,21 @@ def test_class_weights_change_only_the_own_loss_of_their_task(case, task, pairs)
 @every_pairs
 def test_tasks_in_one_batch_have_the_same_losses_as_in_separate_batches(case, pairs):
     model = case.model(pairs=pairs, **STILL)
-    together = supervised(model, case.batch(model, *NAMES), PLAIN)
+    together = supervised(forward(model, case.batch(model, *NAMES), PLAIN))
     assert list(together) == list(NAMES)
     for task in NAMES:
-        alone = supervised(model, case.batch(model, task), PLAIN)[task]
+        alone = supervised(forward(model, case.batch(model, task), PLAIN))[task]
         torch.testing.assert_close(together[task].total, alone.total)
 
 
-@pytest.mark.parametrize("setup", [PLAIN, smooth()], ids=["plain", "smart"])
-def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(case, setup):
+@pytest.mark.parametrize("settings", [PLAIN, smooth()], ids=["plain", "smart"])
+def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(case, settings):
     model = case.model()
     batch = case.batch(model, "sst", "sts")
 
     def measure(**changes: Any) -> tuple[Tensor, dict[str, Tensor]]:
         torch.rand(7)
-        loss = total(supervised(model, batch, replace(setup, **changes)))
+        loss = total(supervised(forward(model, batch, dict(settings, **changes))))
         return loss, gradients(model, loss)
 
     (loss, gradient), (again, same) = measure(), measure()
@@ -153,9 +160,9 @@ def test_regularisers_that_do_not_apply_cost_no_forward_pass(case):
     model, forward_passes = case.model(), []
     batch = case.batch(model, *NAMES)
     model.register_forward_hook(lambda *arguments: forward_passes.append(1))
-    supervised(model, batch, PLAIN)
+    supervised(forward(model, batch, PLAIN))
     assert len(forward_passes) == 1
-    supervised(model, batch, smooth(ascent_steps=3))
+    supervised(forward(model, batch, smooth(ascent_steps=3)))
     assert len(forward_passes) == 1 + 1 + 3 + 1
 
 
@@ -164,7 +171,8 @@ def test_regularisers_that_do_not_apply_cost_no_forward_pass(case):
 def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradient(case, task, pairs):
     model = case.model(pairs=pairs)
     batch = case.batch(model, task)
-    plain, regularised = supervised(model, batch, PLAIN)[task], supervised(model, batch, smooth(2.0))[task]
+    plain = supervised(forward(model, batch, PLAIN))[task]
+    regularised = supervised(forward(model, batch, smooth(2.0)))[task]
     assert torch.equal(regularised.terms["loss"], plain.terms["loss"])
     assert regularised.terms["smart"] > 0
     torch.testing.assert_close(regularised.total, plain.total + 2 * regularised.terms["smart"])
@@ -180,8 +188,8 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
 
     def gradient(**weights: float) -> Tensor:
         by_task = {name: dict.fromkeys(NAMES, weight) for name, weight in weights.items()}
-        setup = replace(PLAIN, smart=SmartConfig(lambda_s=1), weights=by_task, teacher=teacher)
-        return gradients(model, total(supervised(model, batch, setup)))["encoder.layers.1.query.weight"]
+        settings = dict(PLAIN, smart=SmartConfig(lambda_s=1), weights=by_task, teacher=teacher)
+        return gradients(model, total(supervised(forward(model, batch, settings))))["encoder.layers.1.query.weight"]
 
     plain, all_three = gradient(), gradient(smart=0.5, bregman=2.0, r_drop=3.0)
     pulls = [gradient(**{name: 1.0}) - plain for name in ("smart", "bregman")]
@@ -191,11 +199,11 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
 
 
 def test_the_own_loss_with_r_drop_is_the_mean_of_two_passes(case):
-    twice = replace(PLAIN, weights={"r_drop": dict.fromkeys(NAMES, 4.0)})
+    twice = dict(PLAIN, weights={"r_drop": dict.fromkeys(NAMES, 4.0)})
     for how in (STILL, WILD):
         model = case.model(**how)
         batch = case.batch(model, *NAMES)
-        plain, dropped = supervised(model, batch, PLAIN), supervised(model, batch, twice)
+        plain, dropped = supervised(forward(model, batch, PLAIN)), supervised(forward(model, batch, twice))
         for task in NAMES:
             same = torch.equal(plain[task].terms["loss"], dropped[task].terms["loss"])
             assert same == (how is STILL)
@@ -211,8 +219,8 @@ MLM = small_stage(objective="mlm")
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
 def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(case, objective):
     model = case.model(MLM)
-    setup = replace(PLAIN, special_tokens=case.corpus.special_tokens)
-    losses = OBJECTIVES[objective](model, case.texts("sts", "imdb", "snli"), setup)
+    settings = dict(PLAIN, special_tokens=case.corpus.special_tokens)
+    losses = OBJECTIVES[objective](forward(model, case.texts("sts", "imdb", "snli"), settings))
     assert list(losses) == ["sts", "imdb", "snli"]
     for loss in losses.values():
         assert set(loss.terms) == {"loss"} and loss.total.item() > 0
@@ -233,8 +241,8 @@ def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(case, share):
     """Compare with torch's loss over all tokens, with label -100 for tokens that were not chosen."""
     model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
     tokens, shown = batch.inputs.tokens, read(model)
-    setup = replace(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=case.corpus.special_tokens)
-    losses = mlm(model, batch, setup)
+    settings = dict(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=case.corpus.special_tokens)
+    losses = mlm(forward(model, batch, settings))
     hidden = shown[0] == case.corpus.special_tokens.mask
     assert torch.equal(shown[0][~hidden], tokens[~hidden])
     assert not torch.isin(tokens[hidden], torch.tensor(case.corpus.special_tokens.ids)).any()
@@ -254,7 +262,7 @@ def test_other_steps_mask_other_tokens(case):
     model, batch = case.model(MLM), case.texts("imdb")
     shown = read(model)
     for place in ((0,), (0,), (1,)):
-        mlm(model, batch, replace(PLAIN, place=place, special_tokens=case.corpus.special_tokens))
+        mlm(forward(model, batch, dict(PLAIN, place=place, special_tokens=case.corpus.special_tokens)))
     assert torch.equal(shown[0], shown[1]) and not torch.equal(shown[0], shown[2])
 
 
@@ -269,8 +277,8 @@ def without_text(case: Case, source: str) -> Batch:
 @pytest.mark.parametrize("share", [0.15, 1e-12, "one"])
 def test_a_source_without_masked_tokens_has_a_loss_of_0(case, share):
     model = case.model(MLM)
-    setup = replace(PLAIN, mlm=MlmConfig(share=share), special_tokens=case.corpus.special_tokens)
-    losses = mlm(model, without_text(case, "empty"), setup)
+    settings = dict(PLAIN, mlm=MlmConfig(share=share), special_tokens=case.corpus.special_tokens)
+    losses = mlm(forward(model, without_text(case, "empty"), settings))
     assert losses["empty"].total.item() == 0
     assert (losses["imdb"].total.item() > 0) == (share != 1e-12)
     found = gradients(model, total(losses))
@@ -287,26 +295,27 @@ def pooled(model: Multitask, batch: Batch) -> tuple[Tensor, ...]:
 def test_a_sentence_is_contrasted_with_the_others_of_its_side(case):
     model, batch = case.model(**STILL), case.texts("sts")
     first, second = pooled(model, batch)
-    found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(temperature=0.1)))["sts"].total
+    found = simcse(forward(model, batch, dict(PLAIN, simcse=SimcseConfig(temperature=0.1))))["sts"].total
     torch.testing.assert_close(found, (contrast(first, first, 0.1) + contrast(second, second, 0.1)) / 2)
 
 
 def test_the_other_columns_of_a_row_are_its_positive_and_all_rows_negatives(case):
     model, batch = case.model(**STILL), case.texts("snli")
     anchors, positives, negatives = pooled(model, batch)
-    found = simcse(model, batch, replace(PLAIN, simcse=SimcseConfig(supervised=True)))["snli"].total
+    found = simcse(forward(model, batch, dict(PLAIN, simcse=SimcseConfig(supervised=True))))["snli"].total
     torch.testing.assert_close(found, contrast(anchors, torch.cat([positives, negatives]), 0.05))
     pairs = case.texts("sts")
     anchors, positives = pooled(model, pairs)
-    found = simcse(model, pairs, replace(PLAIN, simcse=SimcseConfig(supervised=True)))["sts"].total
+    found = simcse(forward(model, pairs, dict(PLAIN, simcse=SimcseConfig(supervised=True))))["sts"].total
     torch.testing.assert_close(found, contrast(anchors, positives, 0.05))
 
 
 def test_sources_are_contrasted_separately(case):
     model = case.model(**STILL)
-    together = simcse(model, case.texts("sts", "imdb"), PLAIN)
+    together = simcse(forward(model, case.texts("sts", "imdb"), PLAIN))
     for source in ("sts", "imdb"):
-        torch.testing.assert_close(together[source].total, simcse(model, case.texts(source), PLAIN)[source].total)
+        alone = simcse(forward(model, case.texts(source), PLAIN))[source]
+        torch.testing.assert_close(together[source].total, alone.total)
 
 
 def test_a_sentence_passes_twice_with_different_dropout_masks(case):
@@ -314,9 +323,9 @@ def test_a_sentence_passes_twice_with_different_dropout_masks(case):
     model, batch = case.model(**WILD), case.texts("imdb")
     model.eval()
     (still,) = pooled(model, batch)
-    loss = simcse(model.train(), batch, PLAIN)["imdb"].total
+    loss = simcse(forward(model.train(), batch, PLAIN))["imdb"].total
     assert loss.item() > contrast(still, still, 0.05).item() + 0.01
-    assert simcse(model, case.texts("imdb", count=1), PLAIN)["imdb"].total.item() == 0
+    assert simcse(forward(model, case.texts("imdb", count=1), PLAIN))["imdb"].total.item() == 0
 
 
 # Devices.
@@ -331,8 +340,8 @@ def test_no_forward_pass_waits_for_a_number_from_its_device(case, changes, norm)
     there = replace(
         batch, inputs=batch.inputs.to(meta), labels={task: each.to(meta) for task, each in batch.labels.items()}
     )
-    setup = replace(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
-    setup = replace(setup, weights=setup.weights | {"bregman": dict.fromkeys(NAMES, 1.0)})
-    losses = supervised(model.to(meta), there, setup)
+    settings = dict(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
+    settings = dict(settings, weights=settings["weights"] | {"bregman": dict.fromkeys(NAMES, 1.0)})
+    losses = supervised(forward(model.to(meta), there, settings))
     total(losses).backward()
     assert {parameter.device.type for parameter in model.parameters() if parameter.grad is not None} == {"meta"}

@@ -11,7 +11,8 @@ from torch import Tensor
 from model.multitask import Multitask
 from tests.trainers.passes import STILL, WILD, Case, gradients, moved
 from trainers.methods.averaging import follow
-from trainers.methods.regularisers import BRANCHES, REGULARISERS, Clean, Forward
+from trainers.methods.forward import Forward
+from trainers.methods.regularisers import BRANCHES, REGULARISERS, Clean
 from trainers.methods.smart import SmartConfig
 
 NAMES = ("sst", "qqp", "sts")
@@ -28,8 +29,7 @@ def case(corpus, pretrained) -> Case:
 
 
 def passing(case: Case, model: Multitask, smart: SmartConfig = SMOOTH, **changes: Any) -> Forward:
-    batch = case.batch(model, *NAMES)
-    forward = Forward(model, batch.inputs, batch.tasks, model.embed(batch.inputs.tokens), 0, PLACE, smart, moved(model))
+    forward = Forward(model, case.batch(model, *NAMES), 0, PLACE, smart, teacher=moved(model))
     return replace(forward, **changes)
 
 
@@ -126,7 +126,7 @@ def test_predictions_with_dropout_off_equal_those_of_evaluation(case):
     forward = passing(case, model, SMOOTH.replace(dropout="off"))
     clean = clean_outputs(forward, 1)
     _, target = BRANCHES["off"](forward, clean)
-    still = model.eval()(forward.embedded, forward.inputs)
+    still = model.eval()(forward.embedded, forward.batch.inputs)
     assert all(torch.equal(target[task], still[task]) for task in NAMES)
     assert not any(torch.equal(target[task], clean[0][task]) for task in NAMES)
 
