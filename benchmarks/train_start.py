@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from trainers import fit
+from trainers.fit.__main__ import app
 from trainers.training.training import Training
 
 
@@ -19,4 +19,4 @@ def first_step(*given: Any) -> None:
 
 if __name__ == "__main__":
     Training._update = first_step  # pyright: ignore[reportAttributeAccessIssue]
-    fit.app()
+    app()

@@ -14,7 +14,7 @@ import typer.main
 
 COMMANDS = {
     "launch": "search.launch.__main__",
-    "fit": "trainers.fit",
+    "fit": "trainers.fit.__main__",
     "ensemble": "search.ensemble.__main__",
     "report": "search.report.__main__",
     "dashboard": "search.dashboard.__main__",

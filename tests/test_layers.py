@@ -291,7 +291,7 @@ CASES: list[Case] = [
         "from trainers.config.train_config import Stage",
     ),
     (ray_is_imported_in_tune_only, {"search/tune/driver.py": "import ray"}, "search/runs/a.py", "from ray import tune"),
-    (ray_is_imported_in_tune_only, {"model/a.py": ""}, "trainers/fit.py", "import ray.tune as tune"),
+    (ray_is_imported_in_tune_only, {"model/a.py": ""}, "trainers/fit/__main__.py", "import ray.tune as tune"),
     (optuna_is_imported_in_spaces_and_search_only, {"search/a.py": "import optuna"}, "model/b.py", "import optuna"),
     (
         what_reads_a_run_reaches_neither_ray_nor_what_trains,

@@ -6,7 +6,7 @@ import typer
 
 from search import options
 from search.choices import SOUP, SOUPS, STRATEGIES, STRATEGY, listed
-from search.start import LOADING, announce, started
+from search.start import started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -39,6 +39,8 @@ def main(
 ) -> None:
     """Choose the members of a run's ensemble again, from the trials of one or more runs; train nothing."""
     with started("search.ensemble"):
+        from trainers.start import LOADING, announce  # here, because `started` checks the packages first
+
         announce(LOADING)
         from search.ensemble.build import build  # here, because it imports torch and pandas
         from search.runs.lock import locked  # here, because it imports pyarrow

@@ -8,7 +8,7 @@ from search import options
 from search.choices import OBJECTIVES, PRECISIONS, SAMPLERS, TRIAL_SCHEDULERS, listed
 from search.options import HOW_MUCH, METHOD, OUTPUT, WHAT, Command
 from search.session.machines import Machines
-from search.start import LOADING, announce, started
+from search.start import started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -161,6 +161,7 @@ def main(
     with started("search.launch"):
         from search.launch.request import Request, checked_name  # here, because `started` checks the packages first
         from search.launch.space_file import space_file  # here, because `started` checks the packages first
+        from trainers.start import LOADING, announce  # here, because `started` checks the packages first
 
         request = Request(
             space_file(space),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model.errors import InputError, unknown
-from search.start import ROOT
+from trainers.start import ROOT
 
 FOLDERS = (ROOT / "search" / "spaces", ROOT / "spaces")
 """Where the project's spaces lie: in an installed package, in a checkout."""

@@ -3,7 +3,7 @@
 import typer
 
 from search import options
-from search.start import LOADING, announce, started
+from search.start import started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -12,6 +12,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def main(run: options.Run, storage: options.Storage = "runs") -> None:
     """Write the report and the table of trials of RUN again, and print the path of the report."""
     with started("search.report"):
+        from trainers.start import LOADING, announce  # here, because `started` checks the packages first
+
         announce(LOADING)
         import optuna  # here, as the next ones: it takes seconds
 

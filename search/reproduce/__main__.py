@@ -7,7 +7,7 @@ import typer
 from search import options
 from search.options import HOW_MUCH, METHOD, OUTPUT, WHAT
 from search.session.machines import Machines
-from search.start import LOADING, announce, started
+from search.start import started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -84,7 +84,9 @@ def main(
 ) -> None:
     """Train recipes of the reports and compare their metrics with the printed ones."""
     with started("search.reproduce"):
-        if not listed:  # the list alone, for a pipe
+        from trainers.start import LOADING, announce  # here, because `started` checks the packages first
+
+        if not listed:  # a pipe gets the list alone
             announce(LOADING)
         from search.reproduce import run_reproduction  # here, because it imports torch and Optuna
         from search.reproduce.trainings import chosen  # here, because it imports torch

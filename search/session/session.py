@@ -17,12 +17,12 @@ from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, url_of
 from search.session.machines import Machines
 from search.session.prepare import Prepared
-from search.start import ROOT, announce
 from search.tune.budgets import Limits
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
 from trainers.command_line import command, spelled
 from trainers.folder import Folder
+from trainers.start import ROOT, announce
 
 READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 

@@ -16,10 +16,10 @@ import torch
 import yaml
 
 from model.errors import InputError, first_line
-from search.start import ROOT
 from search.tune.slots import Slots
 from trainers.command_line import catch_signals
 from trainers.devices import limit_gpu_memory
+from trainers.start import ROOT
 
 CONNECT_SECONDS = 5
 SHIPPED = ("model", "trainers", "search")

@@ -1,4 +1,4 @@
-"""The commands: what they import before they read their arguments, and where they may be started."""
+"""The commands: the libraries that they import before they read their arguments, and the folders in which they work."""
 
 import json
 import shlex
@@ -13,11 +13,12 @@ from search.commands import COMMANDS
 from search.runs.run import SEARCH
 from tests.search.searching import environment
 from trainers.command_line import resume_command
+from trainers.start import LOADING, ROOT
+from trainers.training.training import DEV_ROWS
 
-ROOT = Path(__file__).parents[2]
 LARGE = ("torch", "ray", "pandas", "scipy", "optuna", "plotly", "sqlalchemy", "pyarrow")
 SCRIPT = "import sys\nfrom search.commands import app\nsys.exit(app())\n"
-"""What pip writes into the console script."""
+"""The console script as pip writes it."""
 IMPORTS = """
 import atexit, runpy, sys
 atexit.register(lambda: print(sorted(set({large}) & set(sys.modules)), file=sys.stderr))
@@ -52,11 +53,11 @@ def run(arguments: list[str | Path], folder: Path, limit: float = 240) -> subpro
     )
 
 
-LIGHT = {name: module.removesuffix(".__main__") for name, module in COMMANDS.items() if name != "fit"}
+MODULES = {name: module.removesuffix(".__main__") for name, module in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("option", ["--help", "--no-such-option"])
-@pytest.mark.parametrize("module", LIGHT.values(), ids=LIGHT)
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_help_and_a_mistyped_option_need_no_large_library(tmp_path, module, option):
     done = run(["-c", IMPORTS.format(large=LARGE, module=module), option], tmp_path)
     assert done.returncode == (0 if option == "--help" else 2)
@@ -90,16 +91,24 @@ def test_the_script_trains_in_a_folder_with_files_that_have_the_names_of_package
 
 
 @pytest.mark.parametrize(
-    ("hidden", "kind", "file"), [("model", "file", "model.py"), ("trainers", "folder", "trainers")]
+    ("module", "hidden", "kind", "file"),
+    [
+        ("search.launch", "model", "file", "model.py"),
+        ("search.launch", "trainers", "folder", "trainers"),
+        ("trainers.fit", "model", "file", "model.py"),
+    ],
 )
-def test_a_file_that_hides_a_package_is_named_in_one_sentence(crowded, hidden, kind, file):
+def test_a_file_that_hides_a_package_is_named_in_one_sentence(crowded, module, hidden, kind, file):
     for name in {"model.py", "search.py"} - {file}:
         (crowded / name).unlink()
-    done = run(["-m", "search.launch", "smart"], crowded)
+    if module == "trainers.fit":
+        (crowded / "trainers" / "__init__.py").unlink()
+        (crowded / "trainers").rmdir()
+    done = run(["-m", module, "smart"], crowded)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"Error: The {kind} {crowded / file} hides this project's package {hidden!r}: rename the {kind}, "
-        "start the command in another folder, or start it as `minbert-tune launch`.\n"
+        f"start the command in another folder, or start it as `minbert-tune {module.rpartition('.')[2]}`.\n"
     )
 
 
@@ -107,3 +116,16 @@ def test_the_resume_command_of_the_script_names_the_script(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/minbert-tune", "launch", "smart", "--trials", "3"])
     printed = shlex.split(resume_command("search.launch", ("--name", "a b")))
     assert printed == ["minbert-tune", "launch", "smart", "--trials", "3", "--name", "a b", "--resume"]
+
+
+def test_the_help_of_fit_names_the_default_number_of_dev_rows(script, tmp_path):
+    assert f"default is {DEV_ROWS:,}." in " ".join(run([script, "fit", "--help"], tmp_path).stdout.split())
+
+
+def test_the_script_trains_a_single_run_in_a_folder_with_files_that_have_the_names_of_packages(
+    script, crowded, tiny_encoder, user_cache
+):
+    small = ["--encoder", tiny_encoder, "--rows", "48", "--set", "stages.0.rounds=1", "--out", "first"]
+    done = run([script, "fit", "plain", *small], crowded)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.splitlines()[0], done.stdout.splitlines()[-1]) == (LOADING, str(crowded / "first"))

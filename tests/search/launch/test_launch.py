@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from search.session.session import READING
-from search.start import LOADING
 from tests.search.launch.places import HEADER, NAME, SST, SST_SPACE, Place, launch
 from tests.search.searching import SPACE, environment
+from trainers.start import LOADING
 
 
 def with_space(text: str) -> Callable[[Place], list[str]]:

@@ -13,10 +13,10 @@ from model.errors import InputError
 from search.launch.run_search import budget_seconds
 from search.runs.lock import locked
 from search.session.session import READING, STARTING
-from search.start import LOADING
 from tests.search.launch.places import launch
 from tests.search.searching import wait_for
 from trainers.folder import Folder
+from trainers.start import LOADING
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Find the project's search spaces by name."""
 
 from search.launch.space_file import own_spaces, space_file
-from search.start import ROOT
+from trainers.start import ROOT
 
 
 def test_every_space_of_the_project_is_found_by_its_name():

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from search.reproduce.__main__ import app
 from search.runs.run import Run
 from search.session.session import READING
-from search.start import LOADING
 from tests.search.searching import rows, start, wait_for
 from trainers.folder import Folder
+from trainers.start import LOADING
 
 RECIPES = ("pcgrad", "r002-concat")
 FEW = ("--rows", "32", "--dev-rows", "40", "--scale", "0.25", "--set", "dropout=0.1")
