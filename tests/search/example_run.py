@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import optuna
@@ -49,6 +51,7 @@ class ExampleTrial:
     reason: str = ""
 
 
+@cache
 def tokenizer() -> str:
     """Return a tokenizer of whole words, as the text of a tokenizer.json."""
     texts = [
@@ -99,6 +102,8 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
     return Run(folder)
 
 
+# Do not wait for the disk: fsync took half of the time, and no test reads these files after a loss of power.
+@patch("os.fsync", new=lambda descriptor: None)
 def write_trial(run: Run, trial: ExampleTrial) -> None:
     """Write a trial's files: its parameters, and of every round row, predictions and weights."""
     draw = np.random.default_rng(trial.number)
