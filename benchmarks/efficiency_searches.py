@@ -11,6 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.surface import GRID, ROUNDS
+from search.suggest.optuna_internals import frozen_trial
 from search.suggest.samplers import SAMPLERS
 from search.tune.halving import BRACKETS, Halving
 from trainers.seeds import seed_of
@@ -66,11 +67,11 @@ class Ours:
         trial.report(score, round)
         self.halving.enter(number, round, (score,))
         if round == ROUNDS:
-            known = trial.storage.get_trial(trial._trial_id)
+            known = frozen_trial(trial)
             self.study.tell(trial, max(known.intermediate_values.values()))
         elif not self.halving.continues(number, round):
             self.study.tell(trial, state=TrialState.PRUNED)
-        return trial.storage.get_trial(trial._trial_id).state == TrialState.RUNNING
+        return frozen_trial(trial).state == TrialState.RUNNING
 
 
 class Random:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import optuna
@@ -23,6 +24,7 @@ from search.runs.run import Run
 from search.runs.search_record import SearchRecord
 from search.runs.trial_record import STOPPED
 from search.suggest.earlier_searches import EarlierSearch
+from search.suggest.optuna_internals import LookupTrial, contains
 from search.suggest.space import Space, suggest_config
 
 WARM_START = "warm_start.json"
@@ -131,7 +133,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
     values = trial.values or trial.user_attrs.get(STOPPED)
     if not values or not all(map(math.isfinite, values)):
         raise UnusableTrial("has no finite value", "have no finite value")
-    replay = _Replay(dict(trial.params))
+    replay = LookupTrial(partial(_value_in_space, trial.params))
     try:
         suggest_config(space, replay)
     except optuna.TrialPruned:
@@ -172,23 +174,18 @@ def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
     )
 
 
-class _Replay(optuna.trial.FixedTrial):
-    """Answer a space with the parameters of an old trial, as long as they are what it asks for."""
+def _value_in_space(params: Mapping[str, Any], name: str, distribution: BaseDistribution) -> Any:
+    """Return a trial's value of a parameter in the type of the space's distribution: 1.0 for an integer becomes 1.
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._params:
-            raise UnusableTrial(f"lacks {name!r}", f"lack {name!r}")
-        value = self._params[name]
-        try:
-            internal = distribution.to_internal_repr(value)
-            inside = distribution._contains(internal)
-        except (TypeError, ValueError):  # words where a number is asked for, or another choice
-            inside, internal = False, 0.0
-        if not inside:
-            allowed = _allowed(distribution)
-            raise UnusableTrial(f"has {name} {value} outside {allowed}", f"have {name} outside {allowed}")
-        self._params[name] = distribution.to_external_repr(internal)  # of the space's type: 1 may have been 1.0
-        return super()._suggest(name, distribution)
+    Raises:
+        UnusableTrial: the trial lacks the parameter, or the distribution does not allow its value.
+    """
+    if name not in params:
+        raise UnusableTrial(f"lacks {name!r}", f"lack {name!r}")
+    if not contains(distribution, params[name]):
+        allowed = _allowed(distribution)
+        raise UnusableTrial(f"has {name} {params[name]} outside {allowed}", f"have {name} outside {allowed}")
+    return distribution.to_external_repr(distribution.to_internal_repr(params[name]))
 
 
 def _allowed(distribution: Any) -> str:

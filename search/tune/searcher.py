@@ -16,6 +16,7 @@ from search.runs.rebuilt_study import reported, stopped_attributes
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial, start_trial
 from search.selection.contribution import Contributions
+from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
 from search.tune.trainable import row_of
 from search.tune.trials.endings import ending_reason, ending_state
@@ -93,7 +94,7 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
         self._report(trial, read_rows(folder))  # rounds that finished after the last report to the study
-        clone = clone_of(self.trials.frozen(trial))
+        clone = clone_of(frozen_trial(trial))
         return {
             "number": trial.number,
             "folder": folder.uri,
@@ -115,7 +116,7 @@ class StudySearcher(Searcher):
         trial = self.live[trial_id]
         state = ending_state(row_of(result) if result else None, error=error, stopped=self.order.stopped)
         if state == TrialState.RUNNING:
-            self.order.add(self.trials.frozen(trial))
+            self.order.add(frozen_trial(trial))
         else:
             self._end_trained(trial, state, error=error)
         del self.live[trial_id]  # last: if the end cannot be written, Tune calls this method again
@@ -168,7 +169,7 @@ class StudySearcher(Searcher):
                 "Give every config the same tasks, rounds and examples."
             )
         text = config.model_dump_json(indent=2)
-        start_trial(folder, self.trials.frozen(trial), text)
+        start_trial(folder, frozen_trial(trial), text)
         return text
 
     def _record(self, trial: optuna.Trial) -> Trial:
@@ -177,7 +178,7 @@ class StudySearcher(Searcher):
 
     def _report(self, trial: optuna.Trial, rows: list[RoundRow]) -> None:
         """Report the judged rounds that the study does not have yet."""
-        known = self.trials.frozen(trial).intermediate_values
+        known = frozen_trial(trial).intermediate_values
         for judged, value in reported(rows, self.run.objectives).items():
             if judged not in known:
                 trial.report(value, judged)
@@ -192,7 +193,7 @@ class StudySearcher(Searcher):
         record = self._record(trial)
         self._report(trial, record.rows)
         if not record.folder.exists(TRIAL):
-            start_trial(record.folder, self.trials.frozen(trial), None)
+            start_trial(record.folder, frozen_trial(trial), None)
         values = self._values(record, state)
         end_trial(record.folder, state, values, reason)
         if self.contributions:

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.runs.objectives import ENSEMBLE
 from search.runs.run import Run
 from search.runs.trial_record import clone_of
+from search.suggest.optuna_internals import open_trial
 from search.suggest.samplers import SAMPLERS
 from search.suggest.warm_start import warm_trials
 from search.suggest.wrapped_samplers import HistorySampler
@@ -48,11 +49,7 @@ class StudyTrials:
 
     def open(self, frozen: FrozenTrial) -> optuna.Trial:
         """Open a trial, to report to it or to end it."""
-        return optuna.Trial(self.study, frozen._trial_id)
-
-    def frozen(self, trial: optuna.Trial) -> FrozenTrial:
-        """Return the study's present record of a trial, without listing all trials."""
-        return trial.storage.get_trial(trial._trial_id)
+        return open_trial(self.study, frozen)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Return the Optuna sampler of one trial: one for all trials would repeat its first draws after a resume."""

@@ -5,6 +5,7 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from search.suggest.distributions import NumericDistribution, nearest_value, unit_position, value_at_position
+from search.suggest.optuna_internals import contains
 
 KINDS = [
     FloatDistribution(0, 1),
@@ -20,7 +21,7 @@ KINDS = [
 def test_every_value_has_a_place_between_0_and_1_and_is_the_value_there(kind: NumericDistribution):
     for place in np.linspace(0, 1, 41):
         value = value_at_position(kind, float(place))
-        assert kind._contains(float(value)) and nearest_value(kind, value) == pytest.approx(value)
+        assert contains(kind, value) and nearest_value(kind, value) == pytest.approx(value)
         back = unit_position(kind, value)
         assert 0 <= back <= 1 and value_at_position(kind, back) == pytest.approx(value)
         if not kind.step:
