@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-import numpy as np
-
 from model.errors import InputError, unknown
 from trainers.training.rounds import RoundRow
 
@@ -109,20 +107,6 @@ def last_values(rows: Sequence[RoundRow], names: Sequence[str]) -> list[float] |
     """Return the values of the last round that has them all; None if none does."""
     found = [values for row in rows if (values := round_values(row, names))]
     return list(found[-1]) if found else None
-
-
-def undominated(values: np.ndarray) -> np.ndarray:
-    """Tell which rows of `values` [trials, objectives], of which more is better, are on the Pareto front, [trials].
-
-    Of equal rows the first stands for all.
-    """
-    left, front = np.arange(len(values)), []
-    while len(left):
-        # Nobody is ahead of the largest sum, and it removes more rows than any other.
-        first = left[values[left].sum(axis=1).argmax()]
-        front.append(first)
-        left = left[(values[left] > values[first]).any(axis=1)]
-    return np.isin(np.arange(len(values)), front)
 
 
 def _trial_value(objective: Objective, best: RoundRow, judged: Sequence[RoundRow]) -> float:

@@ -16,7 +16,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
-from search.runs.objectives import ENSEMBLE, undominated
+from search.runs.objectives import ENSEMBLE
+from search.runs.pareto import pareto_front
 from search.runs.trial_record import STOPPED
 from search.suggest.cmaes_sampler import StatelessCmaEsSampler
 from search.suggest.distributions import NumericDistribution
@@ -194,4 +195,4 @@ def _good(values: Mapping[int, Sequence[float]], directions: Sequence[StudyDirec
     worth = np.array(list(values.values())).reshape(len(numbers), len(signs)) * signs
     if len(signs) == 1:
         return numbers[(-worth[:, 0]).argsort(kind="stable")[:MAX_GOOD_TRIALS]].tolist()
-    return numbers[undominated(worth)].tolist()
+    return numbers[pareto_front(worth)].tolist()

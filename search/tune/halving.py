@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from search.runs.pareto import domination_counts
+
 ETA = 4
 """Of every `ETA` trials at a rung, one continues."""
 
@@ -67,20 +69,8 @@ def last_continues(seen: Sequence[Values]) -> bool:
 
     Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
-    ranks = dominated(np.array(seen))
+    ranks = domination_counts(np.array(seen))
     return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / ETA)
-
-
-def dominated(values: np.ndarray) -> np.ndarray:
-    """Count for each row of `values` [trials, objectives] the rows that are nowhere worse and somewhere better."""
-    if values.shape[1] == 1:  # sorted, not compared in pairs: a rung may hold thousands of trials
-        return len(values) - np.searchsorted(np.sort(values[:, 0]), values[:, 0], side="right")
-    better = np.zeros((len(values), len(values)), bool)
-    worse = better.copy()
-    for column in values.T:
-        better |= column[:, None] > column
-        worse |= column[:, None] < column
-    return (better & ~worse).sum(axis=0)
 
 
 def asha(number: int, rounds: int) -> int:

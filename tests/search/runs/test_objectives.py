@@ -1,12 +1,9 @@
 """Objectives by hand: what rounds and trials are worth, and what a search for several of them leaves behind."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.errors import InputError
 from search.report.page import render
@@ -17,8 +14,8 @@ from search.runs.objectives import (
     round_values,
     rung_values,
     trial_values,
-    undominated,
 )
+from search.runs.pareto import pareto_front
 from search.runs.run import STUDY, Run
 from search.runs.study import opened_study
 from tests.example_row import example_row
@@ -73,15 +70,6 @@ def test_unknown_and_doubled_objectives_are_refused():
         check_objectives(["score", "score"], ["sst"])
 
 
-@given(st.integers(1, 3), st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), max_size=25))
-def test_the_front_holds_whom_no_other_is_ahead_of(columns, rows):
-    values = np.array(rows, float).reshape(len(rows), 3)[:, :columns]
-    front = {tuple(found) for found in values[undominated(values)]}
-    ahead = {(tuple(a), tuple(b)) for a, b in itertools.product(values, repeat=2) if (a >= b).all() and (a > b).any()}
-    assert front == {tuple(found) for found in values} - {behind for _, behind in ahead}
-    assert undominated(values).sum() == len(front), "of equals one"
-
-
 def searched(place: Path, corpus: Path, objective: list[str], trials: int = 12) -> Run:
     """Search for objectives with trials that do not train."""
     run = write_search(place, corpus, tasks=("sst",), rounds=ROUND_COUNT, objective=objective)
@@ -128,7 +116,7 @@ def front_of(run: Run) -> set[int]:
     values = np.array([trial.values for trial in finished]) * [
         1 if d == "maximize" else -1 for d in directions(run.objectives)
     ]
-    return {trial.number for trial, kept in zip(finished, undominated(values), strict=True) if kept}
+    return {trial.number for trial, kept in zip(finished, pareto_front(values), strict=True) if kept}
 
 
 @pytest.mark.parametrize("objective", [TWO, SEVERAL, [*SEVERAL, "sst"]])
