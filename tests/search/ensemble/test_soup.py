@@ -14,7 +14,7 @@ from search.ensemble.predict import predict_member
 from search.ensemble.soup import MAX_INGREDIENTS, SOUPS, WeightAverages, architecture, make_soups, mean_weights
 from search.runs.run import Run
 from search.selection.candidates import Candidate, Candidates, kept_rounds, read_shortlisted, searched_tasks
-from search.selection.cross_fitting import FOLDS, MASKS, row_masks
+from search.selection.cross_fitting import MASKS, row_masks
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run, trained_run
 from tests.search.libraries import measured
 from trainers.config.architecture import HeadConfig
@@ -132,7 +132,7 @@ def test_a_uniform_soup_averages_the_best_rounds_of_the_best_trials(run):
 def test_rounds_of_a_single_trial_are_not_averaged(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "one", sample_corpus_directory, TRIALS[:1])
     for method in SOUPS:
-        assert soups_of(run, method) == [None] * (1 + FOLDS)
+        assert soups_of(run, method) == [None] * MASKS
 
 
 def test_the_architecture_consists_of_the_fields_that_decide_the_meaning_of_weights():
@@ -170,8 +170,9 @@ def test_a_soup_is_stored_and_predicts_like_any_other_member(tmp_path, sample_co
         np.testing.assert_allclose(predicted[[place[identifier] for identifier in ids]], outputs, atol=1e-5)
 
 
-def test_trials_with_different_initial_heads_are_not_averaged(trained):
-    assert choose([trained], soup="uniform").soup is None
+@pytest.mark.parametrize("method", SOUPS)
+def test_trials_with_different_initial_heads_are_not_averaged(trained, method):
+    assert soups_of(trained, method) == [None] * MASKS
 
 
 def test_the_mean_of_one_round_with_itself_is_the_round(trained):
