@@ -26,11 +26,11 @@ from search.runs.run import Run
 from search.selection.bootstrap import interval
 from search.selection.candidates import Candidate, CandidateMetrics, Rounds, kept_rounds, read_candidates
 from search.selection.cross_fitting import FOLDS, MASKS, row_masks
-from search.selection.library import Library
+from search.selection.library import Library, tasks_of
 from search.selection.shortlist import LIMIT, best_candidates, metric_and_loss, rank
 from search.selection.strategies import STRATEGIES
 from trainers.data.stratified import stratified_sample
-from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.evaluation.scores import predictions, score
 from trainers.seeds import numpy_generator
 
 HALVES = 20
@@ -62,9 +62,7 @@ def main(
                     Console(width=WIDTH).print(_costs(title, alone.submit(work).result()))
     opened = Run.open(run, storage)
     rounds = kept_rounds([opened]) if kept else _rounds(opened)
-    libraries = {
-        task: read_candidates([opened], rounds, task, opened.tasks[task].kind).library for task in opened.search.tasks
-    }
+    libraries = {task: read_candidates([opened], rounds, opened.tasks[task]).library for task in opened.search.tasks}
     masks = {task: _masks(library.labels) for task, library in libraries.items()}
     ways = _ways(libraries, masks)
     if soups:
@@ -96,7 +94,8 @@ def _masks(labels: np.ndarray) -> np.ndarray:
 def _ways(libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> dict[str, Way]:
     """Return the best single round over all tasks and every strategy, by name."""
     measured = {task: _measured(library, masks[task]) for task, library in libraries.items()}
-    scores = score({task: metrics for task, (metrics, _) in measured.items()}, libraries)  # [candidates, masks]
+    metrics = {task: metrics for task, (metrics, _) in measured.items()}
+    scores = score(metrics, tasks_of(libraries))  # [candidates, masks]
 
     def single(mask: int) -> Predicted:
         return {task: library.predictions[scores[:, mask].argmax()] for task, library in libraries.items()}
@@ -115,13 +114,13 @@ def _ways(libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> 
 def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.ndarray]) -> dict[str, Way]:
     """Return each soup alone, and the greedy strategy with the soup as an additional candidate, by name."""
     rounds = kept_rounds([run])
-    kept = {task: read_candidates([run], rounds, task, library.kind) for task, library in libraries.items()}
+    kept = {task: read_candidates([run], rounds, library.task) for task, library in libraries.items()}
     measured = {
-        task: CandidateMetrics(found.library.kind, found.names, *_measured(found.library, masks[task]), [])
+        task: CandidateMetrics(found.library.task, found.names, *_measured(found.library, masks[task]), [])
         for task, found in kept.items()
     }
     averages = WeightAverages(run, kept, masks, starmap)
-    scores = score({task: found.metrics for task, found in measured.items()}, measured)
+    scores = score({task: found.metrics for task, found in measured.items()}, tasks_of(libraries))
     ways: dict[str, Way] = {}
     for method in (name for name in SOUPS if name != "none"):
         made = make_soups(method, run, measured, averages)
@@ -130,13 +129,13 @@ def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.nd
             soup = made[mask]
             if not soup:  # the soup is its first ingredient alone
                 return {task: found.library.predictions[scores[:, mask].argmax()] for task, found in kept.items()}
-            return {task: predictions(library.kind, soup.outputs[task]) for task, library in libraries.items()}
+            return {task: predictions(library.task.kind, soup.outputs[task]) for task, library in libraries.items()}
 
         def joined(mask: int, made=made) -> Predicted:
             soup, found = made[mask], {}
             for task, library in libraries.items():
                 if soup:
-                    library = library.joined(predictions(library.kind, soup.outputs[task][None]))
+                    library = library.joined(predictions(library.task.kind, soup.outputs[task][None]))
                 others = library.rows(masks[task][mask])
                 few = best_candidates(others)
                 selection = STRATEGIES["greedy"](others.candidates(few), numpy_generator(mask))
@@ -150,7 +149,7 @@ def _soups(run: Run, libraries: Mapping[str, Library], masks: Mapping[str, np.nd
 
 def _measured(library: Library, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the metrics and the losses of every candidate on the rows of every mask, each [candidates, masks]."""
-    measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+    measured = [metric_and_loss(library.task, found, library.labels, masks) for found in library.predictions]
     metrics, losses = np.stack(measured, axis=1)
     return metrics, losses
 
@@ -181,11 +180,8 @@ def _comparison(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks
 
 
 def _score(found: Predicted, libraries: Mapping[str, Library], rows: Mapping[str, np.ndarray]) -> float:
-    metrics = {
-        task: METRICS[library.kind](found[task][rows[task]], library.labels[rows[task]])
-        for task, library in libraries.items()
-    }
-    return float(score(metrics, libraries))
+    metrics = {task: library.rows(rows[task]).metric(found[task][rows[task]]) for task, library in libraries.items()}
+    return float(score(metrics, tasks_of(libraries)))
 
 
 def _text(values: np.ndarray) -> str:

@@ -58,7 +58,7 @@ def select() -> Cost:
     for name, library in libraries.items():
         with cost.step("shortlist"):
             masks = row_masks(library.labels, 0)
-            measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+            measured = [metric_and_loss(library.task, found, library.labels, masks) for found in library.predictions]
             few = library.candidates(shortlist(*np.stack(measured, axis=1)))
         with cost.step("all rows"):
             strategy(few.candidates(best_candidates(few)), numpy_generator(0, name))
@@ -91,7 +91,7 @@ def generated_library(task: Task, trials: int) -> Library:
     found = np.empty((trials * ROUNDS, ROWS, task.outputs), np.float32)
     for place, values in enumerate(outputs):
         found[place] = predictions(task.kind, values)
-    return Library(task.kind, found, labels_of(task))
+    return Library(task, found, labels_of(task))
 
 
 def generated(task: Task, trials: int) -> Iterator[np.ndarray]:

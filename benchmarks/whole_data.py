@@ -10,8 +10,8 @@ import numpy as np
 from trainers.data.course_files import read_directory
 from trainers.data.raw_rows import RawSplit
 from trainers.data.stratified import stratified_sample
+from trainers.evaluation.metrics import pearson
 from trainers.evaluation.predictions import read_submission
-from trainers.evaluation.scores import pearson
 from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS, Task
 

@@ -29,8 +29,9 @@ from model.checkpoint_files import CONFIG, find_checkpoint, read_json
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.data.course_files import read_directory
 from trainers.data.stratified import sample_training_rows
+from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import submission
-from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.evaluation.scores import predictions, score
 from trainers.tasks import TASKS
 
 CORES = 2
@@ -162,8 +163,9 @@ def _score(model: PeerModel, dev: dict[str, Rows], collate: DataCollatorWithPadd
     """Return the overall dev score."""
     reached = {}
     for task, rows in dev.items():
-        kind, labels = TASKS[task].kind, np.array([row["label"] for row in rows], np.float32)
-        reached[task] = METRICS[kind](predictions(kind, predict(model, task, rows, collate)), labels)
+        labels = np.array([row["label"] for row in rows], np.float32)
+        predicted = predictions(TASKS[task].kind, predict(model, task, rows, collate))
+        reached[task] = METRICS[TASKS[task].metric].compute(predicted, labels)
     return float(score(reached, TASKS))
 
 

@@ -1,20 +1,28 @@
 """The built-in tasks, and the record that describes a task: its kind, labels, text columns and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["classification", "binary", "regression"]
 Pairs = Literal["concatenated", "separate"]
 """How the two sentences of a pair are encoded: together in one sequence, or each in its own sequence."""
+KIND_METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy",),
+    "binary": ("accuracy",),
+    "regression": ("pearson",),
+}
+"""Kind of task -> its possible metrics, names in `trainers.evaluation.metrics.METRICS`; the first is the default."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One supervised task. Its `kind` decides loss, metric and divergence; no code depends on a task's name."""
+    """One supervised task. Its `kind` decides output, loss and divergence; no code depends on a task's name."""
 
     name: str
     kind: Kind
+    metric: str
+    """Name of one of the kind's metrics in KIND_METRICS."""
     low: float
     high: float
     """Smallest and largest label. Classes are the integers from `low` to `high`; a corpus numbers them from 0."""
@@ -47,9 +55,30 @@ class Task:
         return len(self.text_columns) == 2
 
 
+def default_metric(kind: Kind) -> str:
+    """Return the name of the metric of a task that names none."""
+    return KIND_METRICS[kind][0]
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """Return a task as JSON; without its metric if that is the default of its kind.
+
+    So a task with the default metric is written as it was before tasks had metrics, and fingerprints do not change.
+    """
+    fields = asdict(task)
+    if task.metric == default_metric(task.kind):
+        del fields["metric"]
+    return fields
+
+
 def tasks_from_json(data: Mapping[str, Any]) -> dict[str, Task]:
-    """Return the tasks whose `dataclasses.asdict` was written as JSON, by name."""
-    return {name: Task(**fields | {"text_columns": tuple(fields["text_columns"])}) for name, fields in data.items()}
+    """Return tasks that `task_to_json` wrote, by name."""
+    return {name: _task_from_json(fields) for name, fields in data.items()}
+
+
+def _task_from_json(fields: Mapping[str, Any]) -> Task:
+    metric = fields.get("metric", default_metric(fields["kind"]))
+    return Task(**{**fields, "text_columns": tuple(fields["text_columns"]), "metric": metric})
 
 
 def _course_files(prefix: str) -> dict[str, str]:
@@ -59,12 +88,43 @@ def _course_files(prefix: str) -> dict[str, str]:
 _SENTENCE = ("sentence",)
 _PAIR = ("sentence1", "sentence2")
 _ALL = (
-    Task("sst", "classification", 0, 4, _SENTENCE, "sentiment", _course_files("ids-sst"), "sst", "Predicted_Sentiment"),
-    Task("qqp", "binary", 0, 1, _PAIR, "is_duplicate", _course_files("quora"), "para", "Predicted_Is_Paraphrase"),
-    # "Similiary" is the spelling of the course, whose grader compares the header.
-    Task("sts", "regression", 0, 5, _PAIR, "similarity", _course_files("sts"), "sts", "Predicted_Similiary"),
     Task(
-        "cfimdb", "binary", 0, 1, _SENTENCE, "sentiment", _course_files("ids-cfimdb"), "cfimdb", "Predicted_Sentiment"
+        "sst",
+        "classification",
+        "accuracy",
+        0,
+        4,
+        _SENTENCE,
+        "sentiment",
+        _course_files("ids-sst"),
+        "sst",
+        "Predicted_Sentiment",
+    ),
+    Task(
+        "qqp",
+        "binary",
+        "accuracy",
+        0,
+        1,
+        _PAIR,
+        "is_duplicate",
+        _course_files("quora"),
+        "para",
+        "Predicted_Is_Paraphrase",
+    ),
+    # "Similiary" is the spelling of the course, whose grader compares the header.
+    Task("sts", "regression", "pearson", 0, 5, _PAIR, "similarity", _course_files("sts"), "sts", "Predicted_Similiary"),
+    Task(
+        "cfimdb",
+        "binary",
+        "accuracy",
+        0,
+        1,
+        _SENTENCE,
+        "sentiment",
+        _course_files("ids-cfimdb"),
+        "cfimdb",
+        "Predicted_Sentiment",
     ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}

@@ -30,7 +30,7 @@ from search.selection.candidates import (
     searched_tasks,
 )
 from search.selection.cross_fitting import MASKS, Fold, cross_fit, cross_fit_single, make_folds, row_masks
-from search.selection.library import Library, Selection
+from search.selection.library import Library, Selection, tasks_of
 from search.selection.shortlist import best_candidates
 from search.selection.strategies import STRATEGIES
 from trainers.evaluation.scores import predictions, score
@@ -138,7 +138,7 @@ def _shortlist(task: str, found: Candidates, soups: Sequence[Soup | None], seed:
     Args:
         soups: [masks]; the soup of each mask joins the rounds, unless it is None or lacks the task.
     """
-    kind, names = found.library.kind, found.names
+    kind, names = found.library.task.kind, found.names
     libraries = [found.library] * len(soups)
     for mask, soup in enumerate(soups):
         if soup and task in soup.outputs:
@@ -184,8 +184,8 @@ def _compare_with_single(
         single = _select("single", rounds, seeds[task])
         name = rounds.names[single.selection.weights.argmax()]
         estimates[task] = _task_estimates(metrics[task], name, _resampled(found, single, seeds[task]))
-    libraries = {task: found.library for task, found in candidates.items()}
-    return estimates, _task_estimates(resampled_score(metrics, libraries), *_best_overall(candidates, seeds))
+    tasks = {task: found.library.task for task, found in candidates.items()}
+    return estimates, _task_estimates(resampled_score(metrics, tasks), *_best_overall(candidates, seeds))
 
 
 def _best_overall(
@@ -201,13 +201,14 @@ def _best_overall(
         task: found.library.candidates([found.names.index(name) for name in shared])
         for task, found in candidates.items()
     }
-    best = int(score({task: library.metrics for task, library in libraries.items()}, libraries).argmax())
+    tasks = tasks_of(libraries)
+    best = int(score({task: library.metrics for task, library in libraries.items()}, tasks).argmax())
     cross_fitted = cross_fit_single(libraries, seeds)
     metrics = {
         task: resampled_metrics(library, library.predictions[best], cross_fitted[task], seeds[task])
         for task, library in libraries.items()
     }
-    return shared[best], resampled_score(metrics, libraries)
+    return shared[best], resampled_score(metrics, tasks)
 
 
 def _resampled(found: Candidates, selected: Selected, seed: int) -> ResampledMetrics:
@@ -236,11 +237,12 @@ def _estimate(resampled: Resampled) -> Estimate:
 def _strategy_estimates(
     name: str, selected: dict[str, Selected], libraries: Mapping[str, Library]
 ) -> StrategyEstimates:
+    tasks = tasks_of(libraries)
     dev = {task: float(libraries[task].metric(found.dev)) for task, found in selected.items()}
     cross_fitted = {task: float(libraries[task].metric(found.cross_fitted)) for task, found in selected.items()}
     return StrategyEstimates(
         name,
         {task: int(np.count_nonzero(found.selection.weights)) for task, found in selected.items()},
-        dev | {SCORE: float(score(dev, libraries))},
-        cross_fitted | {SCORE: float(score(cross_fitted, libraries))},
+        dev | {SCORE: float(score(dev, tasks))},
+        cross_fitted | {SCORE: float(score(cross_fitted, tasks))},
     )

@@ -15,8 +15,9 @@ from search.runs.run import Run
 from search.selection.combiners import combine
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
+from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import submission
-from trainers.evaluation.scores import METRICS, plain_mean, predictions, score
+from trainers.evaluation.scores import plain_mean, predictions, score
 from trainers.folder import Folder
 from trainers.training.build_model import build
 from trainers.training.checkpoint import read_weights
@@ -61,7 +62,8 @@ def predict_members(run: Run, ensemble: Ensemble, starmap: StarMap = starmap) ->
             folder.write(file, submission(task, rows.ids, combined))
             if split == "dev":
                 labelled = np.isfinite(rows.labels)
-                metrics[name] = float(METRICS[task.kind](combined[labelled], rows.labels[labelled]))
+                metric = METRICS[task.metric].compute(combined[labelled], rows.labels[labelled])
+                metrics[name] = float(metric)
     metrics |= {"score": float(score(metrics, corpus.tasks)), "plain mean": float(plain_mean(metrics))}
     folder.write_json(ALL_DEV_FILE, metrics)
     return metrics

@@ -10,6 +10,7 @@ from search.ensemble.members import FOLDER, SOUP, member_folder
 from search.ensemble.predict import StarMap, load_model
 from search.runs.run import Run
 from search.selection.candidates import Candidate, CandidateMetrics, Candidates
+from search.selection.library import tasks_of
 from search.selection.shortlist import metric_and_loss
 from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
@@ -65,9 +66,9 @@ class WeightAverages:
         libraries = {task: found.library for task, found in self.candidates.items()}
         metrics = {}
         for task, library in libraries.items():
-            predicted = predictions(library.kind, outputs[task])
-            metrics[task], _ = metric_and_loss(library.kind, predicted, library.labels, self.masks[task])
-        return score(metrics, libraries)
+            predicted = predictions(library.task.kind, outputs[task])
+            metrics[task], _ = metric_and_loss(library.task, predicted, library.labels, self.masks[task])
+        return score(metrics, tasks_of(libraries))
 
 
 SoupMethod = Callable[[list[list[Candidate]], np.ndarray, WeightAverages], list[Ingredients]]
@@ -200,7 +201,7 @@ def _scores(run: Run, measured: Mapping[str, CandidateMetrics]) -> tuple[list[Ca
         task: found.metrics[[place[name] for name in names]]
         for (task, found), place in zip(measured.items(), places, strict=True)
     }
-    return names, score(metrics, measured)
+    return names, score(metrics, {task: found.task for task, found in measured.items()})
 
 
 def _possible_ingredients(

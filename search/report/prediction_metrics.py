@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.report.dev_predictions import DevPredictions
-from trainers.evaluation.scores import pearson
+from trainers.evaluation.metrics import pearson
 
 
 @dataclass(frozen=True)

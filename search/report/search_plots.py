@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from search.ensemble.estimates import EnsembleEstimates
 from search.runs.objectives import objective, trial_values
 from search.runs.trial_record import Trial
+from trainers.evaluation.metrics import METRICS
 from trainers.tasks import Task
 
 HEIGHT = 340
@@ -162,7 +163,7 @@ def metric_name(name: str, tasks: Mapping[str, Task]) -> str:
     """Return the name of a task's metric for readers; other names, such as "score", are returned as they are."""
     if name not in tasks:
         return name
-    return f"{name}: {'Pearson r' if tasks[name].kind == 'regression' else 'accuracy'}"
+    return f"{name}: {METRICS[tasks[name].metric].title}"
 
 
 def with_layout(plot: go.Figure, height: int, *, top: int = 50) -> go.Figure:

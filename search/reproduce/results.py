@@ -101,7 +101,7 @@ def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str
     }
     if not rounds:
         return None
-    library = read_candidates([run], rounds, task, run.tasks[task].kind).library
+    library = read_candidates([run], rounds, run.tasks[task]).library
     selection = STRATEGIES[strategy](library, numpy_generator(seed_of(seed, "ensemble", task), "select", strategy))
     return float(library.metric(selection.combine(library.predictions)))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.selection.library import Library
-from trainers.evaluation.scores import METRICS, HasKind, score
+from trainers.evaluation.metrics import METRICS
+from trainers.evaluation.scores import score
 from trainers.seeds import numpy_generator
-from trainers.tasks import Kind
+from trainers.tasks import Task
 
 RESAMPLES = 1000
 COVERAGE = 0.95
@@ -41,13 +42,13 @@ def resampled_metrics(library: Library, dev: np.ndarray, cross_fitted: np.ndarra
         cross_fitted: predictions of each row by a selection that was made without the row.
     """
     found = (
-        Resampled(float(library.metric(predictions)), bootstrap(library.kind, predictions, library.labels, seed))
+        Resampled(float(library.metric(predictions)), bootstrap(library.task.metric, predictions, library.labels, seed))
         for predictions in (dev, cross_fitted)
     )
     return ResampledMetrics(*found)
 
 
-def resampled_score(metrics: Mapping[str, ResampledMetrics], tasks: Mapping[str, HasKind]) -> ResampledMetrics:
+def resampled_score(metrics: Mapping[str, ResampledMetrics], tasks: Mapping[str, Task]) -> ResampledMetrics:
     """Compute the score from the metrics of all tasks; the rows of different tasks are resampled independently."""
     return ResampledMetrics(
         _mean({task: found.dev for task, found in metrics.items()}, tasks),
@@ -55,14 +56,18 @@ def resampled_score(metrics: Mapping[str, ResampledMetrics], tasks: Mapping[str,
     )
 
 
-def bootstrap(kind: Kind, predictions: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+def bootstrap(metric: str, predictions: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     """Return the metric of `predictions` [rows, width] on rows drawn with replacement, [resamples].
 
     Equal seeds draw equal rows, so two ensembles can be compared resample by resample.
+
+    Args:
+        metric: a name in METRICS.
     """
     draw = numpy_generator(seed, "bootstrap")
     drawn = (draw.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES))
-    return np.array([METRICS[kind](predictions[rows], labels[rows]) for rows in drawn])
+    compute = METRICS[metric].compute
+    return np.array([compute(predictions[rows], labels[rows]) for rows in drawn])
 
 
 def interval(resamples: np.ndarray) -> tuple[float, float]:
@@ -71,6 +76,6 @@ def interval(resamples: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mean(metrics: Mapping[str, Resampled], tasks: Mapping[str, HasKind]) -> Resampled:
+def _mean(metrics: Mapping[str, Resampled], tasks: Mapping[str, Task]) -> Resampled:
     value = score({task: found.value for task, found in metrics.items()}, tasks)
     return Resampled(float(value), score({task: found.resamples for task, found in metrics.items()}, tasks))

@@ -12,9 +12,9 @@ from search.selection.cross_fitting import FOLDS, row_masks
 from search.selection.library import Library
 from search.selection.shortlist import metric_and_loss, shortlist
 from trainers.evaluation.predictions import read_predictions
-from trainers.evaluation.scores import HasKind, predictions, score
+from trainers.evaluation.scores import predictions, score
 from trainers.folder import Folder
-from trainers.tasks import Kind, Task
+from trainers.tasks import Task
 from trainers.trial import PREDICTIONS, round_name
 
 
@@ -50,7 +50,7 @@ class Candidates:
 class CandidateMetrics:
     """The metric and the loss of every candidate of one task on the rows of each row mask, without the predictions."""
 
-    kind: Kind
+    task: Task
     names: list[Candidate]
     metrics: np.ndarray
     """[candidates, masks]"""
@@ -87,7 +87,7 @@ def kept_rounds(runs: list[Run]) -> Rounds:
 
 
 def measure_candidates(
-    runs: list[Run], rounds: Rounds, tasks: Mapping[str, HasKind], seeds: Mapping[str, int]
+    runs: list[Run], rounds: Rounds, tasks: Mapping[str, Task], seeds: Mapping[str, int]
 ) -> dict[str, CandidateMetrics]:
     """Compute the metrics and losses of all candidates of each task; one candidate is in memory at a time.
 
@@ -97,7 +97,7 @@ def measure_candidates(
     Raises:
         InputError: a task has no candidate or too few labelled rows, or its candidates predict different rows.
     """
-    return {name: _measure_task(runs, rounds, name, task.kind, seeds[name]) for name, task in tasks.items()}
+    return {name: _measure_task(runs, rounds, task, seeds[name]) for name, task in tasks.items()}
 
 
 def read_shortlisted(
@@ -106,25 +106,25 @@ def read_shortlisted(
     """Read the predictions of the candidates that a selection may take, for one task or for all tasks at once."""
     best_overall = _best_overall(measured)
     found = {}
-    for task, metrics in measured.items():
+    for name, metrics in measured.items():
         chosen = best_overall | {metrics.names[number] for number in shortlist(metrics.metrics, metrics.losses)}
-        chosen_rounds = {name: folder for name, folder in rounds.items() if name in chosen}
-        found[task] = read_candidates(runs, chosen_rounds, task, metrics.kind)
+        chosen_rounds = {candidate: folder for candidate, folder in rounds.items() if candidate in chosen}
+        found[name] = read_candidates(runs, chosen_rounds, metrics.task)
     return found
 
 
-def read_candidates(runs: list[Run], rounds: Rounds, task: str, kind: Kind) -> Candidates:
+def read_candidates(runs: list[Run], rounds: Rounds, task: Task) -> Candidates:
     """Read the predictions of all candidates of one task.
 
     Raises:
         InputError: there is no candidate, or the candidates predict different rows.
     """
-    found = list(finite_outputs(rounds, task))
+    found = list(finite_outputs(rounds, task.name))
     if not found:
-        raise _no_candidate(runs, task)
+        raise _no_candidate(runs, task.name)
     names, outputs = [name for name, _, _ in found], np.stack([values for _, _, values in found])
     ids = found[0][1]
-    return Candidates(names, ids, Library(kind, predictions(kind, outputs), _labels(runs, task, ids)))
+    return Candidates(names, ids, Library(task, predictions(task.kind, outputs), _labels(runs, task.name, ids)))
 
 
 def finite_outputs(
@@ -144,24 +144,25 @@ def finite_outputs(
         yield name, first[1], _aligned((name, ids), first, outputs)
 
 
-def _measure_task(runs: list[Run], rounds: Rounds, task: str, kind: Kind, seed: int) -> CandidateMetrics:
+def _measure_task(runs: list[Run], rounds: Rounds, task: Task, seed: int) -> CandidateMetrics:
     names, metrics, losses, notes = [], [], [], list[str]()
     labels, masks = np.empty(0), np.empty(0)
-    for name, ids, outputs in finite_outputs(rounds, task, notes.append):
+    for name, ids, outputs in finite_outputs(rounds, task.name, notes.append):
         if not names:
-            labels = _labels(runs, task, ids)
+            labels = _labels(runs, task.name, ids)
             if len(labels) < FOLDS:
                 raise InputError(
-                    f"Task {task} has {len(labels)} labelled dev rows, but selection needs at least {FOLDS}. Add rows."
+                    f"Task {task.name} has {len(labels)} labelled dev rows, but selection needs at least {FOLDS}. "
+                    "Add rows."
                 )
             masks = row_masks(labels, seed)
         names.append(name)
-        metric, loss = metric_and_loss(kind, predictions(kind, outputs), labels, masks)
+        metric, loss = metric_and_loss(task, predictions(task.kind, outputs), labels, masks)
         metrics.append(metric)
         losses.append(loss)
     if not names:
-        raise _no_candidate(runs, task)
-    return CandidateMetrics(kind, names, np.stack(metrics), np.stack(losses), notes)
+        raise _no_candidate(runs, task.name)
+    return CandidateMetrics(task, names, np.stack(metrics), np.stack(losses), notes)
 
 
 def _best_overall(measured: Mapping[str, CandidateMetrics]) -> set[Candidate]:
@@ -171,7 +172,8 @@ def _best_overall(measured: Mapping[str, CandidateMetrics]) -> set[Candidate]:
     if not shared:
         return set()
     metrics = {task: found.metrics[[places[task][name] for name in shared]] for task, found in measured.items()}
-    return {shared[number] for number in score(metrics, measured).argmax(axis=0)}
+    scores = score(metrics, {task: found.task for task, found in measured.items()})
+    return {shared[number] for number in scores.argmax(axis=0)}
 
 
 def _stored_outputs(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:

@@ -9,7 +9,7 @@ from search.runs.run import Run
 from search.runs.trial_record import RUNNING
 from search.selection.candidates import Candidate, finite_outputs
 from search.selection.cross_fitting import FOLDS, Fold, cross_fit, make_folds, row_masks
-from search.selection.library import Library
+from search.selection.library import Library, tasks_of
 from search.selection.shortlist import metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
 from trainers.evaluation.evaluate import dev_rows
@@ -35,7 +35,8 @@ def contribution(candidates: Mapping[str, Library], trial: Mapping[str, Library]
     """
     before = {task: _ensemble_metric(library, library.predictions[:0], seed) for task, library in candidates.items()}
     after = {task: _ensemble_metric(library, trial[task].predictions, seed) for task, library in candidates.items()}
-    return float(score(after, candidates) - score(before, candidates))
+    tasks = tasks_of(candidates)
+    return float(score(after, tasks) - score(before, tasks))
 
 
 class Contributions:
@@ -51,9 +52,8 @@ class Contributions:
             task, split = corpus.tasks[name], corpus.splits[name]["dev"]
             rows = dev_rows(corpus, name, run.search.dev_rows)
             self.ids[name] = [split.ids[row] for row in rows]
-            self.candidates[name] = Library(
-                task.kind, np.empty((0, len(rows), task.outputs), np.float32), split.labels[rows]
-            )
+            nothing = np.empty((0, len(rows), task.outputs), np.float32)
+            self.candidates[name] = Library(task, nothing, split.labels[rows])
         for trial in run.trials():
             if trial.state != RUNNING:
                 self.add(trial.number)
@@ -70,7 +70,7 @@ class Contributions:
 
     def _best(self, library: Library) -> np.ndarray:
         masks = row_masks(library.labels, seed_of(self.seed, "contribution"))
-        measured = [metric_and_loss(library.kind, found, library.labels, masks) for found in library.predictions]
+        measured = [metric_and_loss(library.task, found, library.labels, masks) for found in library.predictions]
         metrics, losses = np.stack(measured, axis=1)
         return shortlist(metrics, losses, LIMIT)
 
@@ -82,7 +82,7 @@ class Contributions:
             outputs = [library.predictions[:0]]
             for _, ids, values in finite_outputs(rounds, task):
                 assert ids == self.ids[task]  # all trials of a run are scored on the same rows
-                outputs.append(predictions(library.kind, values)[None])
+                outputs.append(predictions(library.task.kind, values)[None])
             found[task] = replace(library, predictions=np.concatenate(outputs))
         return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.selection.library import Library
+from search.selection.library import Library, tasks_of
 from search.selection.shortlist import LIMIT, best_candidates
 from search.selection.strategies import Strategy
 from trainers.evaluation.scores import score
@@ -78,7 +78,7 @@ def cross_fit_single(libraries: Mapping[str, Library], seeds: Mapping[str, int])
     for fold in range(FOLDS):
         held_out = {task: numbers[task] == fold for task in libraries}
         metrics = {task: library.rows(~held_out[task]).metrics for task, library in libraries.items()}
-        best = score(metrics, libraries).argmax()
+        best = score(metrics, tasks_of(libraries)).argmax()
         for task, library in libraries.items():
             pooled[task][held_out[task]] = library.predictions[best, held_out[task]]
     return pooled

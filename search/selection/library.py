@@ -1,14 +1,14 @@
 """The candidates' predictions of one task, and the selection of an ensemble from them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from search.selection.combiners import combine
-from trainers.evaluation.scores import METRICS
-from trainers.tasks import Kind
+from trainers.evaluation.metrics import METRICS
+from trainers.tasks import Kind, Task
 
 TINY = 1e-7
 """Lower bound on the probability in a loss, so that one confident mistake does not outweigh all other rows."""
@@ -18,7 +18,7 @@ TINY = 1e-7
 class Library:
     """The candidates of one task: their predictions and the labels."""
 
-    kind: Kind
+    task: Task
     predictions: np.ndarray
     """[candidates, rows, width], float32: probabilities or values."""
     labels: np.ndarray
@@ -41,11 +41,11 @@ class Library:
 
     def metric(self, predictions: np.ndarray) -> np.ndarray:
         """Return the metric [...] of predictions [..., rows, width]."""
-        return METRICS[self.kind](predictions, self.labels)
+        return METRICS[self.task.metric].compute(predictions, self.labels)
 
     def loss(self, predictions: np.ndarray) -> np.ndarray:
         """Return the mean loss [...] of predictions [..., rows, width]; it breaks ties of the metric."""
-        return LOSSES[self.kind](predictions, self.labels).mean(axis=-1)
+        return LOSSES[self.task.kind](predictions, self.labels).mean(axis=-1)
 
     @cached_property
     def metrics(self) -> np.ndarray:
@@ -61,6 +61,11 @@ class Library:
     def ranking(self) -> np.ndarray:
         """Candidates from best to worst, [candidates]: by metric, then loss, then number."""
         return np.lexsort((self.losses, -self.metrics))
+
+
+def tasks_of(libraries: Mapping[str, Library]) -> dict[str, Task]:
+    """Return the task of each library."""
+    return {name: library.task for name, library in libraries.items()}
 
 
 @dataclass(frozen=True)

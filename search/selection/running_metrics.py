@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from trainers.evaluation.scores import centered
-from trainers.tasks import Kind
+from trainers.evaluation.metrics import METRICS, centered
 
 
 class RunningAccuracy:
@@ -55,11 +54,49 @@ class RunningPearson:
         return np.where(varies, products / np.sqrt(np.where(varies, square, 1)), 0)
 
 
-RUNNING_METRICS: dict[Kind, type[RunningAccuracy] | type[RunningPearson]] = {
-    "classification": RunningAccuracy,
-    "binary": RunningAccuracy,
-    "regression": RunningPearson,
+class RunningMean:
+    """Any metric of a growing mean with each candidate added, from all predictions of every new mean."""
+
+    def __init__(self, metric: str, predictions: np.ndarray, labels: np.ndarray):
+        """Take predictions [candidates, rows, width] and labels [rows].
+
+        Args:
+            metric: a name in METRICS.
+        """
+        self.compute, self.predictions, self.labels = METRICS[metric].compute, predictions, labels
+        self.total, self.count = np.zeros(predictions.shape[1:]), 0
+
+    def add(self, candidate: int) -> None:
+        """Add a candidate to the mean."""
+        self.total += self.predictions[candidate]
+        self.count += 1
+
+    def with_each(self) -> np.ndarray:
+        """Return the metric of the mean with each candidate added, [candidates]."""
+        means = (self.total + self.predictions) / (self.count + 1)
+        return self.compute(means.astype(np.float32), self.labels)
+
+
+RUNNING_METRICS: dict[str, type[RunningAccuracy] | type[RunningPearson]] = {
+    "accuracy": RunningAccuracy,
+    "pearson": RunningPearson,
 }
+"""Metric -> its fast running form. Forward selection uses `RunningMean` for a metric without an entry."""
+
+
+def running_metric(
+    metric: str, predictions: np.ndarray, labels: np.ndarray
+) -> RunningAccuracy | RunningPearson | RunningMean:
+    """Return the fastest running form of a metric.
+
+    Args:
+        metric: a name in METRICS.
+        predictions: [candidates, rows, width]
+        labels: [rows]
+    """
+    if metric in RUNNING_METRICS:
+        return RUNNING_METRICS[metric](predictions, labels)
+    return RunningMean(metric, predictions, labels)
 
 
 def _margins(predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

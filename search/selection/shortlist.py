@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from search.selection.library import LOSSES, Library
-from trainers.evaluation.scores import METRICS, centered
-from trainers.tasks import Kind
+from trainers.evaluation.metrics import METRICS, accuracy, centered
+from trainers.tasks import Task
 
 LIMIT = 100
 """Number of candidates per task that a strategy receives: the best on the rows that it selects on."""
@@ -39,7 +39,7 @@ def rank(metrics: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def metric_and_loss(
-    kind: Kind, predictions: np.ndarray, labels: np.ndarray, masks: np.ndarray
+    task: Task, predictions: np.ndarray, labels: np.ndarray, masks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the metric [masks] and the loss [masks] of one candidate on the rows of each mask.
 
@@ -49,19 +49,26 @@ def metric_and_loss(
         masks: [masks, rows], whether a row counts.
     """
     weights = masks.astype(np.float64)
-    terms, metric = _METRICS[kind]
-    rows = [*terms(kind, predictions, labels), LOSSES[kind](predictions, labels)]
+    terms, from_means = METRICS_FROM_MEANS.get(task.metric, (_no_terms, None))
+    rows = [*terms(predictions, labels), LOSSES[task.kind](predictions, labels)]
     # Sums of integers are exact, so equal accuracies stay equal.
     *means, loss = np.stack(rows) @ weights.T / weights.sum(axis=1)  # each [masks]
-    return metric(*means), loss
+    if from_means:
+        return from_means(*means), loss
+    compute = METRICS[task.metric].compute
+    return np.array([compute(predictions[mask], labels[mask]) for mask in masks]), loss
 
 
-def _correct(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+def _no_terms(predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    return []
+
+
+def _correct(predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
     """Return 1 for each row that is predicted correctly and 0 for others; an accuracy is their mean."""
-    return [METRICS[kind](predictions[:, None], labels[:, None])]
+    return [accuracy(predictions[:, None], labels[:, None])]
 
 
-def _products(kind: Kind, predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+def _products(predictions: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
     """Return the terms, each [rows], whose means over any rows determine Pearson's r on these rows."""
     values, truth = centered(predictions[:, 0]), centered(labels)
     return [values, truth, values**2, truth**2, values * truth]
@@ -77,11 +84,11 @@ def _pearson(
     return np.where(varies, (product - value * true) / np.sqrt(np.where(varies, variances, 1)), 0)
 
 
-_Terms = Callable[[Kind, np.ndarray, np.ndarray], list[np.ndarray]]
-_ACCURACY: tuple[_Terms, Callable[..., np.ndarray]] = (_correct, lambda mean: mean)
-_METRICS: dict[Kind, tuple[_Terms, Callable[..., np.ndarray]]] = {
-    "classification": _ACCURACY,
-    "binary": _ACCURACY,
-    "regression": (_products, _pearson),
+METRICS_FROM_MEANS: dict[str, tuple[Callable[..., list[np.ndarray]], Callable[..., np.ndarray]]] = {
+    "accuracy": (_correct, lambda mean: mean),
+    "pearson": (_products, _pearson),
 }
-"""Kind -> (the terms of every row, the metric from their means)."""
+"""Metric -> functions that return terms of each row, [rows] each, and the metric from the means of the terms.
+
+With them, one matrix product computes the metric on all masks. A metric without an entry is computed mask by mask.
+"""

@@ -7,7 +7,7 @@ import numpy as np
 
 from search.selection.combiners import COMBINERS, Combiner
 from search.selection.library import Library, Selection
-from search.selection.running_metrics import RUNNING_METRICS
+from search.selection.running_metrics import running_metric
 
 START = 5
 """Number of best candidates with which forward selection starts and which a soft vote averages."""
@@ -102,19 +102,19 @@ def forward_selection(library: Library, available: np.ndarray) -> np.ndarray:
 
     Source: Caruana et al. 2004, sections 2 to 2.2; the loss breaks ties of the metric.
     """
-    running_metric = RUNNING_METRICS[library.kind](library.predictions[available], library.labels)
+    running = running_metric(library.task.metric, library.predictions[available], library.labels)
     added = _distinct_best(library, available)
     for place in added:
-        running_metric.add(place)
+        running.add(place)
     total = library.predictions[available[added]].sum(axis=0, dtype=np.float64)
     while len(added) < START + DRAWS and len(set(added)) <= MEMBERS:
-        metrics = running_metric.with_each()
+        metrics = running.with_each()
         tied = np.flatnonzero(metrics == metrics.max())
         if len(tied) > 1:
             means = (total + library.predictions[available[tied]]) / (len(added) + 1)
             tied = tied[[library.loss(means).argmin()]]
         added.append(int(tied[0]))
-        running_metric.add(added[-1])
+        running.add(added[-1])
         total += library.predictions[available[added[-1]]]
     return _best_prefix(library, available[added])
 
@@ -139,7 +139,7 @@ def _best_prefix(library: Library, added: np.ndarray) -> np.ndarray:
 
 
 def _rule(library: Library, of_values: str) -> str:
-    return of_values if library.kind == "regression" else "vote"
+    return of_values if library.task.kind == "regression" else "vote"
 
 
 def _equal_weights(library: Library, members: np.ndarray | list[int]) -> np.ndarray:

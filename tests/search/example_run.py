@@ -24,8 +24,9 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.generated_sample import sample_corpus
 from trainers.data.prepare import prepare
+from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import write_predictions
-from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.evaluation.scores import predictions, score
 from trainers.folder import Folder, publish
 from trainers.training.checkpoint import WEIGHTS
 from trainers.trial import ROUNDS, round_name, run_trial
@@ -188,8 +189,8 @@ def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: in
     for task in trial.tasks:
         ids, outputs = outputs_of(corpus, task, trial.skill * number / trial.rounds, draw)
         write_predictions(folder / "predictions", f"{round_name(number)}-{task}.parquet", ids, outputs)
-        kind = corpus.tasks[task].kind
-        metrics[task] = float(METRICS[kind](predictions(kind, outputs), corpus.splits[task]["dev"].labels))
+        metric, predicted = METRICS[corpus.tasks[task].metric], predictions(corpus.tasks[task].kind, outputs)
+        metrics[task] = float(metric.compute(predicted, corpus.splits[task]["dev"].labels))
     (folder / "checkpoints" / round_name(number)).write(WEIGHTS, b"")
     row = example_row(
         number,

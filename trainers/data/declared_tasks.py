@@ -17,7 +17,7 @@ from torch import nn
 from model.errors import InputError, unknown
 from trainers.data.text_files import read_text
 from trainers.settings import Config
-from trainers.tasks import TASKS, Kind, Task
+from trainers.tasks import TASKS, Kind, Task, default_metric
 
 FILE = "tasks.json"
 SPLITS = ("train", "dev", "test")
@@ -102,9 +102,13 @@ def _task(path: Path, name: str, data: dict[str, Any]) -> Task:
     for file in found.files.values():
         if not (path.parent / file).exists():
             raise InputError(f"{place}: {path.parent / file} is missing. Add it, or correct its name.")
-    columns = found.text_columns, found.label_column
     return Task(
-        name, found.kind, found.low, found.high, *columns, found.files, submission=name, submission_header=HEADER
+        name,
+        found.kind,
+        default_metric(found.kind),
+        *(found.low, found.high, found.text_columns, found.label_column, found.files),
+        submission=name,
+        submission_header=HEADER,
     )
 
 

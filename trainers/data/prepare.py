@@ -20,6 +20,7 @@ from trainers.data.hub import read_hub
 from trainers.data.ragged import SIDE_LIMIT, Ragged, tokenize, write_rows
 from trainers.data.raw_rows import RawCorpus, Sides
 from trainers.data.stratified import sample_training_rows
+from trainers.tasks import task_to_json
 
 SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
 """Name of a source -> the function that reads it, and the names of its text sets."""
@@ -82,7 +83,7 @@ def _read(source: str, texts: Collection[str]) -> RawCorpus:
 
 def _fingerprint(raw: RawCorpus, tokenizer: str) -> str:
     # The names of a task's files do not change its content.
-    tasks = {name: asdict(replace(task, files={})) for name, task in sorted(raw.tasks.items())}
+    tasks = {name: task_to_json(replace(task, files={})) for name, task in sorted(raw.tasks.items())}
     digest = hashlib.blake2b(json.dumps([FORMAT, SIDE_LIMIT, tokenizer, tasks]).encode(), digest_size=16)
     for task, splits in sorted(raw.splits.items()):
         for name, split in sorted(splits.items()):
@@ -108,7 +109,7 @@ def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) 
         "format": FORMAT,
         "fingerprint": fingerprint,
         "specials": asdict(find_special_tokens(tokenizer)),
-        "tasks": {name: asdict(task) for name, task in raw.tasks.items()},
+        "tasks": {name: task_to_json(task) for name, task in raw.tasks.items()},
         "splits": {task: list(splits) for task, splits in raw.splits.items()},
         "texts": list(raw.texts),
     }

@@ -1,4 +1,4 @@
-"""A model and rows -> its outputs, and what they score."""
+"""Evaluate a model: compute its outputs for rows of a corpus, and the metrics of the outputs."""
 
 from collections.abc import Iterator
 
@@ -9,19 +9,23 @@ from model.multitask import Multitask
 from trainers.data.batches import inputs
 from trainers.data.corpus import Corpus
 from trainers.data.stratified import stratified_sample
-from trainers.evaluation.scores import METRICS, predictions
+from trainers.evaluation.metrics import METRICS
+from trainers.evaluation.scores import predictions
 from trainers.seeds import numpy_generator
 
 ROWS = 64
-"""Of a forward pass: larger ones leave the cache."""
+"""Rows per forward pass: larger batches do not fit into the CPU's cache."""
 
 
 @torch.inference_mode()
 def evaluate(model: Multitask, corpus: Corpus, split: str, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return each task's outputs, logits or values, without dropout: task -> float32 [rows, outputs].
+    """Compute the outputs of a model for rows of each task, without dropout; leave the model unchanged.
 
     Args:
-        rows: task -> row numbers of the split, in the order of the result.
+        rows: task -> row numbers in the split, in the order of the result.
+
+    Returns:
+        Task -> logits or values, float32 [rows, outputs].
     """
     device = next(model.parameters()).device
     training = model.training
@@ -37,22 +41,24 @@ def evaluate(model: Multitask, corpus: Corpus, split: str, rows: dict[str, np.nd
 def measure(
     corpus: Corpus, split: str, rows: dict[str, np.ndarray], outputs: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """Return each task's metric on labelled rows.
+    """Compute each task's metric from its outputs.
 
     Args:
-        outputs: task -> [rows, outputs].
+        rows: task -> numbers of labelled rows in the split.
+        outputs: task -> outputs of these rows, [rows, outputs].
     """
     found: dict[str, float] = {}
     for task, values in outputs.items():
-        kind, labels = corpus.tasks[task].kind, corpus.splits[task][split].labels[rows[task]]
-        found[task] = float(METRICS[kind](predictions(kind, values), labels))
+        kind, metric = corpus.tasks[task].kind, METRICS[corpus.tasks[task].metric]
+        labels = corpus.splits[task][split].labels[rows[task]]
+        found[task] = float(metric.compute(predictions(kind, values), labels))
     return found
 
 
 def dev_rows(corpus: Corpus, task: str, limit: int) -> np.ndarray:
-    """Choose the dev rows that rounds are scored on: all labelled ones, or a stratified sample of `limit` of them.
+    """Choose the dev rows on which rounds are scored: all labelled rows, or a stratified sample of `limit` rows.
 
-    The choice is a function of the corpus alone, so that all trials of a search are scored on the same rows.
+    The choice depends on the corpus and `limit` only, so all trials of a search are scored on the same rows.
     """
     labels = corpus.splits[task]["dev"].labels
     labelled = np.flatnonzero(np.isfinite(labels))

@@ -1,4 +1,4 @@
-"""Outputs of a model <-> Parquet files of a run; predictions -> the course's submission files."""
+"""Write and read a model's outputs as Parquet files, and predictions as the prediction files of the course."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,27 +11,28 @@ from trainers.tasks import Kind, Task
 
 
 def write_predictions(folder: Folder, name: str, ids: Sequence[str], outputs: np.ndarray) -> None:
-    """Write outputs [rows, width] of the rows `ids` as a Parquet file; float32 is kept to the bit."""
+    """Write outputs [rows, width] and the ids of their rows as a Parquet file; float32 bits are preserved."""
     values = pa.array(np.ascontiguousarray(outputs, np.float32).ravel())
     column = pa.FixedSizeListArray.from_arrays(values, outputs.shape[1])
     table = pa.table({"id": pa.array(ids, pa.string()), "output": column})
     with folder.writing(name) as file:
-        # Neither ids nor floats repeat: compressed, the file is as large, and takes three times as long to read.
+        # Ids and floats do not repeat: a compressed file is as large and takes three times as long to read.
         pq.write_table(table, file, use_dictionary=False, compression="none")
 
 
 def read_predictions(folder: Folder, name: str) -> tuple[list[str], np.ndarray]:
-    """Read what `write_predictions` wrote: ids, and outputs [rows, width]."""
+    """Read the ids, and the outputs [rows, width], from a file of `write_predictions`."""
     table = pq.ParquetFile(pa.BufferReader(folder.read(name))).read(use_threads=False)
     column = table["output"].combine_chunks()
     return table["id"].to_pylist(), column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 def submission(task: Task, ids: Sequence[str], predictions: np.ndarray) -> str:
-    """Return the course's prediction file of a task, its rows in the order of `ids`.
+    """Return the text of a task's prediction file in the format of the course.
 
     Args:
-        predictions: [rows, width], probabilities or values: what `trainers.scores` compares with labels.
+        ids: [rows], ids of the rows, in the order of the file.
+        predictions: [rows, width], probabilities or values, from `trainers.evaluation.scores.predictions`.
     """
     values = _VALUES[task.kind](task, predictions)
     rows = [f"{identifier} , {value} \n" for identifier, value in zip(ids, values, strict=True)]
@@ -39,7 +40,7 @@ def submission(task: Task, ids: Sequence[str], predictions: np.ndarray) -> str:
 
 
 def read_submission(text: str) -> tuple[list[str], np.ndarray]:
-    """Read what `submission` wrote: ids, and classes or values [rows]; yes is 1 and no 0."""
+    """Read the ids, and the classes or values [rows], from a text of `submission`."""
     rows = [line.rsplit(" , ", 1) for line in text.split("\n")[1:-1]]
     return [identifier for identifier, _ in rows], np.array([float(value) for _, value in rows])
 
@@ -48,7 +49,7 @@ def _classes(task: Task, probabilities: np.ndarray) -> list[str]:
     return [str(int(task.low) + place) for place in probabilities.argmax(axis=-1).tolist()]
 
 
-def _yes_or_no(task: Task, probabilities: np.ndarray) -> list[str]:
+def _classes_of_one_probability(task: Task, probabilities: np.ndarray) -> list[str]:
     assert ((probabilities >= 0) & (probabilities <= 1)).all(), "these are logits"
     return ["1.0" if probability > 0.5 else "0.0" for probability in probabilities[:, 0].tolist()]
 
@@ -60,6 +61,6 @@ def _decimals(task: Task, values: np.ndarray) -> list[str]:
 
 _VALUES: dict[Kind, Callable[[Task, np.ndarray], list[str]]] = {
     "classification": _classes,
-    "binary": _yes_or_no,
+    "binary": _classes_of_one_probability,
     "regression": _decimals,
 }

@@ -12,8 +12,9 @@ from search.selection.strategies import STRATEGIES
 from tests.search.declared_run import declared_run
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run
 from tests.trainers.user_data import declarations
+from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import read_predictions
-from trainers.evaluation.scores import METRICS, predictions, score
+from trainers.evaluation.scores import predictions, score
 from trainers.tasks import TASKS
 
 
@@ -37,7 +38,7 @@ def test_the_estimated_dev_metric_is_that_of_the_combined_predictions_of_the_mem
             for member in members
         ]
         assert sum(weight for _, weight in weighted) == pytest.approx(1)
-        metrics[task] = METRICS[kind](combine(ensemble.rules[task], weighted), split.labels)
+        metrics[task] = METRICS[TASKS[task].metric].compute(combine(ensemble.rules[task], weighted), split.labels)
         assert chosen.estimates.tasks[task].dev.value == pytest.approx(metrics[task])
     assert chosen.estimates.score.dev.value == pytest.approx(score(metrics, TASKS))
 

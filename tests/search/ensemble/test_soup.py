@@ -21,6 +21,7 @@ from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.evaluation.predictions import read_predictions, write_predictions
 from trainers.evaluation.scores import predictions, score
+from trainers.tasks import TASKS
 from trainers.training.checkpoint import read_weights
 
 CONFIG = TrainConfig(stages=(Stage(passes=1),))
@@ -92,14 +93,14 @@ def ingredients(soups):
 def scores_of(candidates: dict[str, Candidates], masks: Masks, outputs: Outputs) -> list[float]:
     """Return the score of outputs on the rows of each mask."""
     libraries = {task: found.library for task, found in candidates.items()}
-    predicted = {task: predictions(library.kind, outputs[task]) for task, library in libraries.items()}
+    predicted = {task: predictions(library.task.kind, outputs[task]) for task, library in libraries.items()}
 
     def score_on(mask: int) -> float:
         rows = {task: found[mask] for task, found in masks.items()}
         metrics = {
             task: library.rows(rows[task]).metric(predicted[task][rows[task]]) for task, library in libraries.items()
         }
-        return float(score(metrics, libraries))
+        return float(score(metrics, TASKS))
 
     return [score_on(mask) for mask in range(MASKS)]
 

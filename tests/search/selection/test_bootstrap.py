@@ -13,7 +13,7 @@ from trainers.tasks import TASKS
 @pytest.mark.parametrize("kind", ["classification", "binary"])
 def test_the_interval_of_an_accuracy_agrees_with_the_normal_approximation(kind):
     library = example_library(kind, candidates=1, rows=300)
-    low, high = interval(bootstrap(kind, library.predictions[0], library.labels, 0))
+    low, high = interval(bootstrap("accuracy", library.predictions[0], library.labels, 0))
     accuracy = library.metrics[0]
     half_width = 1.96 * np.sqrt(accuracy * (1 - accuracy) / 300)
     assert low == pytest.approx(accuracy - half_width, abs=0.012)
@@ -22,7 +22,7 @@ def test_the_interval_of_an_accuracy_agrees_with_the_normal_approximation(kind):
 
 def test_the_interval_of_pearson_r_agrees_with_scipy():
     library = example_library("regression", candidates=1, rows=300)
-    resampled = bootstrap("regression", library.predictions[0], library.labels, 0)
+    resampled = bootstrap("pearson", library.predictions[0], library.labels, 0)
     expected = stats.bootstrap(
         (library.predictions[0, :, 0].astype(np.float64), library.labels.astype(np.float64)),
         lambda values, labels, axis: stats.pearsonr(values, labels, axis=axis)[0],
@@ -36,9 +36,9 @@ def test_the_interval_of_pearson_r_agrees_with_scipy():
 
 def test_equal_seeds_resample_two_ensembles_on_the_same_rows():
     library = example_library("classification", candidates=2, rows=300)
-    once, again = (bootstrap(library.kind, library.predictions[0], library.labels, 5) for _ in range(2))
+    once, again = (bootstrap("accuracy", library.predictions[0], library.labels, 5) for _ in range(2))
     np.testing.assert_array_equal(once, again)
-    other = bootstrap(library.kind, library.predictions[1], library.labels, 5)
+    other = bootstrap("accuracy", library.predictions[1], library.labels, 5)
     assert (once - other).std() < np.hypot(once.std(), other.std())
 
 

@@ -52,7 +52,7 @@ def test_candidates_are_scored_by_the_declared_kind_of_the_task(tmp_path):
     run = declared_run(tmp_path / "declared")
     assert list(searched_tasks([run])) == list(run.tasks) == list(DECLARED_NAMES)
     for name, found in shortlisted([run], searched_tasks([run])).items():
-        assert found.library.kind == USER_TASKS[name][0]
+        assert found.library.task.kind == USER_TASKS[name][0]
         np.testing.assert_allclose(found.library.metrics, [row.metrics[name] for row in run.trials()[0].rows])
 
 

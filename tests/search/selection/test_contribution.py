@@ -8,10 +8,10 @@ import pytest
 from search.selection.contribution import LIMIT, Contributions, contribution
 from search.selection.library import Library
 from tests.search.example_run import ExampleTrial, example_run, write_trial
-from tests.search.libraries import example_library
-from trainers.evaluation.scores import METRICS
+from tests.search.libraries import TASK_OF_KIND, example_library
+from trainers.tasks import TASKS
 
-KINDS = tuple(METRICS)
+KINDS = tuple(TASK_OF_KIND)
 
 
 def part(library, *numbers):
@@ -47,7 +47,7 @@ def test_a_copy_of_a_candidate_contributes_almost_nothing(kind):
 
 def test_a_trial_with_different_errors_contributes_more_than_a_better_trial_with_the_same_errors():
     labels, shared, own = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32)
-    present = Library("regression", (labels + shared)[None, :, None], labels)
+    present = Library(TASKS["sts"], (labels + shared)[None, :, None], labels)
     better = replace(present, predictions=(labels + 0.95 * shared)[None, :, None])  # the same errors, a little smaller
     complementary = replace(present, predictions=(labels + 1.2 * own)[None, :, None])
     assert complementary.metrics[0] < present.metrics[0] < better.metrics[0]
@@ -72,7 +72,7 @@ def test_the_limit_on_candidates_never_removes_the_measured_trial():
     values = labels + np.where(np.arange(200) < 100, 0, np.random.default_rng(0).normal(size=200) * 3)
     present = np.repeat(values[None, :, None], 2 * LIMIT, axis=0).astype(np.float32)
     values_of_trial = labels + np.where(np.arange(200) >= 100, 0, np.random.default_rng(1).normal(size=200) * 4)
-    library = Library("regression", present, labels)
+    library = Library(TASKS["sts"], present, labels)
     trial = replace(library, predictions=values_of_trial.astype(np.float32)[None, :, None])
     assert trial.metrics[0] < library.metrics.min()
     assert contribution({"task": library}, {"task": trial}, 0) > 0

@@ -1,15 +1,15 @@
 """Test cross-fitting: the folds, and that no row influences the selection that predicts it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from search.selection.cross_fitting import FOLDS, cross_fit, cross_fit_single, fold_numbers, make_folds
-from search.selection.library import Library
 from search.selection.strategies import STRATEGIES
-from tests.search.libraries import example_library
-from trainers.evaluation.scores import METRICS
+from tests.search.libraries import TASK_OF_KIND, example_library
 
-KINDS = tuple(METRICS)
+KINDS = tuple(TASK_OF_KIND)
 
 
 def cross_fitted(strategy, library, seed):
@@ -47,7 +47,7 @@ def test_a_row_does_not_influence_the_selection_that_predicts_it(strategy, kind)
     # predictions of the rows are reversed, too.
     predictions = library.predictions.copy()
     predictions[:, held_out] = library.predictions[:, rows[::-1]]
-    changed = cross_fitted(STRATEGIES[strategy], Library(kind, predictions, library.labels), 0)
+    changed = cross_fitted(STRATEGIES[strategy], replace(library, predictions=predictions), 0)
     np.testing.assert_array_equal(changed[rows[::-1]], combined[rows])
 
 
@@ -81,7 +81,7 @@ def test_the_best_single_candidate_is_chosen_by_the_score_over_all_tasks():
         # The first candidate is perfect in one task only, the last in another; the second is good in all tasks.
         first, last = (perfect[None] if task == perfect_in else useless for perfect_in in ("sst", "qqp"))
         candidates = np.concatenate([first, good.predictions, last]).astype(np.float32)
-        libraries[task] = Library(kind, candidates, good.labels)
+        libraries[task] = replace(good, predictions=candidates)
     combined = cross_fit_single(libraries, dict.fromkeys(libraries, 0))
     for task, library in libraries.items():
         np.testing.assert_array_equal(combined[task], library.predictions[1])

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from search.selection.cross_fitting import FOLDS, cross_fit, fold_numbers, make_folds, row_masks
-from search.selection.shortlist import LIMIT, best_candidates, metric_and_loss, shortlist
+from search.selection.shortlist import LIMIT, METRICS_FROM_MEANS, best_candidates, metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
-from tests.search.libraries import example_library
-from trainers.evaluation.scores import METRICS
+from tests.search.libraries import TASK_OF_KIND, example_library
+from trainers.tasks import TASKS
 
-KINDS = tuple(METRICS)
+KINDS = tuple(TASK_OF_KIND)
 
 
 def measured(library, seed):
     """Return the metrics and the losses, each [candidates, masks]."""
     masks = row_masks(library.labels, seed)
-    pairs = [metric_and_loss(library.kind, candidate, library.labels, masks) for candidate in library.predictions]
+    pairs = [metric_and_loss(library.task, candidate, library.labels, masks) for candidate in library.predictions]
     return np.stack(pairs, axis=1)
 
 
@@ -28,13 +28,21 @@ def test_metrics_and_losses_are_computed_on_all_rows_and_outside_each_fold(kind)
     np.testing.assert_allclose(measured(library, 3), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_metric_without_terms_is_computed_on_the_rows_of_each_mask(kind, monkeypatch):
+    library = example_library(kind, candidates=4, rows=60)
+    expected = measured(library, 3)
+    monkeypatch.delitem(METRICS_FROM_MEANS, library.task.metric)
+    np.testing.assert_allclose(measured(library, 3), expected, atol=1e-6)
+
+
 def test_constant_and_almost_constant_values_have_an_r_of_zero():
     labels = np.random.default_rng(0).uniform(0, 5, 40).astype(np.float32)
     masks = row_masks(labels, 0)
-    metrics, _ = metric_and_loss("regression", np.full((40, 1), 0.7, np.float32), labels, masks)
+    metrics, _ = metric_and_loss(TASKS["sts"], np.full((40, 1), 0.7, np.float32), labels, masks)
     assert metrics.tolist() == [0] * len(masks)
     values = np.where(masks[1][:, None], 1000.7, 3).astype(np.float32)  # constant outside the first fold
-    metrics, _ = metric_and_loss("regression", values, labels, masks)
+    metrics, _ = metric_and_loss(TASKS["sts"], values, labels, masks)
     assert metrics[1] == 0
 
 

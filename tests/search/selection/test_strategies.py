@@ -1,5 +1,7 @@
 """Test properties of every strategy on generated candidates, and forward selection on hand-computed cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 
 from search.selection.library import Library
 from search.selection.strategies import MEMBERS, START, STRATEGIES, forward_selection
-from tests.search.libraries import example_library
-from trainers.evaluation.scores import METRICS
+from tests.search.libraries import TASK_OF_KIND, example_library
+from trainers.tasks import TASKS
 
-KINDS = tuple(METRICS)
+KINDS = tuple(TASK_OF_KIND)
 NEVER_BELOW_THE_BEST = ("caruana", "greedy", "greedy_median", "single")
 TOLERANCE = 1e-6
 
@@ -65,7 +67,7 @@ def test_an_ensemble_is_never_below_its_best_candidate_on_the_rows_of_its_select
     strategy, kind, seed, candidates, rows, skill, digits
 ):
     library = example_library(kind, candidates=candidates, rows=rows, skill=skill, seed=seed)
-    rounded = Library(kind, library.predictions.round(digits), library.labels)  # many ties
+    rounded = replace(library, predictions=library.predictions.round(digits))  # many ties
     selection = STRATEGIES[strategy](rounded, generator())
     assert metric_of(rounded, selection) >= rounded.metrics.max() - TOLERANCE
 
@@ -102,7 +104,7 @@ def test_forward_selection_finds_the_weights_computed_by_hand():
     # The first candidate is wrong in row 2 only; the second is right there. If the first has weight w, row 2 is right
     # for w < .8, and the loss falls as w grows to 1. So among the weights with accuracy 1 the largest w is the best.
     of_class_1 = np.array([[0.9, 0.9, 0.4, 0.9], [0.6, 0.2, 0.9, 0.2]], np.float32)
-    library = Library("binary", of_class_1[..., None], np.ones(4, np.float32))
+    library = Library(TASKS["qqp"], of_class_1[..., None], np.ones(4, np.float32))
     weights = select_from_all(library)
     assert 0.75 < weights[0] < 0.8
     assert library.metric(np.tensordot(weights, library.predictions, 1)) == 1
@@ -110,7 +112,7 @@ def test_forward_selection_finds_the_weights_computed_by_hand():
 
 def test_the_loss_breaks_ties_of_the_accuracy():
     probabilities = np.array([[[0.6], [0.6]], [[0.9], [0.9]], [[0.7], [0.7]]], np.float32)
-    library = Library("binary", probabilities, np.ones(2, np.float32))
+    library = Library(TASKS["qqp"], probabilities, np.ones(2, np.float32))
     assert library.ranking.tolist() == [1, 2, 0]
     assert select_from_all(library).tolist() == [0, 1, 0]
 

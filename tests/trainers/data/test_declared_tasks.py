@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from model.errors import InputError
 from tests.trainers.user_data import ROWS, USER_TASKS, declarations, labels_of, write_user_data
 from trainers.data.course_files import read_directory
 from trainers.data.raw_rows import RawCorpus
+from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import submission
-from trainers.evaluation.scores import METRICS, predictions, score
-from trainers.tasks import TASKS, tasks_from_json
+from trainers.evaluation.scores import predictions, score
+from trainers.tasks import TASKS, task_to_json, tasks_from_json
 
 every_task = pytest.mark.parametrize("name", USER_TASKS)
 
@@ -57,7 +57,7 @@ def test_perfect_predictions_score_1_and_are_written_as_the_labels_of_the_files(
         "binary": 9 * (2 * labels[:, None] - 1),
         "regression": labels[:, None],
     }[kind]
-    reached = METRICS[task.kind](predictions(task.kind, perfect), labels)
+    reached = METRICS[task.metric].compute(predictions(task.kind, perfect), labels)
     assert score({name: reached}, raw.tasks) == pytest.approx(1)
     lines = submission(task, raw.splits[name]["dev"].ids, predictions(task.kind, perfect)).splitlines()
     assert lines[0] == "id \t Predicted_Label "
@@ -80,8 +80,14 @@ def test_declared_tasks_are_read_together_with_built_in_tasks(tmp_path):
 
 
 def test_tasks_can_be_written_to_json_and_read_back(raw):
-    written = json.dumps({name: asdict(task) for name, task in raw.tasks.items()})
+    written = json.dumps({name: task_to_json(task) for name, task in raw.tasks.items()})
     assert tasks_from_json(json.loads(written)) == raw.tasks
+
+
+def test_a_declared_task_has_the_default_metric_of_its_kind(raw):
+    for name, task in raw.tasks.items():
+        assert task.metric == {"classification": "accuracy", "binary": "accuracy", "regression": "pearson"}[task.kind]
+        assert name in USER_TASKS
 
 
 def test_a_task_with_other_file_names_is_equal_and_needs_no_test_split(tmp_path):
