@@ -11,6 +11,7 @@ import codecs
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,10 @@ HERE = Path(__file__).parent
 COLUMNS, LINES = 100, 34
 WIDTH, HEIGHT = 1160, 1500
 """Pixels of the report's picture."""
-RUNNING = "running"
-"""A word that a screen shows as long as trials run."""
+ROW = "│ trial"
+"""The start of a row of the live table."""
+ROWS = 2
+"""Rows that the pictured table has: trials that run side by side."""
 
 
 def main(
@@ -56,7 +59,7 @@ def live_screen(command: list[str]) -> list[Text]:
     found: list[Text] = []
     while content := _read(terminal):
         stream.feed(decode(content))
-        if any(RUNNING in line for line in screen.display):
+        if sum(ROW in line for line in screen.display) >= ROWS:
             found = [_line(screen, row) for row in range(LINES)]
     _, status = os.waitpid(process, 0)
     assert status == 0, "\n".join(screen.display)
@@ -70,7 +73,9 @@ def save_terminal(lines: list[Text], target: Path) -> None:
         lines = lines[:-1]
     for line in lines:
         console.print(line, no_wrap=True, crop=True)
-    console.save_svg(str(target), title="python -m search.launch spaces/smart.py --name first")
+    svg = console.export_svg(title="python -m search.launch spaces/smart.py --name first")
+    # A picture in a README may load nothing: the fonts of the reader's system serve.
+    target.write_text(re.sub(r"\s*@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL))
 
 
 def save_report(chromium: str, page: Path, target: Path) -> None:
