@@ -56,14 +56,14 @@ class Task:
 
 
 def default_metric(kind: Kind) -> str:
-    """Return the name of the metric of a task that names none."""
+    """Return the name of a kind's default metric."""
     return KIND_METRICS[kind][0]
 
 
 def task_to_json(task: Task) -> dict[str, Any]:
-    """Return a task as JSON; without its metric if that is the default of its kind.
+    """Return a task as JSON, without its metric if this is the default of its kind.
 
-    So a task with the default metric is written as it was before tasks had metrics, and fingerprints do not change.
+    Corpora and fingerprints from before tasks had metrics thus stay valid.
     """
     fields = asdict(task)
     if task.metric == default_metric(task.kind):
@@ -72,7 +72,7 @@ def task_to_json(task: Task) -> dict[str, Any]:
 
 
 def tasks_from_json(data: Mapping[str, Any]) -> dict[str, Task]:
-    """Return tasks that `task_to_json` wrote, by name."""
+    """Return tasks from the JSON of `task_to_json`, by name."""
     return {name: _task_from_json(fields) for name, fields in data.items()}
 
 
@@ -81,51 +81,27 @@ def _task_from_json(fields: Mapping[str, Any]) -> Task:
     return Task(**{**fields, "text_columns": tuple(fields["text_columns"]), "metric": metric})
 
 
-def _course_files(prefix: str) -> dict[str, str]:
-    return {"train": f"{prefix}-train.csv", "dev": f"{prefix}-dev.csv", "test": f"{prefix}-test-student.csv"}
+def _course_task(
+    name: str, kind: Kind, high: float, columns: tuple[str, ...], label_column: str, files: str, *output: str
+) -> Task:
+    """Return a task of the course.
+
+    Args:
+        files: start of the data files' names.
+        output: start of the prediction files' names, and the header of their label column.
+    """
+    names = {"train": f"{files}-train.csv", "dev": f"{files}-dev.csv", "test": f"{files}-test-student.csv"}
+    return Task(name, kind, default_metric(kind), 0, high, columns, label_column, names, *output)
 
 
 _SENTENCE = ("sentence",)
 _PAIR = ("sentence1", "sentence2")
 _ALL = (
-    Task(
-        "sst",
-        "classification",
-        "accuracy",
-        0,
-        4,
-        _SENTENCE,
-        "sentiment",
-        _course_files("ids-sst"),
-        "sst",
-        "Predicted_Sentiment",
-    ),
-    Task(
-        "qqp",
-        "binary",
-        "accuracy",
-        0,
-        1,
-        _PAIR,
-        "is_duplicate",
-        _course_files("quora"),
-        "para",
-        "Predicted_Is_Paraphrase",
-    ),
+    _course_task("sst", "classification", 4, _SENTENCE, "sentiment", "ids-sst", "sst", "Predicted_Sentiment"),
+    _course_task("qqp", "binary", 1, _PAIR, "is_duplicate", "quora", "para", "Predicted_Is_Paraphrase"),
     # "Similiary" is the spelling of the course, whose grader compares the header.
-    Task("sts", "regression", "pearson", 0, 5, _PAIR, "similarity", _course_files("sts"), "sts", "Predicted_Similiary"),
-    Task(
-        "cfimdb",
-        "binary",
-        "accuracy",
-        0,
-        1,
-        _SENTENCE,
-        "sentiment",
-        _course_files("ids-cfimdb"),
-        "cfimdb",
-        "Predicted_Sentiment",
-    ),
+    _course_task("sts", "regression", 5, _PAIR, "similarity", "sts", "sts", "Predicted_Similiary"),
+    _course_task("cfimdb", "binary", 1, _SENTENCE, "sentiment", "ids-cfimdb", "cfimdb", "Predicted_Sentiment"),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 """The built-in tasks, by name. A corpus has some of them, and further tasks that its data directory declares."""
