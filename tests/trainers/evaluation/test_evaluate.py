@@ -1,4 +1,4 @@
-"""Evaluation: outputs that are each row's own, and the rows that rounds are scored on."""
+"""Test the outputs and metrics of an evaluation, and the choice of the dev rows on which rounds are scored."""
 
 from dataclasses import replace
 
@@ -16,22 +16,25 @@ from trainers.evaluation.scores import score
 from trainers.tasks import TASKS
 from trainers.training.build_model import build
 
-CLOSE = 2e-5  # other neighbours, other padding: rounding differs
+CLOSE = 2e-5
+"""Absolute rounding difference between outputs of one row in different batches."""
 
 every_pairs = pytest.mark.parametrize("pairs", ["concatenated", "separate"])
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
 def model_of(pretrained: Pretrained, pairs: str = "concatenated", **dropouts: float) -> Multitask:
+    """Return a model of all built-in tasks in training mode."""
     return build(small_config(small_stage(tasks=tuple(TASKS)), pairs=pairs, **dropouts), TASKS, pretrained).train()
 
 
 def rows_of(corpus: Corpus, count: int) -> dict[str, np.ndarray]:
+    """Return `count` row numbers of each task's dev split, repeated if the split is smaller."""
     return {task: np.arange(count) % len(corpus.splits[task]["dev"]) for task in TASKS}
 
 
 @every_pairs
-def test_outputs_are_each_rows_own_whoever_stands_beside_it(corpus, pretrained, pairs):
+def test_the_outputs_of_a_row_do_not_depend_on_the_other_rows(corpus, pretrained, pairs):
     model, rows = model_of(pretrained, pairs), rows_of(corpus, ROWS + 7)
     outputs = evaluate(model, corpus, "dev", rows)
     order = np.random.default_rng(0).permutation(ROWS + 7)
@@ -39,12 +42,12 @@ def test_outputs_are_each_rows_own_whoever_stands_beside_it(corpus, pretrained, 
     for task, values in outputs.items():
         assert values.shape == (ROWS + 7, TASKS[task].outputs) and values.dtype == np.float32
         np.testing.assert_allclose(mixed[task], values[order], atol=CLOSE)
-        assert np.ptp(values, axis=0).max() > 100 * CLOSE, "rows that all look alike prove nothing"
+        assert np.ptp(values, axis=0).max() > 100 * CLOSE, "all rows have the same outputs, so the test proves nothing"
         alone = evaluate(model, corpus, "dev", {task: rows[task][-1:]})[task]
         np.testing.assert_allclose(alone, values[-1:], atol=CLOSE)
 
 
-def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(corpus, pretrained):
+def test_evaluation_uses_no_dropout_draws_no_random_number_and_leaves_the_model_unchanged(corpus, pretrained):
     model, rows, state = model_of(pretrained, dropout=0.5), rows_of(corpus, 9), torch.get_rng_state()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     first, again = (evaluate(model, corpus, "dev", rows) for _ in range(2))
@@ -56,7 +59,7 @@ def test_evaluation_drops_nothing_draws_nothing_and_leaves_the_model_as_it_was(c
 
 
 @every_pairs
-def test_without_dropout_a_model_in_training_gives_what_it_is_evaluated_on(corpus, pretrained, pairs):
+def test_evaluation_and_a_training_pass_without_dropout_give_the_same_outputs(corpus, pretrained, pairs):
     model = model_of(pretrained, pairs, dropout=0, attention_dropout=0, head_dropout=0)
     rows = {"sts": np.arange(12)}
     batch = inputs(corpus, "train", rows, model.encodings, pretrained.config.positions)
@@ -65,7 +68,7 @@ def test_without_dropout_a_model_in_training_gives_what_it_is_evaluated_on(corpu
 
 
 @every_task
-def test_outputs_that_say_the_labels_measure_1(corpus, task):
+def test_the_metric_of_outputs_that_equal_the_labels_is_1(corpus, task):
     rows = {task: np.array([5, 3, 8, 1, 0])}
     labels = corpus.splits[task]["dev"].labels[rows[task]]
     perfect = {
@@ -76,13 +79,14 @@ def test_outputs_that_say_the_labels_measure_1(corpus, task):
     assert measure(corpus, "dev", rows, {task: perfect}) == {task: pytest.approx(1)}
 
 
-def test_the_score_of_a_round_is_that_of_an_ensemble():
+def test_the_score_of_floats_equals_the_score_of_arrays():
     metrics = {"sst": 0.5, "qqp": 0.75, "sts": -0.5}
     many = {name: np.array([value]) for name, value in metrics.items()}
     assert score(metrics, TASKS) == score(many, TASKS)[0] == 0.5
 
 
 def without_labels(corpus: Corpus, task: str, rows: list[int]) -> Corpus:
+    """Return the corpus with only one task, some of whose dev rows have no label."""
     split = corpus.splits[task]["dev"]
     labels = split.labels.copy()
     labels[rows] = np.nan
@@ -90,7 +94,7 @@ def without_labels(corpus: Corpus, task: str, rows: list[int]) -> Corpus:
 
 
 @every_task
-def test_rounds_are_scored_on_labelled_rows_the_same_every_time_in_the_labels_proportions(corpus, task):
+def test_the_scored_dev_rows_are_labelled_always_the_same_and_stratified_by_label(corpus, task):
     part = without_labels(corpus, task, [0, 3, 9])
     labels = part.splits[task]["dev"].labels
     whole = dev_rows(part, task, 10_000)

@@ -1,4 +1,4 @@
-"""Prediction files: bits survive, and the course's format is met to the byte."""
+"""Test the Parquet files of outputs and the prediction files of the course."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MATRICES = arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2)
 
 @settings(deadline=None, max_examples=30)
 @given(outputs=MATRICES)
-def test_ids_and_outputs_come_back_in_order_and_to_the_bit(outputs: np.ndarray, tmp_path_factory):
+def test_ids_and_outputs_are_read_back_in_order_with_equal_bits(outputs: np.ndarray, tmp_path_factory):
     folder = Folder.at(tmp_path_factory.mktemp("run"))
     ids = [f"{row}-é" for row in range(len(outputs))]
     write_predictions(folder, "00003-sst.parquet", ids, outputs)
@@ -28,7 +28,7 @@ def test_ids_and_outputs_come_back_in_order_and_to_the_bit(outputs: np.ndarray, 
     assert read.tobytes() == outputs.tobytes()
 
 
-def test_a_part_of_a_larger_matrix_is_written_as_its_own_rows(tmp_path: Path):
+def test_a_view_of_a_larger_array_is_written_correctly(tmp_path: Path):
     whole = np.arange(12, dtype=np.float32).reshape(4, 3)
     write_predictions(Folder.at(tmp_path), "part", ["a", "b"], whole[::2, :2])
     assert read_predictions(Folder.at(tmp_path), "part")[1].tolist() == [[0, 1], [6, 7]]
@@ -43,35 +43,35 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_course_format_is_met_to_the_byte(task: str):
+def test_a_prediction_file_has_exactly_the_format_of_the_course(task: str):
     predictions, text = EXPECTED[task]
     assert submission(TASKS[task], ["x", "y"], predictions) == text
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_course_format_is_read_back(task: str):
+def test_a_prediction_file_of_the_course_is_read_back(task: str):
     ids, values = read_submission(EXPECTED[task][1])
     assert ids == ["x", "y"]
     assert values.tolist() == {"sst": [3, 0], "qqp": [0, 1], "sts": [2.5, 5], "cfimdb": [1, 0]}[task]
 
 
-def test_an_id_may_hold_what_parts_the_columns():
+def test_an_id_may_contain_the_separator_of_the_columns():
     assert read_submission(submission(TASKS["sts"], ["a , b"], np.array([[1.5]]))) == (["a , b"], [1.5])
 
 
 @given(values=st.lists(st.floats(-1, 6, width=32), min_size=1))
-def test_values_are_plain_decimals_that_read_back_as_they_were_and_inside_the_range(values: list[float]):
+def test_values_are_clipped_to_the_range_and_written_as_exact_decimals_without_exponents(values: list[float]):
     text = submission(TASKS["sts"], ["id"] * len(values), np.array(values, np.float32)[:, None])
     written = [line.split(" , ")[1].strip() for line in text.splitlines()[1:]]
     assert not any("e" in value for value in written)
     assert np.array_equal(np.array(written, np.float32), np.clip(np.array(values, np.float32), 0, 5))
 
 
-def test_logits_are_refused_where_probabilities_belong():
+def test_logits_in_place_of_probabilities_are_refused():
     with pytest.raises(AssertionError, match="logits"):
         submission(TASKS["qqp"], ["x"], np.array([[-2.0]]))
 
 
-def test_as_many_ids_as_rows():
+def test_a_different_number_of_ids_and_rows_is_an_error():
     with pytest.raises(ValueError):
         submission(TASKS["sts"], ["x", "y"], np.array([[1.0]]))
