@@ -1,4 +1,4 @@
-"""Values of a numerical Optuna distribution, and their places on a line from 0 to 1."""
+"""Map the values of a numerical Optuna distribution to positions from 0 to 1 and back."""
 
 import math
 
@@ -7,28 +7,28 @@ from optuna.distributions import FloatDistribution, IntDistribution
 NumericDistribution = FloatDistribution | IntDistribution
 
 
-def unit_position(kind: NumericDistribution, value: float) -> float:
-    """Return where a value of a distribution lies between its ends; on a log scale, if it has one."""
-    low, high = _ends(kind)
-    return ((math.log(value) if kind.log else value) - low) / (high - low)
+def unit_position(distribution: NumericDistribution, value: float) -> float:
+    """Return the position of a value, 0 to 1, between the ends of a distribution; logarithmic if `log` is set."""
+    low, high = _ends(distribution)
+    return ((math.log(value) if distribution.log else value) - low) / (high - low)
 
 
-def value_at_position(kind: NumericDistribution, place: float) -> float | int:
-    """Return the value of a distribution at a place from 0 to 1; each value of a grid has its share of the line."""
-    low, high = _ends(kind)
-    value = low + place * (high - low)
-    return nearest_value(kind, math.exp(value) if kind.log else value)
+def value_at_position(distribution: NumericDistribution, position: float) -> float | int:
+    """Return the value at a position from 0 to 1; all values of a distribution with steps have equal shares."""
+    low, high = _ends(distribution)
+    value = low + position * (high - low)
+    return nearest_value(distribution, math.exp(value) if distribution.log else value)
 
 
-def nearest_value(kind: NumericDistribution, value: float) -> float | int:
+def nearest_value(distribution: NumericDistribution, value: float) -> float | int:
     """Return the value of a distribution that is nearest to a number."""
-    if kind.step:
-        value = kind.low + kind.step * round((value - kind.low) / kind.step)
-    value = min(max(value, kind.low), kind.high)
-    return int(value) if isinstance(kind, IntDistribution) else value
+    if distribution.step:
+        value = distribution.low + distribution.step * round((value - distribution.low) / distribution.step)
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else value
 
 
-def _ends(kind: NumericDistribution) -> tuple[float, float]:
-    half = (kind.step or 0) / 2  # the outer values of a grid are as likely as the inner ones
-    low, high = kind.low - half, kind.high + half
-    return (math.log(low), math.log(high)) if kind.log else (low, high)
+def _ends(distribution: NumericDistribution) -> tuple[float, float]:
+    half = (distribution.step or 0) / 2  # widened, so that the first and the last step are as likely as the others
+    low, high = distribution.low - half, distribution.high + half
+    return (math.log(low), math.log(high)) if distribution.log else (low, high)

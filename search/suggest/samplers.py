@@ -1,4 +1,7 @@
-"""Optuna samplers by name, shown stopped trials as what they were heading for, and no more trials than they can use."""
+"""The Optuna samplers, by name.
+
+Each sees stopped trials with an estimated final value, and at most as many trials as it can handle.
+"""
 
 import contextlib
 import copy
@@ -25,52 +28,55 @@ from search.suggest.space import RANDOM_POINTS, Space, suggest_config
 from search.suggest.wrapped_samplers import DeduplicatingSampler, HistorySampler
 
 TPE_HISTORY = 1000
-"""Ended trials that TPE is shown: its time grows with them (5,000 cost .2 to .9 s), what it learns hardly does."""
+"""Largest number of ended trials that TPE sees: 5,000 cost .2 to .9 s per draw and hardly improve the draws."""
 GP_HISTORY = 200
-"""Ended trials that a Gaussian process is shown: its time grows with their cube. Of 12 parameters it takes seconds."""
+"""Largest number of ended trials that a Gaussian process sees: its time grows with the cube of this number.
+
+With 12 parameters a draw takes seconds.
+"""
 MAX_GOOD_TRIALS = 25
-"""The most trials that TPE takes for good ones."""
+"""Largest number of trials that TPE counts as good."""
 TPE_REDRAWS = 10
-"""How often TPE may draw again what was trained; the others would draw the same."""
+"""Further draws of TPE if its parameters were trained before; other samplers would repeat the same draw."""
 EI_CANDIDATES = 8
-"""Points of which TPE draws the most promising; Optuna's 24 keep to what it knows (`benchmarks/efficiency.py`)."""
+"""Points from which TPE picks the most promising; Optuna's default, 24, explores less (`benchmarks/efficiency.py`)."""
 
 
 def history(study: optuna.Study, limit: int | None, *, extrapolate: bool = True) -> list[FrozenTrial]:
-    """Return the trials that a sampler is shown: the study's, those that were stopped as if they had finished.
+    """Return the trials that a sampler sees: the study's trials, with stopped trials as if they had finished.
 
-    Early stopping stops most. TPE would rank them behind every trial that has finished, and the first ones finish
-    however bad they are; the other samplers would not look at them at all.
+    Early stopping stops most trials. TPE ranks stopped trials behind all finished ones, although the first trials of a
+    search finish however bad they are; the other samplers ignore stopped trials.
 
     Args:
-        limit: the most ended ones; None for all.
+        limit: the largest number of ended trials; None for all.
         extrapolate: whether to estimate the final values of stopped trials. If not, they stay stopped trials.
     """
     trials = study.get_trials(deepcopy=False)
-    gains = _gains(trials) if extrapolate else None
-    values = {trial.number: found for trial in trials if (found := _values(trial, gains))}
+    gains = _mean_gains(trials) if extrapolate else None
+    values = {trial.number: found for trial in trials if (found := _final_values(trial, gains))}
     if limit:
-        trials = _bounded(trials, values, study.directions, limit)
+        trials = _limit_ended(trials, values, study.directions, limit)
     return [_as_finished(trial, values.get(trial.number)) for trial in trials]
 
 
-def _bounded(
+def _limit_ended(
     trials: list[FrozenTrial],
     values: Mapping[int, Sequence[float]],
     directions: Sequence[StudyDirection],
     limit: int,
 ) -> list[FrozenTrial]:
-    """Leave out ended trials until `limit` are left: the good ones, the newest, and of the others every so many-th.
+    """Keep `limit` ended trials: the best, the newest, and an even selection of the others. Keep all running trials.
 
-    A function of the trials alone, so that a resumed search draws what the uninterrupted one would have.
+    The result depends on the trials only, so a resumed search draws the same values as an uninterrupted search.
 
     Args:
-        values: number of a trial -> what it is worth.
+        values: number of a trial -> its final values, estimated for a stopped trial.
     """
     ended = [trial.number for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     if len(ended) <= limit:
         return trials
-    kept = {*_good(values, directions)[: limit // 4], *ended[-limit // 4 :]}
+    kept = {*_best_numbers(values, directions)[: limit // 4], *ended[-limit // 4 :]}
     others = [number for number in ended if number not in kept]
     kept |= {others[int(place)] for place in np.linspace(0, len(others) - 1, limit - len(kept))}
     return [trial for trial in trials if trial.number in kept or not trial.state.is_finished()]
@@ -78,22 +84,24 @@ def _bounded(
 
 def _tpe(seed: int, extrapolate: bool = True) -> BaseSampler:
     with warnings.catch_warnings():
-        # `group`, for the parameters that not every trial has, is still marked experimental.
+        # Optuna marks `group`, which handles parameters that only some trials have, as experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=EI_CANDIDATES)
-    return _learning(sampler, seed, TPE_HISTORY, extrapolate, redraws=TPE_REDRAWS)
+    return _with_history(sampler, seed, TPE_HISTORY, extrapolate, redraws=TPE_REDRAWS)
 
 
 def _gp(seed: int, extrapolate: bool = True) -> BaseSampler:
-    return _learning(GPSampler(seed=seed, warn_independent_sampling=False), seed, GP_HISTORY, extrapolate)
+    return _with_history(GPSampler(seed=seed, warn_independent_sampling=False), seed, GP_HISTORY, extrapolate)
 
 
 def _cmaes(seed: int, extrapolate: bool = True) -> BaseSampler:
-    return _learning(StatelessCmaEsSampler(seed), seed, None, extrapolate)
+    return _with_history(StatelessCmaEsSampler(seed), seed, None, extrapolate)
 
 
-def _learning(sampler: BaseSampler, seed: int, limit: int | None, extrapolate: bool, redraws: int = 0) -> BaseSampler:
-    """Let a sampler see the history that it can use, and draw nothing twice."""
+def _with_history(
+    sampler: BaseSampler, seed: int, limit: int | None, extrapolate: bool, redraws: int = 0
+) -> BaseSampler:
+    """Wrap a sampler, so that it sees `history` and does not repeat earlier parameters."""
     return DeduplicatingSampler(
         HistorySampler(sampler, partial(history, limit=limit, extrapolate=extrapolate)), seed, redraws
     )
@@ -104,56 +112,57 @@ def _random(seed: int, extrapolate: bool = True) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": _tpe, "gp": _gp, "cmaes": _cmaes, "random": _random}
-"""By name: (seed, extrapolate as in `history`) -> a sampler for one trial."""
+"""Name -> function that makes the sampler of one trial from a seed and `extrapolate`, an argument of `history`."""
 
 
 def check_sampler(name: str, space: Space, objectives: Sequence[str]) -> list[str]:
-    """Try a space at random points; tell, for the user, what of it a sampler leaves to chance.
+    """Check that a sampler can search a space; return notes on the parameters that it draws at random.
 
     Args:
-        objectives: their names.
+        objectives: names of the objectives.
 
     Raises:
-        InputError: the sampler cannot search the space, or not for so many objectives.
+        InputError: the sampler supports no parameter of the space, or not these objectives.
     """
     if name == "cmaes" and len(objectives) > 1:
-        raise InputError(f"--sampler cmaes searches for one objective, not {len(objectives)}. Pass tpe, gp or random.")
+        raise InputError(f"--sampler cmaes supports one objective, not {len(objectives)}. Pass tpe, gp or random.")
     if name in ("cmaes", "gp") and ENSEMBLE in objectives:
-        # They would compare the scores of stopped trials with what finished ones add to the ensemble.
-        raise InputError(f"--sampler {name} cannot search for what trials add to the ensemble. Pass tpe or random.")
+        # Stopped trials have a score, finished trials a contribution to the ensemble: the two do not compare.
+        raise InputError(f"--sampler {name} does not support --objective ensemble. Pass tpe or random.")
     if name not in ("cmaes", "gp"):
         return []
-    tried = _tried(space)
-    names = dict.fromkeys(parameter for point in tried for parameter in point)
-    searched = [parameter for parameter in names if _searched(name, [point.get(parameter) for point in tried])]
+    points = _example_distributions(space)
+    names = dict.fromkeys(parameter for point in points for parameter in point)
+    searched = [parameter for parameter in names if _searched(name, [point.get(parameter) for point in points])]
     if not searched:
-        kind = "number" if name == "cmaes" else "parameter"
+        kind = "numerical parameter" if name == "cmaes" else "parameter"
         raise InputError(f"--sampler {name}: {space.path} has no {kind} that every trial has. Pass --sampler tpe.")
     others = [parameter for parameter in names if parameter not in searched]
-    why = "choices, or not in every trial" if name == "cmaes" else "not in every trial"
-    return [f"Sampler {name}: drawn at random are {', '.join(others)} ({why})."] if others else []
+    why = "choices, or absent from some trials" if name == "cmaes" else "absent from some trials"
+    return [f"Sampler {name} draws these parameters at random: {', '.join(others)} ({why})."] if others else []
 
 
-def _searched(name: str, kinds: Sequence[BaseDistribution | None]) -> bool:
-    """Whether a sampler learns from a parameter, of which each tried point has a distribution or none."""
-    if kinds[0] is None or kinds.count(kinds[0]) < len(kinds):
+def _searched(name: str, distributions: Sequence[BaseDistribution | None]) -> bool:
+    """Return whether a sampler searches a parameter, given its distribution at each point, None where it is absent."""
+    if distributions[0] is None or distributions.count(distributions[0]) < len(distributions):
         return False
-    return name != "cmaes" or isinstance(kinds[0], NumericDistribution)
+    return name != "cmaes" or isinstance(distributions[0], NumericDistribution)
 
 
-def _tried(space: Space) -> list[Mapping[str, BaseDistribution]]:
-    """Return the distributions of a space's parameters at random points, without those that have a single value."""
+def _example_distributions(space: Space) -> list[Mapping[str, BaseDistribution]]:
+    """Return the distributions of a space's parameters at random points; parameters with one value are left out."""
     study, found = optuna.create_study(sampler=RandomSampler(seed=0)), []
     for _ in range(RANDOM_POINTS):
         with contextlib.suppress(optuna.TrialPruned):
             trial = study.ask()
             suggest_config(space, trial)
-            found.append({name: kind for name, kind in trial.distributions.items() if not kind.single()})
+            drawn = trial.distributions.items()
+            found.append({name: distribution for name, distribution in drawn if not distribution.single()})
     return found
 
 
-def _gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
-    """Return what finished trials have gained on average between each round and their end; nothing with no rounds."""
+def _mean_gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Return judged round -> mean gain of the finished trials from this round to their end."""
     gained = defaultdict(list)
     for trial in trials:
         if trial.state == TrialState.COMPLETE:
@@ -162,13 +171,13 @@ def _gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
     return {judged: statistics.fmean(found) for judged, found in gained.items()}
 
 
-def _values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[float] | None:
-    """Return what a trial is worth: if it was stopped, its last value and the gain of those that went on.
+def _final_values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[float] | None:
+    """Return a trial's final values; for a stopped trial, its last value plus the mean gain from that round on.
 
-    With several objectives the last values stand for themselves: Optuna knows no others of them.
+    With several objectives no gain is added: Optuna stores no intermediate values.
 
     Args:
-        gains: by round; None if stopped trials are not to be compared with finished ones.
+        gains: judged round -> mean gain; None if stopped trials get no estimate.
     """
     if trial.state == TrialState.COMPLETE:
         return trial.values
@@ -180,7 +189,7 @@ def _values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[f
 
 
 def _as_finished(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:
-    """Return a trial as if it had finished with these values; as it is, if there are none."""
+    """Return a stopped trial as if it had finished with these values; any other trial unchanged."""
     if trial.state != TrialState.PRUNED or not values:
         return trial
     finished = copy.copy(trial)
@@ -188,11 +197,11 @@ def _as_finished(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTr
     return finished
 
 
-def _good(values: Mapping[int, Sequence[float]], directions: Sequence[StudyDirection]) -> list[int]:
-    """Return the numbers of trials that a sampler must not miss: those worth most, or on the Pareto front."""
+def _best_numbers(values: Mapping[int, Sequence[float]], directions: Sequence[StudyDirection]) -> list[int]:
+    """Return the numbers of the best trials; with several objectives, of the trials on the Pareto front."""
     signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in directions]
     numbers = np.array(list(values), dtype=int)
-    worth = np.array(list(values.values())).reshape(len(numbers), len(signs)) * signs
+    maximized = np.array(list(values.values())).reshape(len(numbers), len(signs)) * signs
     if len(signs) == 1:
-        return numbers[(-worth[:, 0]).argsort(kind="stable")[:MAX_GOOD_TRIALS]].tolist()
-    return numbers[pareto_front(worth)].tolist()
+        return numbers[(-maximized[:, 0]).argsort(kind="stable")[:MAX_GOOD_TRIALS]].tolist()
+    return numbers[pareto_front(maximized)].tolist()

@@ -1,4 +1,4 @@
-"""A space file -> the function that suggests configs, checked before any worker starts."""
+"""Load a space file and check its configs before any worker starts."""
 
 import contextlib
 import importlib.util
@@ -21,24 +21,24 @@ from trainers.training.step_plan import plan
 Suggest = Callable[[optuna.trial.BaseTrial], TrainConfig]
 
 RANDOM_POINTS = 20
-"""Random points at which a space is tried before the search starts."""
+"""Number of random points at which a space is checked before the search starts."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What may be trained, as a space file defines it."""
+    """A search space, as a space file defines it."""
 
     path: Path
     source: str
     suggest: Suggest
     start: list[dict[str, Any]]
     fixed: dict[str, Any] = field(default_factory=dict)
-    """Fields that have the same value in every config, whatever `suggest` says."""
+    """Config field -> value that replaces the value from `suggest` in every config."""
 
 
 @dataclass(frozen=True)
 class TrialShape:
-    """What all configs of a search must share, so that rounds compare like with like."""
+    """The tasks and rounds of a trial. All trials of a search share them, so that their rounds can be compared."""
 
     tasks: tuple[str, ...]
     rounds: int
@@ -46,33 +46,33 @@ class TrialShape:
     examples: int
     """Examples of a judged round."""
     slack: int
-    """Examples of the largest step: by so much a round may be longer."""
+    """Examples of the largest step; a round may be longer by this number."""
 
     def __str__(self) -> str:
         return f"{self.rounds} rounds of {self.examples:,} examples of {', '.join(self.tasks)}"
 
     def matches(self, other: "TrialShape") -> bool:
-        """Whether rounds of the two compare: equal but for the last step of a round."""
+        """Return whether the rounds of two trials can be compared: equal except for the last step of a round."""
         close = abs(self.examples - other.examples) <= max(self.slack, other.slack)
         return set(self.tasks) == set(other.tasks) and self.rounds == other.rounds and close
 
 
 @dataclass(frozen=True)
 class CheckedSpace:
-    """A space whose configs can be trained on a corpus."""
+    """A space after the check that its configs can be trained on a corpus."""
 
     space: Space
     tasks: tuple[str, ...]
-    """All that a config is scored on."""
+    """All tasks on which configs are scored."""
     shape: TrialShape | None
-    """What all configs share; None where trials are not compared with each other."""
+    """The shape of all trials; None if trials are not compared with each other."""
 
 
 def load_space(path: Path) -> Space:
     """Load a space file.
 
     Raises:
-        InputError: it does not exist, cannot be run or does not define `suggest`.
+        InputError: the file does not exist, raises an error or does not define `suggest`.
     """
     if not path.is_file():
         raise InputError(f"There is no space file {path}. Pass one such as spaces/smart.py.")
@@ -82,7 +82,7 @@ def load_space(path: Path) -> Space:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's code: whatever it raises is bad input
+    except Exception as error:  # the user's code may raise any error
         raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}. Correct it.") from error
     suggest = getattr(module, "suggest", None)
     if not callable(suggest):
@@ -94,10 +94,11 @@ def load_space(path: Path) -> Space:
 
 
 def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConfig]:
-    """Try a space at its START points and at random ones.
+    """Return the configs of a space at its START points and at random points.
 
     Raises:
-        InputError: it raises, returns something else than a TrainConfig, or a START point does not belong to it.
+        InputError: `suggest` raises an error or does not return a TrainConfig, a START point lies outside the space, or
+            no random point is feasible.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [_start_config(space, point) for point in space.start]
@@ -105,15 +106,15 @@ def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConf
         with contextlib.suppress(optuna.TrialPruned):
             configs.append(suggest_config(space, study.ask()))
     if not configs:
-        raise InputError(f"{space.path}: all of {trials} random points are infeasible. Widen the space.")
+        raise InputError(f"{space.path}: all {trials} random points are infeasible. Widen the space.")
     return configs
 
 
 def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> CheckedSpace:
-    """Check some configs of a space against the data: the rounds of all must compare.
+    """Check example configs of a space against the data and against each other.
 
     Raises:
-        InputError: the data lack what a config needs, or two configs have rounds that cannot be compared.
+        InputError: the data lack something that a config needs, or the rounds of two configs cannot be compared.
     """
     shapes = [trial_shape(config, corpus) for config in configs]
     for shape in shapes:
@@ -126,22 +127,22 @@ def check_space(space: Space, configs: list[TrainConfig], corpus: Corpus) -> Che
 
 
 def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
-    """Ask a space for a trial's config.
+    """Return the config that a space suggests for a trial.
 
     Raises:
-        InputError: it raises, or returns something else.
-        optuna.TrialPruned: the space says that this point is infeasible.
+        InputError: `suggest` raises an error or does not return a TrainConfig.
+        optuna.TrialPruned: the space calls this point infeasible.
     """
     try:
         config = space.suggest(trial)
         if isinstance(config, TrainConfig):
-            # Also without fixed fields: pydantic's own `model_copy` checks nothing.
+            # Validated even without fixed fields: `suggest` may use pydantic's `model_copy`, which checks nothing.
             config = TrainConfig.model_validate(dict(config) | space.fixed)
     except pydantic.ValidationError as error:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
         raise
-    except Exception as error:  # the user's code: whatever it raises is bad input
+    except Exception as error:  # the user's code may raise any error
         raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}. Correct it.") from error
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
@@ -149,10 +150,10 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
 
 
 def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
-    """Return what the rounds of a config look like.
+    """Return the tasks and rounds of a trial with this config.
 
     Raises:
-        InputError: it asks for what the data or the installation lack, or no round is judged.
+        InputError: the data or the installation lack something that the config needs, or no round is judged.
     """
     steps, rounds = plan(config, corpus)
     judged = [round for round in rounds if round.judged]
@@ -164,20 +165,24 @@ def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
 
 
 def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
-    """Return the config of a START point, which must lie inside the space and name nothing else."""
+    """Return the config of a START point.
+
+    Raises:
+        InputError: the point lies outside the space or has a parameter that `suggest` does not use.
+    """
     trial = optuna.trial.FixedTrial(point)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a value out of its range is only warned of, and used
+        warnings.simplefilter("error")  # Optuna only warns about a value outside its range, and uses it
         config = suggest_config(space, trial)
     for name in point.keys() - trial.params.keys():
         raise InputError(
-            f"{space.path}: START point {point} gives {name!r}, which suggest does not ask for there. Leave it out."
+            f"{space.path}: START point {point} has {name!r}, which suggest does not use at this point. Remove it."
         )
     return config
 
 
 def _last_line(error: Exception, path: Path) -> str:
-    """Return the error in one line, with the line of the space that raised it."""
+    """Describe an error in one line, with the line of the space file that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     where = f" (line {lines[-1]})" if lines else ""

@@ -1,4 +1,4 @@
-"""Take over trials of earlier searches that fit this search's space; keep them in its run directory."""
+"""Copy usable trials of earlier searches into a run directory, so that the Optuna sampler learns from them."""
 
 import math
 from collections import Counter
@@ -29,20 +29,21 @@ from search.suggest.space import Space, suggest_config
 
 WARM_START = "warm_start.json"
 LONG_AGO = datetime(1970, 1, 1)
+"""Start and end of all warm-start trials: before any trial of the run."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a search learns from."""
+    """The trials of earlier searches that a run uses."""
 
     records: list[dict[str, Any]]
-    """Of each trial what `warm_trials` needs, and where it is from."""
+    """One record per trial: the fields that `warm_trials` reads, the earlier search and the trial's number there."""
     notes: list[str]
-    """Lines for the user: what is used, what is not, and why."""
+    """Lines for the user: the number of trials used, and the reasons why others are not."""
 
 
 class UnusableTrial(InputError):
-    """Why a trial cannot be used, said of one and of many."""
+    """The reason why a trial cannot be used, worded for one trial and for several."""
 
     def __init__(self, singular: str, plural: str):
         super().__init__(singular)
@@ -50,42 +51,42 @@ class UnusableTrial(InputError):
 
 
 def warm_trials(run: Run) -> list[FrozenTrial]:
-    """Return what a run's Optuna sampler learns from beside the run's own trials: older ones, of numbers below 0."""
+    """Return the warm-start trials of a run; their numbers are below 0, before the run's own trials."""
     records = run.folder.read_json(WARM_START) if run.folder.exists(WARM_START) else []
     return [_frozen(record, number) for number, record in enumerate(records, -len(records))]
 
 
 def warm_start_from(sources: Sequence[EarlierSearch], space: Space, search: SearchRecord) -> WarmStart:
-    """Take over the trials that could have been drawn from a space.
+    """Collect the trials of earlier searches that could have been drawn from a space.
 
     Args:
-        search: what the run that learns is made of, see `search.json`.
+        search: the `search.json` of the new run.
 
     Raises:
-        InputError: the values of a source are not of these objectives and tasks, or none of its trials can be used.
+        InputError: a source has other objectives or tasks, or none of its trials can be used.
     """
     records, notes = [], []
     for source in sources:
         _check_comparable(source, search)
-        found, unfit = _taken_over(source, space)
-        told = f" {sum(unfit.values())} of {len(source.trials)} trials not used: {_reasons(unfit)}." if unfit else ""
+        found, unusable = _usable_records(source, space)
+        skipped = _skipped(unusable, len(source.trials))
         if not found:
-            raise InputError(f"--warm-start {source.name}:{told or ' no trial has ended.'} Leave it out.")
+            raise InputError(f"--warm-start {source.name}:{skipped or ' no trial has ended.'} Leave it out.")
         stopped = sum(record["state"] == TrialState.PRUNED.name for record in found)
         early = f", {stopped} of them stopped early" if stopped else ""
-        notes.append(f"Warm start from {source.name}: {len(found)} trials{early}.{told}")
+        notes.append(f"Warm start from {source.name}: {len(found)} trials{early}.{skipped}")
         notes += _warnings(source, search)
         records += found
     return WarmStart(records, notes)
 
 
 def _check_comparable(source: EarlierSearch, search: SearchRecord) -> None:
-    """Refuse values that mean something else than those of this search."""
+    """Raise InputError if the trials' values have another meaning than the values of this search."""
     theirs, ours = [direction.name.lower() for direction in source.directions], directions(search.objective)
     if theirs != ours:
         raise InputError(
-            f"--warm-start {source.name}: its trials' values are to {_and(theirs)}, those of this search to "
-            f"{_and(ours)}. Pass a source with the same objectives."
+            f"--warm-start {source.name}: its objectives are to {_join(theirs)}; this search's objectives are to "
+            f"{_join(ours)}. Pass a source with the same objectives."
         )
     if not source.search:
         return
@@ -95,13 +96,13 @@ def _check_comparable(source: EarlierSearch, search: SearchRecord) -> None:
     ):
         if not same:
             raise InputError(
-                f"--warm-start {source.name}: its trials are judged by the {key} {_and(found)}, those of this search "
-                f"by {_and(own)}. Pass a run with the same."
+                f"--warm-start {source.name}: its trials were scored by the {key} {_join(found)}; this search uses "
+                f"{_join(own)}. Pass a run with the same {key}."
             )
 
 
 def _warnings(source: EarlierSearch, search: SearchRecord) -> list[str]:
-    """Say what else differs: values still show which points are good, but not how good they are here."""
+    """Return a warning about other differences: the values still rank points, but only roughly."""
     if not source.search:
         return []
     differs = {
@@ -110,25 +111,25 @@ def _warnings(source: EarlierSearch, search: SearchRecord) -> list[str]:
         "another number of rounds": source.search.rounds != search.rounds,
     }
     other = [words for words, found in differs.items() if found]
-    return [f"Its values are of {_and(other)}: they tell good points from bad ones only roughly."] if other else []
+    return [f"Its values come from {_join(other)}: they rank points only roughly."] if other else []
 
 
-def _taken_over(source: EarlierSearch, space: Space) -> tuple[list[dict[str, Any]], Counter[UnusableTrial]]:
-    """Return the trials that fit, and why others do not."""
-    records, unfit = [], {}
+def _usable_records(source: EarlierSearch, space: Space) -> tuple[list[dict[str, Any]], Counter[UnusableTrial]]:
+    """Return the records of the usable trials, and how often each reason made a trial unusable."""
+    records, unusable = [], {}
     for trial in source.trials:
         try:
             records.append(_record(trial, space) | {"from": source.name, "trial": trial.number})
         except UnusableTrial as reason:
-            unfit.setdefault(reason.plural, []).append(reason)
-    return records, Counter({reasons[0]: len(reasons) for reasons in unfit.values()})
+            unusable.setdefault(reason.plural, []).append(reason)
+    return records, Counter({reasons[0]: len(reasons) for reasons in unusable.values()})
 
 
 def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
-    """Return a trial as if it had been drawn from a space.
+    """Return the record of a trial with the parameters and distributions of a space.
 
     Raises:
-        UnusableTrial: it could not have been.
+        UnusableTrial: the trial could not have been drawn from the space.
     """
     values = trial.values or trial.user_attrs.get(STOPPED)
     if not values or not all(map(math.isfinite, values)):
@@ -146,7 +147,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
         "state": trial.state.name,
         "values": values,
         "params": replay.params,
-        # This space's: one of another range would be another parameter to the Optuna sampler.
+        # The space's distributions: Optuna treats a parameter with another range as a different parameter.
         "distributions": {name: distribution_to_json(found) for name, found in replay.distributions.items()},
         "intermediate_values": {
             step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)
@@ -155,7 +156,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
 
 
 def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
-    """Return a trial as it was recorded; it ended before any of the run's own."""
+    """Return the Optuna trial of a record."""
     state, values = TrialState[record["state"]], record["values"]
     attributes = stopped_attributes(state, values, several=len(values) > 1)
     return FrozenTrial(
@@ -194,12 +195,13 @@ def _allowed(distribution: Any) -> str:
     return f"{distribution.low:g} to {distribution.high:g}"
 
 
-def _reasons(unfit: Counter[UnusableTrial]) -> str:
-    """Tell the reasons, the commonest first."""
-    return ", ".join(
-        f"1 {reason.singular}" if count == 1 else f"{count} {reason.plural}" for reason, count in unfit.most_common()
+def _skipped(unusable: Counter[UnusableTrial], trials: int) -> str:
+    """Return a sentence on the unusable trials of a source, the most frequent reason first; "" if there are none."""
+    reasons = ", ".join(
+        f"1 {reason.singular}" if count == 1 else f"{count} {reason.plural}" for reason, count in unusable.most_common()
     )
+    return f" {unusable.total()} of {trials} trials not used: {reasons}." if unusable else ""
 
 
-def _and(words: Sequence[str]) -> str:
+def _join(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -126,7 +126,7 @@ DATA_FAULTS: dict[str, Fault] = {
     ),
     "an objective that the sampler does not support": (
         with_options(sampler="gp", objective="ensemble"),
-        "--sampler gp cannot search for what trials add to the ensemble. Pass tpe or random.",
+        "--sampler gp does not support --objective ensemble. Pass tpe or random.",
     ),
 }
 """Faults of the space, the data, the encoder or the combination of options."""

@@ -1,4 +1,4 @@
-"""Space files: what they must give, and how each way of being wrong is told."""
+"""Test the loading and checking of space files, with one error message for each fault."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_space_gives_configs_and_all_of_them_have_comparable_rounds(tmp_path, corpus):
+def test_the_rounds_of_all_configs_of_a_valid_space_can_be_compared(tmp_path, corpus):
     space = load_space(written(tmp_path, GOOD))
     shape = check_space(space, example_configs(space), corpus).shape
     assert shape and (shape.tasks, shape.rounds) == (("sst", "qqp", "sts"), 6)
     assert suggest_config(space, optuna.trial.FixedTrial({"dropout": 0.25})).dropout == 0.25
 
 
-def test_the_line_that_failed_is_told_of_a_path_as_it_is_typed(tmp_path, monkeypatch):
+def test_an_error_names_the_path_as_typed_and_the_line_that_failed(tmp_path, monkeypatch):
     written(tmp_path, "def suggest(trial):\n    raise RuntimeError('no')")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"^space.py: suggest raised RuntimeError: no \(line 2\)"):
@@ -39,7 +39,7 @@ def test_the_line_that_failed_is_told_of_a_path_as_it_is_typed(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("x = 1", "does not define suggest"),
         ("import nothing_of_that_name", "cannot be loaded: ModuleNotFoundError"),
@@ -67,15 +67,15 @@ def test_the_line_that_failed_is_told_of_a_path_as_it_is_typed(tmp_path, monkeyp
         ),
     ],
 )
-def test_a_bad_space_is_refused_in_one_sentence_that_names_the_file(tmp_path, corpus, text, said):
+def test_a_faulty_space_is_an_error_of_one_line_that_names_the_file(tmp_path, corpus, text, expected):
     path = written(tmp_path, text)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         space = load_space(path)
         check_space(space, example_configs(space), corpus)
-    assert said in str(told.value) and str(path) in str(told.value) and "\n" not in str(told.value)
+    assert expected in str(raised.value) and str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_the_projects_main_space_varies_ratios_only_with_the_interleaved_schedule(pretrained, tmp_path):
+def test_the_main_space_varies_batch_ratios_only_with_the_interleaved_schedule(pretrained, tmp_path):
     corpus = Corpus.open(prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path)[0])
     space = load_space(Path("spaces/smart.py"))
     check_space(space, example_configs(space), corpus)

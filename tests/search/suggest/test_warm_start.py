@@ -1,4 +1,4 @@
-"""Warm starts: what is read of runs and studies, what fits a space, what a run keeps of it, what its sampler sees."""
+"""Test warm starts: reading earlier searches, choosing usable trials, storing them in a run and sampling with them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -55,7 +55,7 @@ WIDE: dict[str, BaseDistribution] = {
     "batch_size": IntDistribution(1, 1000),
     "dropout": FloatDistribution(0, 1),
 }
-"""What the earlier searches drew from: more than the space allows."""
+"""Distributions of the earlier searches: wider than the space allows."""
 GOOD = {"schedule": "interleaved", "learning_rate": 1e-4, "batch_size": 8}
 
 
@@ -88,11 +88,14 @@ def write_study(
 
 
 FITS: dict[str, tuple[FrozenTrial, dict[str, Any]]] = {
-    "as it is": (old(), GOOD),
-    "at the ends": (old(learning_rate=2e-5, batch_size=16), GOOD | {"learning_rate": 2e-5, "batch_size": 16}),
-    "with what is not asked for": (old(dropout=0.5), GOOD),
-    "with what is not asked for there": (old(schedule="cycle"), {"schedule": "cycle", "batch_size": 8}),
-    "without what is not asked for there": (
+    "unchanged": (old(), GOOD),
+    "at the ends of the ranges": (
+        old(learning_rate=2e-5, batch_size=16),
+        GOOD | {"learning_rate": 2e-5, "batch_size": 16},
+    ),
+    "with a parameter that the space lacks": (old(dropout=0.5), GOOD),
+    "with a parameter of another branch": (old(schedule="cycle"), {"schedule": "cycle", "batch_size": 8}),
+    "without a parameter of another branch": (
         old(schedule="cycle", learning_rate=None),
         {"schedule": "cycle", "batch_size": 8},
     ),
@@ -101,7 +104,7 @@ FITS: dict[str, tuple[FrozenTrial, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("trial", "params"), FITS.values(), ids=FITS)
-def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space, tmp_path: Path, trial, params):
+def test_a_usable_trial_keeps_exactly_the_parameters_of_the_space(space: Space, tmp_path: Path, trial, params):
     warm = warm_start_from([source(trial)], space, SEARCH)
     early = ", 1 of them stopped early" if trial.state == TrialState.PRUNED else ""
     assert warm.notes == [f"Warm start from old: 1 trials{early}."]
@@ -114,10 +117,10 @@ def test_a_trial_is_taken_over_with_exactly_what_the_space_asks_for(space: Space
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(params)
     space.suggest(fresh := study.ask())
-    assert read.distributions == fresh.distributions, "the space's own: to a sampler they are the same parameters"
+    assert read.distributions == fresh.distributions, "a sampler must see the same distributions"
 
 
-def test_of_several_objectives_a_stopped_trial_is_known_by_its_last_values(space: Space, tmp_path: Path):
+def test_with_several_objectives_a_stopped_trial_keeps_its_last_values(space: Space, tmp_path: Path):
     stopped = old(None, TrialState.PRUNED)
     stopped.user_attrs[STOPPED] = [0.5, 2.0]
     two = EarlierSearch("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
@@ -130,9 +133,9 @@ def test_of_several_objectives_a_stopped_trial_is_known_by_its_last_values(space
 
 
 MISFITS: dict[str, tuple[list[FrozenTrial], str]] = {
-    "one that lacks": ([old(batch_size=None)], "1 of 2 trials not used: 1 lacks 'batch_size'."),
-    "two that lack": ([old(batch_size=None)] * 2, "2 of 3 trials not used: 2 lack 'batch_size'."),
-    "one outside": (
+    "one lacks a parameter": ([old(batch_size=None)], "1 of 2 trials not used: 1 lacks 'batch_size'."),
+    "two lack a parameter": ([old(batch_size=None)] * 2, "2 of 3 trials not used: 2 lack 'batch_size'."),
+    "one value outside the range": (
         [old(learning_rate=0.1)],
         "1 of 2 trials not used: 1 has learning_rate 0.1 outside 2e-05 to 0.0005.",
     ),
@@ -140,56 +143,56 @@ MISFITS: dict[str, tuple[list[FrozenTrial], str]] = {
     "another choice": ([old(schedule="other")], "1 has schedule other outside cycle, interleaved."),
     "infeasible": ([old(batch_size=12)], "1 is infeasible by the space."),
     "without a value": ([old(None, TrialState.PRUNED)], "1 has no finite value."),
-    "all of it": (
+    "several reasons": (
         [old(learning_rate=0.1), old(learning_rate=0.2), old(learning_rate=0.3), old(batch_size=None)],
         "4 of 5 trials not used: 3 have learning_rate outside 2e-05 to 0.0005, 1 lacks 'batch_size'.",
     ),
 }
 
 
-@pytest.mark.parametrize(("trials", "said"), MISFITS.values(), ids=MISFITS)
-def test_what_could_not_have_been_drawn_is_left_out_and_counted_by_reason(space: Space, trials, said):
+@pytest.mark.parametrize(("trials", "expected"), MISFITS.values(), ids=MISFITS)
+def test_unusable_trials_are_skipped_and_counted_by_reason(space: Space, trials, expected):
     warm = warm_start_from([source(*trials, old(learning_rate=3e-5))], space, SEARCH)
     assert [record["params"]["learning_rate"] for record in warm.records] == [3e-5]
     (note,) = warm.notes
-    assert note.startswith("Warm start from old: 1 trials. ") and note.endswith(said)
+    assert note.startswith("Warm start from old: 1 trials. ") and note.endswith(expected)
 
 
 OTHER: dict[str, tuple[EarlierSearch, str]] = {
     "to be minimised": (
         source(old(), direction="MINIMIZE"),
-        "values are to minimize, those of this search to maximize",
+        "its objectives are to minimize; this search's objectives are to maximize.",
     ),
     "two objectives": (
         EarlierSearch("old", [StudyDirection.MAXIMIZE] * 2, [], None),
-        "are to maximize and maximize, those",
+        "are to maximize and maximize; this search",
     ),
     "other tasks": (
         source(old(), search=SEARCH.replace(tasks=("sst", "sts"))),
-        "judged by the tasks sst and sts, those",
+        "scored by the tasks sst and sts; this search uses sst. Pass a run with the same tasks.",
     ),
     "nothing finished": (source(), "--warm-start old: no trial has ended. Leave it out."),
     "nothing that fits": (source(old(schedule="other")), "1 of 1 trials not used: 1 has schedule other"),
 }
 
 
-@pytest.mark.parametrize(("other", "said"), OTHER.values(), ids=OTHER)
-def test_a_source_of_which_nothing_can_be_learned_is_refused(space: Space, other: EarlierSearch, said: str):
-    with pytest.raises(InputError, match=r"--warm-start old") as told:
+@pytest.mark.parametrize(("other", "expected"), OTHER.values(), ids=OTHER)
+def test_a_source_without_usable_values_is_an_error(space: Space, other: EarlierSearch, expected: str):
+    with pytest.raises(InputError, match=r"--warm-start old") as raised:
         warm_start_from([source(old()), other], space, SEARCH)
-    assert said in str(told.value) and "\n" not in str(told.value)
+    assert expected in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_values_of_other_data_are_used_and_warned_of(space: Space):
+def test_values_from_other_data_are_used_with_a_warning(space: Space):
     same = warm_start_from([source(old(), search=SEARCH)], space, SEARCH)
     assert len(same.notes) == 1
     changed = SEARCH.replace(fingerprint="2", encoder="bert-base-uncased")
     other = warm_start_from([source(old(), search=changed)], space, SEARCH)
     assert other.records == same.records
-    assert other.notes[1].startswith("Its values are of other data and another encoder: ")
+    assert other.notes[1].startswith("Its values come from other data and another encoder: ")
 
 
-def test_a_run_is_read_without_the_trials_that_failed_or_go_on(tmp_path: Path, sample_corpus_directory: Path):
+def test_failed_and_running_trials_of_a_run_are_not_read(tmp_path: Path, sample_corpus_directory: Path):
     states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE)
     trials = [ExampleTrial(number, state) for number, state in enumerate(states)]
     run = example_run(tmp_path / "first", sample_corpus_directory, trials)
@@ -207,7 +210,9 @@ PLACES: dict[str, Callable[[Path], str]] = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_a_study_is_read_by_its_place_and_if_there_are_several_its_name(tmp_path: Path, place: Callable[[Path], str]):
+def test_a_study_is_found_by_its_storage_and_its_name_if_the_storage_holds_several(
+    tmp_path: Path, place: Callable[[Path], str]
+):
     given = write_study(place(tmp_path), old(0.25), old(None, TrialState.RUNNING))
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
@@ -225,15 +230,15 @@ def test_a_study_is_read_by_its_place_and_if_there_are_several_its_name(tmp_path
         read_earlier_searches([f"{given}#nwe"], "runs")
 
 
-def test_what_is_neither_run_nor_study_is_refused_and_nothing_is_made(tmp_path: Path):
+def test_a_source_that_is_neither_run_nor_study_is_an_error_and_creates_no_file(tmp_path: Path):
     (tmp_path / "text").write_text("no journal\n")
     for given in ("nothing", f"sqlite:///{tmp_path}/no.db", f"{tmp_path}/text", "postgresql://me:secret@127.0.0.1:1/s"):
-        with pytest.raises(InputError) as told:
+        with pytest.raises(InputError) as raised:
             read_earlier_searches([given], str(tmp_path))
         assert (
-            without_password(given) in str(told.value)
-            and "secret" not in str(told.value)
-            and "\n" not in str(told.value)
+            without_password(given) in str(raised.value)
+            and "secret" not in str(raised.value)
+            and "\n" not in str(raised.value)
         )
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
@@ -242,7 +247,7 @@ def test_what_is_neither_run_nor_study_is_refused_and_nothing_is_made(tmp_path: 
 def started(
     tmp_path: Path, tiny_encoder: Path, user_cache: Path, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Prepared]:
-    """Return what prepares the run "second", which learns from what is given, or resumes it."""
+    """Return a function that prepares the run "second" with the given warm-start sources, or resumes it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
 
     def prepared(*given: str, resume: bool = False) -> Prepared:
@@ -255,7 +260,7 @@ def started(
     return prepared
 
 
-def test_a_run_keeps_what_it_learns_from_and_a_resumed_one_needs_nothing_else(tmp_path: Path, started):
+def test_a_run_stores_its_warm_start_trials_and_a_resumed_run_needs_no_source(tmp_path: Path, started):
     url = write_study(f"sqlite:///{tmp_path}/study.db", old(), old(batch_size=5), old(learning_rate=2e-4))
     first = started(url)
     assert [note for note in first.notes if note.startswith(f"Warm start from {url}: 2 trials. 1 of 3 trials not")]
@@ -269,7 +274,7 @@ def test_a_run_keeps_what_it_learns_from_and_a_resumed_one_needs_nothing_else(tm
         started("first", resume=True)
 
 
-def test_a_source_that_is_no_good_leaves_no_run_behind(tmp_path: Path, started):
+def test_an_unusable_source_leaves_no_run_directory(tmp_path: Path, started):
     url = write_study(f"sqlite:///{tmp_path}/study.db", old(), direction=StudyDirection.MINIMIZE)
     for given in (url, "nothing"):
         with pytest.raises(InputError):
@@ -289,8 +294,8 @@ def drawn(prepared: Prepared, trials: int) -> tuple[list[dict[str, Any]], list[F
         return [trial.params for trial in prepared.run.trials()], study.get_trials()
 
 
-def test_trials_of_others_take_no_number_and_no_place_but_the_sampler_knows_them(tmp_path: Path, started):
-    """The old trials say that small rates are good; without them ten trials would be drawn blindly."""
+def test_warm_start_trials_take_no_trial_number_but_the_sampler_learns_from_them(tmp_path: Path, started):
+    """In the old trials small rates are good; without the old trials the first ten draws would be random."""
     rates = [2e-5 * 1.18**step for step in range(19)]
     trials = [old(-rate, learning_rate=rate) for rate in rates]
     warm = started(write_study(f"sqlite:///{tmp_path}/study.db", *trials))
@@ -304,7 +309,9 @@ def test_trials_of_others_take_no_number_and_no_place_but_the_sampler_knows_them
     assert not {str(point) for point in params} & {str(trial.params) for trial in trials}
 
 
-def test_points_that_an_earlier_search_has_tried_under_the_same_seed_are_not_drawn_again(tmp_path: Path, started):
+def test_a_warm_started_search_with_the_same_seed_does_not_repeat_the_points_of_the_earlier_search(
+    tmp_path: Path, started
+):
     cold, study = drawn(first := started(), 8)
     ended = [create_trial(value=0.5, params=trial.params, distributions=trial.distributions) for trial in study]
     (first.run.folder.local or Path()).rename(tmp_path / "first")
@@ -315,7 +322,7 @@ def test_points_that_an_earlier_search_has_tried_under_the_same_seed_are_not_dra
     assert before and after and not before & after
 
 
-def test_a_search_with_a_warm_start_that_was_cut_in_pieces_draws_what_it_would_have_drawn_in_one(tmp_path, started):
+def test_a_warm_started_search_in_several_sessions_draws_the_same_values_as_in_one_session(tmp_path, started):
     url = write_study(
         f"sqlite:///{tmp_path}/study.db", *[old(rate, learning_rate=rate) for rate in (3e-5, 1e-4, 4e-4)] * 4
     )
@@ -330,7 +337,7 @@ def test_a_search_with_a_warm_start_that_was_cut_in_pieces_draws_what_it_would_h
 @pytest.mark.parametrize(
     "sampler", [TPESampler(seed=0), RandomSampler(seed=0), CmaEsSampler(seed=0, n_startup_trials=1)]
 )
-def test_behind_no_trials_a_sampler_draws_what_it_would_draw_by_itself(sampler):
+def test_a_wrapped_sampler_with_the_studys_own_trials_draws_the_same_values_as_unwrapped(sampler):
     def points(warm: bool) -> list[dict[str, float]]:
         own = (
             type(sampler)(seed=0) if not isinstance(sampler, CmaEsSampler) else CmaEsSampler(seed=0, n_startup_trials=1)

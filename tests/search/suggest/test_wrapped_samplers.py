@@ -1,4 +1,4 @@
-"""A sampler that does not draw the same parameters twice."""
+"""Test the sampler that draws again if an earlier trial has the same parameters."""
 
 import itertools
 from collections.abc import Callable
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 
 def grid(trial: optuna.trial.BaseTrial) -> float:
-    """Draw a point of 16; return its value, the largest at (3, 3)."""
+    """Draw one of 16 points; return its value, which is largest at (3, 3)."""
     return float(trial.suggest_int("x", 0, 3) + trial.suggest_int("y", 0, 3))
 
 
 def branches(trial: optuna.trial.BaseTrial) -> float:
-    """Draw a choice, and a number that only one of its sides has."""
+    """Draw a choice, and a number that only one branch of the choice has."""
     if trial.suggest_categorical("more", [True, False]):
         return float(trial.suggest_int("z", 0, 20))
     return 30.0
@@ -37,28 +37,28 @@ def searched(name: str, space: Callable[[optuna.trial.BaseTrial], float], trials
 
 
 def repeated(params: list[dict]) -> int:
-    """Count the trials that an earlier one has the parameters of."""
+    """Count the trials whose parameters an earlier trial has."""
     return sum(drawn in params[:number] for number, drawn in enumerate(params))
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_of_a_small_grid_hardly_a_point_is_drawn_again(name: str):
-    # What begins a search is drawn at random, each parameter for itself.
+def test_points_of_a_small_grid_are_rarely_repeated(name: str):
+    # The first draws of a search are random and independent, so they may repeat.
     params = searched(name, grid, 20)
     assert repeated(params[:15]) <= repeated(params[:10]) + 1
     assert len({tuple(drawn.values()) for drawn in params}) >= 14
 
 
-def test_a_search_that_has_tried_everything_goes_on():
+def test_a_search_continues_after_all_points_have_been_trained():
     assert len(searched("tpe", grid, 40)) == 40
 
 
-def test_a_branch_counts_by_the_parameters_that_it_has():
+def test_a_branch_with_one_point_is_rarely_repeated():
     params = searched("tpe", branches, 20)
-    assert sum(not drawn["more"] for drawn in params[10:]) <= 1, "one trial has tried all of that branch"
+    assert sum(not drawn["more"] for drawn in params[10:]) <= 1, "one trial covers the whole branch"
 
 
-def test_what_was_trained_elsewhere_is_drawn_as_if_it_were_new():
+def test_points_of_warm_start_trials_may_be_drawn_again():
     known = optuna.create_study(direction="maximize")
     for point in itertools.product(range(4), repeat=2):
         known.enqueue_trial(dict(zip("xy", point, strict=True)))
@@ -81,7 +81,7 @@ def test_what_was_trained_elsewhere_is_drawn_as_if_it_were_new():
         )
 
 
-def test_numbers_on_a_line_are_drawn_as_the_sampler_would():
+def test_draws_from_a_continuous_range_equal_those_of_the_wrapped_sampler():
     study = optuna.create_study(direction="maximize")
     for _ in range(15):
         trial = study.ask()
