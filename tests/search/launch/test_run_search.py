@@ -42,7 +42,9 @@ def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_
     handler = signal.getsignal(signal.SIGTERM)
 
     def interrupt() -> None:
-        wait_for(lambda: list(place.storage.glob("*/study.journal")) and signal.getsignal(signal.SIGTERM) != handler)
+        # Once a trial has begun, the search is in Tune, where it leaves between two steps.
+        wait_for(lambda: list(place.storage.glob("*/trials/*/trial.json")))
+        assert signal.getsignal(signal.SIGTERM) != handler, "the signal would end pytest"
         os.kill(os.getpid(), signal.SIGTERM)
 
     with ThreadPoolExecutor() as pool:
