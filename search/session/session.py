@@ -55,10 +55,11 @@ class Session:
 
 @contextmanager
 def run_command(module: str, storage: str, name: str | None, stem: str) -> Iterator[Folder]:
-    """Run the body of a command that trains, see `command`; yield the folder of its run.
+    """Run the body of a command that trains a run, see `command`; yield the run directory.
 
     Args:
-        name: of the run; None for `stem` and the time.
+        module: the command, as in `python -m MODULE`.
+        name: the name of the run; None to derive it from `stem` and the time.
     """
     label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
@@ -79,7 +80,7 @@ def session(
     study: str | None = None,
     dashboard: bool = False,
 ) -> Iterator[Session]:
-    """Choose the slots for trials, prepare a run for them, and keep the run locked.
+    """Choose the slots of the trials, prepare the run, and yield it locked and with its study open.
 
     Args:
         prepare: writes or opens the run, given the slots.
@@ -150,11 +151,11 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
     if search.data == "sample":
         print("Data: the generated sample. For real work pass --data hub, or --data DIR with the course's files.")
     else:
-        print(f"Data: {search.data}" + (f", {search.rows} training rows a task." if search.rows else "."))
+        print(f"Data: {search.data}" + (f", {search.rows} training rows per task." if search.rows else "."))
     if search.encoder.startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
     print(*prepared.notes, sep="\n")
-    print(f"Rounds are scored on at most {prepared.run.search.dev_rows:,} dev rows a task.")
+    print(f"Rounds are scored on at most {prepared.run.search.dev_rows:,} dev rows per task.")
     if search.precision:
         print(f"Precision of matrix products: {search.precision}.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
