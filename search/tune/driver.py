@@ -59,7 +59,8 @@ def search(
     callbacks = [signals, ResetFailures(), CountEndedTrials(budget, population), progress]
     budget.start()
     try:
-        with tempfile.TemporaryDirectory(prefix="tune-") as scratch, signals.listening():
+        # Errors are ignored: after an interruption a worker may still write while the directory is deleted.
+        with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, signals.listening():
             config = _tune_config(searcher, _trial_scheduler(run, shape, before), slots)
             tune.Tuner(
                 _trainable(run, slots), tune_config=config, run_config=_run_config(scratch, budget, callbacks)
