@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers.passes import Case, gradients, moved
+from tests.trainers.small_models import SmallModels, enlarged_copy, gradients
 from trainers.methods.forward import Forward
 from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters, remarks
 from trainers.methods.objectives import Loss, supervised
@@ -25,17 +25,17 @@ def test_a_ratio_is_the_quotient_of_two_gradients_norms():
 
 
 def test_ratios_equal_the_ratios_from_separate_backward_passes(corpus, pretrained):
-    case = Case(corpus, pretrained)
-    model = case.model()
+    models = SmallModels(corpus, pretrained)
+    model = models.model()
     weights = {"smart": 0.7, "bregman": 1.5, "r_drop": 2.0}
     forward = Forward(
         model,
-        case.batch(model, *TASKS),
+        models.batch(model, *TASKS),
         seed=0,
         place=(0, 0),
         smart=SmartConfig(lambda_s=1),
         weights={name: dict.fromkeys(TASKS, weight) for name, weight in weights.items()},
-        teacher=moved(model),
+        teacher=enlarged_copy(model),
     )
     losses = supervised(forward)
     ratios = gradient_ratios(losses, model.shared_parameters())
@@ -54,7 +54,7 @@ def test_ratios_equal_the_ratios_from_separate_backward_passes(corpus, pretraine
 
 
 def test_ratios_are_measured_on_trainable_parameters_from_the_last_layer_upwards(corpus, pretrained):
-    model = Case(corpus, pretrained).model()
+    model = SmallModels(corpus, pretrained).model()
     *_, last, pooler = model.encoder.blocks()
     heads = list(model.heads.parameters())
     assert set(probed_parameters(model)) == {*last, *pooler, *heads}

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from model.multitask import Inputs, Multitask
 from tests.conftest import small_stage
-from tests.trainers.passes import STILL, WILD, Case, gradients, moved
+from tests.trainers.small_models import HIGH_DROPOUT, NO_DROPOUT, SmallModels, enlarged_copy, gradients
 from trainers.methods.forward import Batch, Forward
 from trainers.methods.mlm import MlmConfig
 from trainers.methods.objectives import LOSSES, OBJECTIVES, Loss, mlm, simcse, supervised
@@ -31,8 +31,8 @@ every_task = pytest.mark.parametrize("task", TASKS)
 
 
 @pytest.fixture
-def case(corpus, pretrained) -> Case:
-    return Case(corpus, pretrained)
+def models(corpus, pretrained) -> SmallModels:
+    return SmallModels(corpus, pretrained)
 
 
 def smooth(weight: float = 1.0, *tasks: str, **changes: Any) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def test_the_total_is_the_own_loss_plus_the_weighted_regularisers():
 
 @every_pairs
 @every_task
-def test_class_weights_change_only_the_own_loss_of_their_task(case, task, pairs):
-    model = case.model(pairs=pairs)
-    batch = case.batch(model, *TASKS)
+def test_class_weights_change_only_the_own_loss_of_their_task(models, task, pairs):
+    model = models.model(pairs=pairs)
+    batch = models.batch(model, *TASKS)
     classes = round(TASKS[task].high) + 1
     weighted = dict(smooth(), class_weights={} if TASKS[task].kind == "regression" else {task: (2.0,) * classes})
     before, after = supervised(forward(model, batch, smooth())), supervised(forward(model, batch, weighted))
@@ -130,19 +130,19 @@ def test_class_weights_change_only_the_own_loss_of_their_task(case, task, pairs)
 
 
 @every_pairs
-def test_tasks_in_one_batch_have_the_same_losses_as_in_separate_batches(case, pairs):
-    model = case.model(pairs=pairs, **STILL)
-    together = supervised(forward(model, case.batch(model, *NAMES), PLAIN))
+def test_tasks_in_one_batch_have_the_same_losses_as_in_separate_batches(models, pairs):
+    model = models.model(pairs=pairs, **NO_DROPOUT)
+    together = supervised(forward(model, models.batch(model, *NAMES), PLAIN))
     assert list(together) == list(NAMES)
     for task in NAMES:
-        alone = supervised(forward(model, case.batch(model, task), PLAIN))[task]
+        alone = supervised(forward(model, models.batch(model, task), PLAIN))[task]
         torch.testing.assert_close(together[task].total, alone.total)
 
 
 @pytest.mark.parametrize("settings", [PLAIN, smooth()], ids=["plain", "smart"])
-def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(case, settings):
-    model = case.model()
-    batch = case.batch(model, "sst", "sts")
+def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(models, settings):
+    model = models.model()
+    batch = models.batch(model, "sst", "sts")
 
     def measure(**changes: Any) -> tuple[Tensor, dict[str, Tensor]]:
         torch.rand(7)
@@ -156,9 +156,9 @@ def test_the_draws_of_a_pass_do_not_depend_on_earlier_draws(case, settings):
     assert not torch.equal(loss, measure(seed=1)[0])
 
 
-def test_regularisers_that_do_not_apply_cost_no_forward_pass(case):
-    model, forward_passes = case.model(), []
-    batch = case.batch(model, *NAMES)
+def test_regularisers_that_do_not_apply_cost_no_forward_pass(models):
+    model, forward_passes = models.model(), []
+    batch = models.batch(model, *NAMES)
     model.register_forward_hook(lambda *arguments: forward_passes.append(1))
     supervised(forward(model, batch, PLAIN))
     assert len(forward_passes) == 1
@@ -168,9 +168,9 @@ def test_regularisers_that_do_not_apply_cost_no_forward_pass(case):
 
 @every_pairs
 @every_task
-def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradient(case, task, pairs):
-    model = case.model(pairs=pairs)
-    batch = case.batch(model, task)
+def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradient(models, task, pairs):
+    model = models.model(pairs=pairs)
+    batch = models.batch(model, task)
     plain = supervised(forward(model, batch, PLAIN))[task]
     regularised = supervised(forward(model, batch, smooth(2.0)))[task]
     assert torch.equal(regularised.terms["loss"], plain.terms["loss"])
@@ -181,10 +181,10 @@ def test_smart_keeps_the_dropout_masks_of_the_plain_loss_and_adds_its_own_gradie
     assert changed == {"encoder", "heads"}
 
 
-def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(case):
+def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(models):
     """At dropout 0 the loss of two passes equals that of one pass."""
-    model = case.model(**STILL)
-    batch, teacher = case.batch(model, *NAMES), moved(model)
+    model = models.model(**NO_DROPOUT)
+    batch, teacher = models.batch(model, *NAMES), enlarged_copy(model)
 
     def gradient(**weights: float) -> Tensor:
         by_task = {name: dict.fromkeys(NAMES, weight) for name, weight in weights.items()}
@@ -198,16 +198,16 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
     assert all(pull.norm() > 1e-3 for pull in pulls), "they did nothing: this proves nothing"
 
 
-def test_the_own_loss_with_r_drop_is_the_mean_of_two_passes(case):
+def test_the_own_loss_with_r_drop_is_the_mean_of_two_passes(models):
     twice = dict(PLAIN, weights={"r_drop": dict.fromkeys(NAMES, 4.0)})
-    for how in (STILL, WILD):
-        model = case.model(**how)
-        batch = case.batch(model, *NAMES)
+    for how in (NO_DROPOUT, HIGH_DROPOUT):
+        model = models.model(**how)
+        batch = models.batch(model, *NAMES)
         plain, dropped = supervised(forward(model, batch, PLAIN)), supervised(forward(model, batch, twice))
         for task in NAMES:
             same = torch.equal(plain[task].terms["loss"], dropped[task].terms["loss"])
-            assert same == (how is STILL)
-            assert (dropped[task].total == plain[task].total) == (how is STILL)
+            assert same == (how is NO_DROPOUT)
+            assert (dropped[task].total == plain[task].total) == (how is NO_DROPOUT)
 
 
 # Texts.
@@ -217,10 +217,10 @@ MLM = small_stage(objective="mlm")
 
 
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
-def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(case, objective):
-    model = case.model(MLM)
-    settings = dict(PLAIN, special_tokens=case.corpus.special_tokens)
-    losses = OBJECTIVES[objective](forward(model, case.texts("sts", "imdb", "snli"), settings))
+def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(models, objective):
+    model = models.model(MLM)
+    settings = dict(PLAIN, special_tokens=models.corpus.special_tokens)
+    losses = OBJECTIVES[objective](forward(model, models.text_batch("sts", "imdb", "snli"), settings))
     assert list(losses) == ["sts", "imdb", "snli"]
     for loss in losses.values():
         assert set(loss.terms) == {"loss"} and loss.total.item() > 0
@@ -237,15 +237,15 @@ def read(model: Multitask) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("share", [0.3, "one"])
-def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(case, share):
+def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(models, share):
     """Compare with torch's loss over all tokens, with label -100 for tokens that were not chosen."""
-    model, batch = case.model(MLM, **STILL), case.texts("sts", "imdb")
+    model, batch = models.model(MLM, **NO_DROPOUT), models.text_batch("sts", "imdb")
     tokens, shown = batch.inputs.tokens, read(model)
-    settings = dict(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=case.corpus.special_tokens)
+    settings = dict(PLAIN, mlm=MlmConfig(share=share, always_mask=True), special_tokens=models.corpus.special_tokens)
     losses = mlm(forward(model, batch, settings))
-    hidden = shown[0] == case.corpus.special_tokens.mask
+    hidden = shown[0] == models.corpus.special_tokens.mask
     assert torch.equal(shown[0][~hidden], tokens[~hidden])
-    assert not torch.isin(tokens[hidden], torch.tensor(case.corpus.special_tokens.ids)).any()
+    assert not torch.isin(tokens[hidden], torch.tensor(models.corpus.special_tokens.ids)).any()
     states = model.encoder.encode(model.embed(shown[0]), batch.inputs.offsets, batch.inputs.segments)
     assert model.mlm_head is not None
     logits, labels = model.mlm_head(states, model.encoder.word.weight), torch.where(hidden, tokens, -100)
@@ -258,27 +258,27 @@ def test_the_mlm_loss_covers_the_chosen_tokens_and_no_others(case, share):
         assert owners.tolist() == list(range(1, len(batch.inputs.offsets)))
 
 
-def test_other_steps_mask_other_tokens(case):
-    model, batch = case.model(MLM), case.texts("imdb")
+def test_other_steps_mask_other_tokens(models):
+    model, batch = models.model(MLM), models.text_batch("imdb")
     shown = read(model)
     for place in ((0,), (0,), (1,)):
-        mlm(forward(model, batch, dict(PLAIN, place=place, special_tokens=case.corpus.special_tokens)))
+        mlm(forward(model, batch, dict(PLAIN, place=place, special_tokens=models.corpus.special_tokens)))
     assert torch.equal(shown[0], shown[1]) and not torch.equal(shown[0], shown[2])
 
 
-def without_text(case: Case, source: str) -> Batch:
+def without_text(models: SmallModels, source: str) -> Batch:
     """Return a batch with three empty sentences of a source before texts of another source."""
-    specials, texts = case.corpus.special_tokens, case.texts("imdb").inputs
+    specials, texts = models.corpus.special_tokens, models.text_batch("imdb").inputs
     tokens = torch.cat([torch.tensor([specials.cls, specials.sep] * 3), texts.tokens])
     offsets = torch.cat([torch.tensor([0, 2, 4]), texts.offsets + 6])
     return Batch(Inputs(tokens, torch.zeros_like(tokens), offsets, {source: 3} | texts.sequences), {}, {}, {})
 
 
 @pytest.mark.parametrize("share", [0.15, 1e-12, "one"])
-def test_a_source_without_masked_tokens_has_a_loss_of_0(case, share):
-    model = case.model(MLM)
-    settings = dict(PLAIN, mlm=MlmConfig(share=share), special_tokens=case.corpus.special_tokens)
-    losses = mlm(forward(model, without_text(case, "empty"), settings))
+def test_a_source_without_masked_tokens_has_a_loss_of_0(models, share):
+    model = models.model(MLM)
+    settings = dict(PLAIN, mlm=MlmConfig(share=share), special_tokens=models.corpus.special_tokens)
+    losses = mlm(forward(model, without_text(models, "empty"), settings))
     assert losses["empty"].total.item() == 0
     assert (losses["imdb"].total.item() > 0) == (share != 1e-12)
     found = gradients(model, total(losses))
@@ -292,40 +292,40 @@ def pooled(model: Multitask, batch: Batch) -> tuple[Tensor, ...]:
     return model.pool(model.embed(batch.inputs.tokens), batch.inputs).chunk(sides)
 
 
-def test_a_sentence_is_contrasted_with_the_others_of_its_side(case):
-    model, batch = case.model(**STILL), case.texts("sts")
+def test_a_sentence_is_contrasted_with_the_others_of_its_side(models):
+    model, batch = models.model(**NO_DROPOUT), models.text_batch("sts")
     first, second = pooled(model, batch)
     found = simcse(forward(model, batch, dict(PLAIN, simcse=SimcseConfig(temperature=0.1))))["sts"].total
     torch.testing.assert_close(found, (contrast(first, first, 0.1) + contrast(second, second, 0.1)) / 2)
 
 
-def test_the_other_columns_of_a_row_are_its_positive_and_all_rows_negatives(case):
-    model, batch = case.model(**STILL), case.texts("snli")
+def test_the_other_columns_of_a_row_are_its_positive_and_all_rows_negatives(models):
+    model, batch = models.model(**NO_DROPOUT), models.text_batch("snli")
     anchors, positives, negatives = pooled(model, batch)
     found = simcse(forward(model, batch, dict(PLAIN, simcse=SimcseConfig(supervised=True))))["snli"].total
     torch.testing.assert_close(found, contrast(anchors, torch.cat([positives, negatives]), 0.05))
-    pairs = case.texts("sts")
+    pairs = models.text_batch("sts")
     anchors, positives = pooled(model, pairs)
     found = simcse(forward(model, pairs, dict(PLAIN, simcse=SimcseConfig(supervised=True))))["sts"].total
     torch.testing.assert_close(found, contrast(anchors, positives, 0.05))
 
 
-def test_sources_are_contrasted_separately(case):
-    model = case.model(**STILL)
-    together = simcse(forward(model, case.texts("sts", "imdb"), PLAIN))
+def test_sources_are_contrasted_separately(models):
+    model = models.model(**NO_DROPOUT)
+    together = simcse(forward(model, models.text_batch("sts", "imdb"), PLAIN))
     for source in ("sts", "imdb"):
-        alone = simcse(forward(model, case.texts(source), PLAIN))[source]
+        alone = simcse(forward(model, models.text_batch(source), PLAIN))[source]
         torch.testing.assert_close(together[source].total, alone.total)
 
 
-def test_a_sentence_passes_twice_with_different_dropout_masks(case):
+def test_a_sentence_passes_twice_with_different_dropout_masks(models):
     """With dropout the two passes differ, so the loss is not that of equal features; for a single sentence it is 0."""
-    model, batch = case.model(**WILD), case.texts("imdb")
+    model, batch = models.model(**HIGH_DROPOUT), models.text_batch("imdb")
     model.eval()
     (still,) = pooled(model, batch)
     loss = simcse(forward(model.train(), batch, PLAIN))["imdb"].total
     assert loss.item() > contrast(still, still, 0.05).item() + 0.01
-    assert simcse(forward(model, case.texts("imdb", count=1), PLAIN))["imdb"].total.item() == 0
+    assert simcse(forward(model, models.text_batch("imdb", count=1), PLAIN))["imdb"].total.item() == 0
 
 
 # Devices.
@@ -333,14 +333,14 @@ def test_a_sentence_passes_twice_with_different_dropout_masks(case):
 
 @pytest.mark.parametrize("changes", [{}, {"pairs": "separate", "head": {"features": "u_v"}}, {"pooling": "mean"}])
 @pytest.mark.parametrize("norm", ["l2_token", "l2_sentence"])
-def test_no_forward_pass_waits_for_a_number_from_its_device(case, changes, norm):
+def test_no_forward_pass_waits_for_a_number_from_its_device(models, changes, norm):
     """The device "meta" has shapes and no numbers: reading a number, which would wait for a GPU, is an error there."""
-    model = case.model(**changes)
-    batch, meta = case.batch(model, *NAMES), torch.device("meta")
+    model = models.model(**changes)
+    batch, meta = models.batch(model, *NAMES), torch.device("meta")
     there = replace(
         batch, inputs=batch.inputs.to(meta), labels={task: each.to(meta) for task, each in batch.labels.items()}
     )
-    settings = dict(smooth(1.0, *NAMES, norm=norm), teacher=moved(model).to(meta))
+    settings = dict(smooth(1.0, *NAMES, norm=norm), teacher=enlarged_copy(model).to(meta))
     settings = dict(settings, weights=settings["weights"] | {"bregman": dict.fromkeys(NAMES, 1.0)})
     losses = supervised(forward(model.to(meta), there, settings))
     total(losses).backward()

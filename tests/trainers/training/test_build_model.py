@@ -1,4 +1,4 @@
-"""The model of a config: what it starts from, what its tasks share, what their outputs are."""
+"""Tests of building models: initial weights, shared layers, heads and outputs."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from trainers.seeds import seed_of
 from trainers.tasks import TASKS
 from trainers.training.build_model import build
 
-WIDTH = 32  # the tiny encoder's
+WIDTH = 32  # width of the tiny encoder
 NO_DROPOUT = {"dropout": 0, "attention_dropout": 0, "head_dropout": 0}
 PAIR_LAYER = (SharedLayer(tasks=("qqp", "sts")),)
 RELATIONAL = {task: HeadConfig(features="relational") for task in ("qqp", "sts")}
@@ -48,12 +48,12 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "shared layer with a cosine": {"head": {"sts": HeadConfig(cosine=True)}, "shared_layers": PAIR_LAYER},
     "stairs on means": {"head": HeadConfig(output="stairs"), "pooling": "mean"},
 }
-"""Kinds of model that the reports trained, or left open."""
+"""Settings of models: those of the reports, and some more."""
 
 every_system = pytest.mark.parametrize("changes", SYSTEMS.values(), ids=SYSTEMS)
 
 
-def config_of(changes: dict[str, Any], **more: Any) -> TrainConfig:
+def checked_config(changes: dict[str, Any], **more: Any) -> TrainConfig:
     config = small_config(**changes, **more)
     check_tasks(config, TASKS)
     return config
@@ -64,8 +64,8 @@ def linear_layers(module: nn.Module) -> list[nn.Linear]:
 
 
 @every_system
-def test_a_systems_outputs_are_finite_and_reach_every_parameter_that_they_should(corpus, pretrained, changes):
-    model = build(config_of(changes), TASKS, pretrained)
+def test_outputs_are_finite_and_have_gradients_for_every_parameter_in_use(corpus, pretrained, changes):
+    model = build(checked_config(changes), TASKS, pretrained)
     batch = inputs(corpus, "train", {task: np.arange(6) for task in model.heads}, model.encodings, 512)
     outputs = model(model.embed(batch.tokens), batch)
     assert {task: tuple(values.shape) for task, values in outputs.items()} == {
@@ -80,17 +80,17 @@ def test_a_systems_outputs_are_finite_and_reach_every_parameter_that_they_should
 
 
 @every_system
-def test_without_dropout_a_system_in_training_gives_what_it_is_evaluated_on(corpus, pretrained, changes):
-    model, rows = build(config_of(changes, **NO_DROPOUT), TASKS, pretrained).train(), {"sts": np.arange(12)}
+def test_without_dropout_the_outputs_in_training_equal_the_outputs_in_evaluation(corpus, pretrained, changes):
+    model, rows = build(checked_config(changes, **NO_DROPOUT), TASKS, pretrained).train(), {"sts": np.arange(12)}
     batch = inputs(corpus, "train", rows, model.encodings, 512)
     trained = model(model.embed(batch.tokens), batch)["sts"].detach().numpy()
     np.testing.assert_allclose(evaluate(model, corpus, "train", rows)["sts"], trained, atol=2e-5)
 
 
 @every_system
-def test_equal_seeds_start_equal_systems_and_others_others(pretrained, changes):
+def test_equal_seeds_give_equal_initial_weights_and_different_seeds_different_weights(pretrained, changes):
     def drawn(seed: int) -> dict[str, torch.Tensor]:
-        state = build(config_of(changes, seed=seed), TASKS, pretrained).state_dict()
+        state = build(checked_config(changes, seed=seed), TASKS, pretrained).state_dict()
         return {name: value for name, value in state.items() if name.startswith(("heads", "shared"))}
 
     first, other = drawn(3), drawn(4)
@@ -99,7 +99,7 @@ def test_equal_seeds_start_equal_systems_and_others_others(pretrained, changes):
     assert not any(torch.equal(first[name], other[name]) for name in first if name.endswith("weight"))
 
 
-def test_a_plain_model_is_the_pretrained_encoder_and_linear_heads_drawn_by_seed_and_task(pretrained):
+def test_a_plain_model_has_the_pretrained_encoder_and_linear_heads_drawn_by_seed_and_task(pretrained):
     model = build(small_config(seed=5), TASKS, pretrained)
     expected = {f"encoder.{name}": value for name, value in pretrained.weights.items()}
     for task in ("sst", "qqp", "sts"):
@@ -113,10 +113,10 @@ def test_a_plain_model_is_the_pretrained_encoder_and_linear_heads_drawn_by_seed_
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
-def test_a_head_starts_alike_whatever_other_tasks_there_are(pretrained):
+def test_the_initial_weights_of_a_head_do_not_depend_on_other_tasks(pretrained):
     alone = build(small_config(small_stage(tasks=("sts",))), TASKS, pretrained)
-    among = build(small_config(), TASKS, pretrained)
-    assert torch.equal(alone.heads["sts"].get_parameter("1.weight"), among.heads["sts"].get_parameter("1.weight"))
+    together = build(small_config(), TASKS, pretrained)
+    assert torch.equal(alone.heads["sts"].get_parameter("1.weight"), together.heads["sts"].get_parameter("1.weight"))
 
 
 @pytest.mark.parametrize(
@@ -129,34 +129,35 @@ def test_a_head_starts_alike_whatever_other_tasks_there_are(pretrained):
     ],
 )
 def test_a_sentence_is_one_sequence_and_a_pair_is_encoded_as_the_config_says(pretrained, changes, expected):
-    config = config_of(changes)
+    config = checked_config(changes)
     assert list(encodings(config, TASKS).values()) == expected
     assert build(config, TASKS, pretrained).encodings == encodings(config, TASKS)
 
 
 @pytest.mark.parametrize("features", PAIR_FEATURES)
-def test_a_separate_pairs_head_is_as_wide_as_its_features(pretrained, features):
-    model = build(config_of({"pairs": "separate", "head": {"qqp": HeadConfig(features=features)}}), TASKS, pretrained)
+def test_the_head_of_separate_pairs_is_as_wide_as_its_features(pretrained, features):
+    config = checked_config({"pairs": "separate", "head": {"qqp": HeadConfig(features=features)}})
+    model = build(config, TASKS, pretrained)
     widths = {task: linear_layers(model.heads[task])[0].in_features for task in model.heads}
     assert widths == {"sst": WIDTH, "qqp": PAIR_FEATURES[features].width(WIDTH), "sts": 3 * WIDTH}
 
 
-def test_hidden_widths_are_multiples_of_the_encoders(pretrained):
-    model = build(config_of({"head": {"sts": HeadConfig(hidden=(1, 0.25, 0.001))}}), TASKS, pretrained)
+def test_hidden_widths_are_multiples_of_the_encoder_width(pretrained):
+    model = build(checked_config({"head": {"sts": HeadConfig(hidden=(1, 0.25, 0.001))}}), TASKS, pretrained)
     assert [layer.out_features for layer in linear_layers(model.heads["sts"])] == [WIDTH, WIDTH // 4, 1, 1]
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "stairs", "cosine"])
-def test_an_output_for_all_tasks_is_that_of_the_values_alone(corpus, pretrained, output):
+def test_an_output_setting_for_all_tasks_applies_to_regression_only(corpus, pretrained, output):
     changes = {"head": HeadConfig(output=output), "pairs": "separate"}
-    model, rows = build(config_of(changes), TASKS, pretrained), {task: np.arange(40) for task in ("qqp", "sts")}
+    model, rows = build(checked_config(changes), TASKS, pretrained), {task: np.arange(40) for task in ("qqp", "sts")}
     found = evaluate(model, corpus, "dev", rows)
     assert found["qqp"].min() < 0, "a logit has no range"
     assert found["sts"].min() >= 0 and found["sts"].max() <= 5 and found["sts"].std() > 0
 
 
 def test_the_cosine_of_equal_sentences_is_the_highest_label(corpus, pretrained):
-    model = build(config_of({"head": HeadConfig(output="cosine"), "pairs": "separate"}), TASKS, pretrained).eval()
+    model = build(checked_config({"head": HeadConfig(output="cosine"), "pairs": "separate"}), TASKS, pretrained).eval()
     batch = inputs(corpus, "train", {"sst": np.array([0, 1, 2, 0, 1, 2])}, {"sst": "concatenated"}, 512)
     batch.sequences.clear()
     batch.sequences["sts"] = 6  # three sentences, each paired with itself
@@ -164,13 +165,13 @@ def test_the_cosine_of_equal_sentences_is_the_highest_label(corpus, pretrained):
     assert not model.own_parameters("sts")
 
 
-def shared_of(model: Multitask) -> list[str]:
+def shared_names(model: Multitask) -> list[str]:
     return [name for name, _ in model.shared.named_parameters()]
 
 
 def test_a_shared_layer_is_one_module_as_wide_as_the_encoder_drawn_by_its_tasks(pretrained):
-    model = build(config_of(SYSTEMS["relational layer"]), TASKS, pretrained)
-    assert shared_of(model) == ["qqp+sts.1.weight", "qqp+sts.1.bias"]
+    model = build(checked_config(SYSTEMS["relational layer"]), TASKS, pretrained)
+    assert shared_names(model) == ["qqp+sts.1.weight", "qqp+sts.1.bias"]
     (layer,) = linear_layers(model.shared)
     assert (layer.in_features, layer.out_features) == (4 * WIDTH, WIDTH)
     assert isinstance(model.shared["qqp+sts"].get_submodule("2"), nn.LeakyReLU)
@@ -181,14 +182,14 @@ def test_a_shared_layer_is_one_module_as_wide_as_the_encoder_drawn_by_its_tasks(
     assert [linear_layers(model.heads[task])[0].in_features for task in model.heads] == [WIDTH, WIDTH, WIDTH]
 
 
-def test_a_cosine_beside_a_shared_layer_is_one_more_feature_of_its_head_alone(pretrained):
-    model = build(config_of(SYSTEMS["shared layer with a cosine"]), TASKS, pretrained)
+def test_a_cosine_with_a_shared_layer_is_one_more_feature_of_its_own_head_only(pretrained):
+    model = build(checked_config(SYSTEMS["shared layer with a cosine"]), TASKS, pretrained)
     assert [linear_layers(model.heads[task])[0].in_features for task in model.heads] == [WIDTH, WIDTH, WIDTH + 1]
 
 
-def test_tasks_of_features_of_different_widths_cannot_share_a_layer(pretrained):
+def test_tasks_with_features_of_different_widths_cannot_share_a_layer(pretrained):
     with pytest.raises(InputError, match="sst one sequence, qqp u_v_difference"):
-        config_of({"pairs": "separate", "shared_layers": (SharedLayer(tasks=("sst", "qqp")),)})
+        checked_config({"pairs": "separate", "shared_layers": (SharedLayer(tasks=("sst", "qqp")),)})
     head = {task: HeadConfig(features="hadamard") for task in ("qqp", "sts")}
     layers = (SharedLayer(tasks=("sst", "qqp", "sts")),)
-    build(config_of({"pairs": "separate", "shared_layers": layers, "head": head}), TASKS, pretrained)
+    build(checked_config({"pairs": "separate", "shared_layers": layers, "head": head}), TASKS, pretrained)

@@ -1,4 +1,4 @@
-"""Checkpoints: every bit or an error, no code, and the rounds that are worth keeping."""
+"""Tests of checkpoints: exact reading, damaged files, code in files, and the choice of the best rounds."""
 
 import random
 from collections.abc import Callable
@@ -29,10 +29,10 @@ from trainers.training.rounds import RoundRow
 NUMBERS = random.Random(0)
 TENSORS = {
     "matrix": torch.randn(4, 3).T,
-    "half of one": torch.randn(6, 2)[:, 1],
+    "column of a matrix": torch.randn(6, 2)[:, 1],
     "scalar": torch.tensor(float("nan")),
-    "numbers": torch.arange(3),
-    "nothing": torch.zeros(0, 2),
+    "integers": torch.arange(3),
+    "no elements": torch.zeros(0, 2),
 }
 DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
     "absent": lambda content: None,
@@ -43,9 +43,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
     "zeros": lambda content: bytes(len(content)),
     "another file": lambda content: b"a page of HTML" * 100,
     "noise": lambda content: NUMBERS.randbytes(len(content)),
-    "a beginning of zeros": lambda content: bytes(200) + content[200:],
-    # What a loss of power leaves of a file that was renamed, but whose pages were not all written.
-    "a hole": lambda content: content[: len(content) // 2] + bytes(len(content) // 4) + content[-len(content) // 4 :],
+    "zeros at the beginning": lambda content: bytes(200) + content[200:],
+    # After a power failure: the file has its final name, but some of its pages were not written.
+    "zeros inside": lambda content: b"".join(
+        [content[: len(content) // 2], bytes(len(content) // 4), content[-len(content) // 4 :]]
+    ),
 }
 every_damage = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 
@@ -55,7 +57,7 @@ def folder(tmp_path) -> Folder:
     return Folder.at(tmp_path)
 
 
-def spoil(folder: Folder, name: str, damage: Callable[[bytes], bytes | None]) -> None:
+def damage_file(folder: Folder, name: str, damage: Callable[[bytes], bytes | None]) -> None:
     content = damage(folder.read(name))
     folder.delete(name)
     if content is not None:
@@ -69,12 +71,12 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     )
 
 
-def test_weights_are_read_to_the_bit(folder):
+def test_weights_are_read_bit_for_bit(folder):
     write_weights(folder, TENSORS)
     assert same(read_weights(folder), TENSORS)
 
 
-def test_a_state_is_read_to_the_bit(folder):
+def test_a_state_is_read_bit_for_bit(folder):
     state = {
         "step": 3,
         "taken": {"sst": 8},
@@ -87,28 +89,28 @@ def test_a_state_is_read_to_the_bit(folder):
 
 
 @every_damage
-def test_damaged_weights_are_an_error_and_nothing_else(folder, damage):
+def test_damaged_weights_raise_a_checkpoint_error(folder, damage):
     write_weights(folder, TENSORS)
-    spoil(folder, WEIGHTS, damage)
+    damage_file(folder, WEIGHTS, damage)
     with pytest.raises(CheckpointError, match=WEIGHTS):
         read_weights(folder)
 
 
 @every_damage
-def test_a_damaged_state_is_an_error_and_nothing_else(folder, damage):
+def test_a_damaged_state_raises_a_checkpoint_error(folder, damage):
     write_state(folder, {"step": 3, "tensors": TENSORS})
-    spoil(folder, STATE, damage)
+    damage_file(folder, STATE, damage)
     with pytest.raises(CheckpointError, match=STATE):
         read_state(folder)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True))
-def test_a_file_cut_anywhere_is_an_error(folder, share):
+def test_a_file_truncated_anywhere_raises_a_checkpoint_error(folder, share):
     write_weights(folder, TENSORS)
     write_state(folder, {"step": 3, "tensors": TENSORS})
     for name in (WEIGHTS, STATE):
-        spoil(folder, name, lambda content: content[: int(share * len(content))])
+        damage_file(folder, name, lambda content: content[: int(share * len(content))])
     with pytest.raises(CheckpointError):
         read_weights(folder)
     with pytest.raises(CheckpointError):
@@ -117,7 +119,7 @@ def test_a_file_cut_anywhere_is_an_error(folder, share):
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.floats(0, 1, exclude_max=True), length=st.integers(1, 300))
-def test_a_hole_anywhere_in_the_weights_is_noticed(folder, start, length):
+def test_zeros_written_anywhere_into_the_weights_are_detected(folder, start, length):
     write_weights(folder, TENSORS)
     content = folder.read(WEIGHTS)
     begin = int(start * len(content))
@@ -127,10 +129,10 @@ def test_a_hole_anywhere_in_the_weights_is_noticed(folder, start, length):
         found = read_weights(folder)
     except CheckpointError:
         return
-    assert same(found, TENSORS), "the hole was not where zeros were before"
+    assert same(found, TENSORS), "the zeros replaced other bytes, and no error was raised"
 
 
-class Trap:
+class CodeOnUnpickling:
     """An object that touches a file when it is unpickled."""
 
     def __init__(self, path: Path):
@@ -140,21 +142,21 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_no_code_in_a_state_is_run(folder, tmp_path):
+def test_code_in_a_state_is_not_executed(folder, tmp_path):
     with folder.writing(STATE) as file:
-        torch.save({"step": Trap(tmp_path / "sprung")}, file)
+        torch.save({"step": CodeOnUnpickling(tmp_path / "executed")}, file)
     with pytest.raises(CheckpointError):
         read_state(folder)
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "executed").exists()
 
 
-# Rounds: few different figures, so that many are equal.
-FIGURES = st.integers(0, 6).map(lambda figure: figure / 6)
+# Rounds: few different values, so that many are equal.
+VALUES = st.integers(0, 6).map(lambda value: value / 6)
 ROUNDS = st.builds(
     lambda finite, score, metrics: example_row(finite=finite, score=score if finite else None, metrics=metrics),
     st.booleans() | st.just(True),
-    st.none() | FIGURES,
-    st.dictionaries(st.sampled_from(["sst", "qqp", "sts"]), FIGURES, min_size=1),
+    st.none() | VALUES,
+    st.dictionaries(st.sampled_from(["sst", "qqp", "sts"]), VALUES, min_size=1),
 )
 TRIALS = st.lists(st.lists(ROUNDS, max_size=8), max_size=6)
 Rows = dict[tuple[int, int], RoundRow]
@@ -164,40 +166,40 @@ def rows_of(trials: list[list[RoundRow]]) -> Rows:
     return {(trial, number): row for trial, rounds in enumerate(trials) for number, row in enumerate(rounds)}
 
 
-def figures(rows: Rows, name: str) -> dict[tuple[int, int], float]:
+def finite_values(rows: Rows, name: str) -> dict[tuple[int, int], float]:
     values = {key: row.score if name == "score" else row.metrics.get(name) for key, row in rows.items()}
     return {key: value for key, value in values.items() if value is not None and rows[key].finite}
 
 
 @given(TRIALS, st.integers(1, 4))
-def test_what_a_run_keeps_is_among_what_its_trials_keep(trials, count):
-    """So a trial may prune its own rounds without knowing of the others."""
+def test_the_best_rounds_of_a_run_are_among_the_best_rounds_of_its_trials(trials, count):
+    """Therefore a trial may delete the weights of its own rounds without reading other trials."""
     rows = rows_of(trials)
     of_trials = [best_rounds({key: row for key, row in rows.items() if key[0] == trial}, count) for trial in range(6)]
     assert best_rounds(rows, count) <= set().union(*of_trials)
 
 
 @given(TRIALS, st.integers(1, 4))
-def test_no_round_that_is_left_out_beats_one_that_is_kept(trials, count):
+def test_no_deleted_round_is_better_than_a_kept_round(trials, count):
     rows = rows_of(trials)
     kept = best_rounds(rows, count)
     for name in ("score", "sst", "qqp", "sts"):
-        values = figures(rows, name)
+        values = finite_values(rows, name)
         best = sorted(values, key=lambda key: (-values[key], key))[:count]
-        assert set(best) <= kept, "of equals the earlier is better"
+        assert set(best) <= kept, "of two equal values, the earlier counts as better"
     assert len(kept) <= 4 * count
     assert all(rows[key].finite for key in kept)
 
 
 @given(TRIALS, st.integers(1, 4))
-def test_a_round_that_was_left_out_stays_out_as_the_run_goes_on(trials, count):
-    """So what is pruned early is never missed."""
+def test_a_round_that_is_not_kept_early_is_not_kept_later(trials, count):
+    """Therefore early deletions lose no weights that are needed later."""
     rows = rows_of(trials)
     early = dict(list(rows.items())[: len(rows) // 2])
     assert best_rounds(rows, count) & early.keys() <= best_rounds(early, count)
 
 
-def test_ten_rounds_are_kept_by_default():
+def test_ten_rounds_per_value_are_kept_by_default():
     rows = {number: example_row(score=number / 100, metrics={"sst": -number}) for number in range(50)}
     assert best_rounds(rows) == {*range(50 - BEST, 50), *range(BEST)}
     assert BEST == 10

@@ -1,4 +1,4 @@
-"""Every kind of encoder under the trainer: its own layout of pairs, and training on the sample."""
+"""Tests of training with every kind of encoder: the layout of pairs, and training on the sample."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def ragged(texts: list[str], tokenizer: Tokenizer) -> Ragged:
     return Ragged(values, np.cumsum([0, *map(len, sides)]))
 
 
-def test_sentences_and_pairs_are_laid_out_as_the_model_s_own_tokenizer_does(checkpoint: Path, encoder: Pretrained):
+def test_sentences_and_pairs_have_the_layout_of_the_model_s_own_tokenizer(checkpoint: Path, encoder: Pretrained):
     ours, theirs = Tokenizer.from_str(encoder.tokenizer), AutoTokenizer.from_pretrained(checkpoint)
     first, second = ([pair[side] for pair in PAIRS] for side in (0, 1))
     empty = np.full(len(PAIRS), np.nan, np.float32)
@@ -58,7 +58,7 @@ def test_sentences_and_pairs_are_laid_out_as_the_model_s_own_tokenizer_does(chec
     assert found.segments.tolist() == [token for part in expected for row in part["token_type_ids"] for token in row]
 
 
-def test_it_trains_with_surgery_and_smart_and_a_resumed_run_ends_with_the_same_bits(
+def test_an_encoder_trains_with_surgery_and_smart_and_a_resumed_run_ends_with_the_same_bits(
     encoder: Pretrained, user_cache: Path, tmp_path: Path
 ):
     cache = user_cache / "minbert-tune" / "corpora"

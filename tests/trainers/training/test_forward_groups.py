@@ -1,4 +1,4 @@
-"""Parts of a step: together they are the step, whatever splits it."""
+"""Tests of forward groups: together they hold the rows and the regulariser weights of the step."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ WEIGHTS = st.floats(0, 5)
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[TrainConfig, Rows, int]:
-    """A config, rows of some of its tasks, a step."""
+    """Draw a config, rows of some of its tasks, and the number of a step."""
     tasks = draw(TASK_NAMES)
 
     def some(values: st.SearchStrategy[Any]) -> Any:
@@ -46,44 +46,44 @@ def rows_of(*sources: str, count: int = 8) -> Rows:
     return {source: np.arange(100 * place, 100 * place + count) for place, source in enumerate(sources)}
 
 
-def parts(config: TrainConfig, rows: Rows, step: int = 0) -> list[ForwardGroup]:
+def groups_of(config: TrainConfig, rows: Rows, step: int = 0) -> list[ForwardGroup]:
     return split_step(rows, config, config.stages[0], step)
 
 
 def weight(found: list[ForwardGroup], source: str, regulariser: str) -> float:
-    """The weight of a regulariser's mean over a source's rows, in a whole step."""
+    """Return the weight of a regulariser's mean over a source's rows, in the whole step."""
     return sum(
-        part.shares[source] * part.weights.get(regulariser, {}).get(source, 0.0)
-        for part in found
-        if source in part.rows
+        group.shares[source] * group.weights.get(regulariser, {}).get(source, 0.0)
+        for group in found
+        if source in group.rows
     )
 
 
 @given(cases())
-def test_the_parts_hold_every_row_once_and_their_shares_add_up(case):
+def test_the_groups_hold_every_row_once_and_their_shares_add_up_to_1(case):
     config, rows, step = case
-    found = parts(config, rows, step)
+    found = groups_of(config, rows, step)
     for source, numbers in rows.items():
-        own = [part for part in found if source in part.rows]
-        assert sorted(np.concatenate([part.rows[source] for part in own])) == numbers.tolist()
-        assert sum(part.shares[source] for part in own) == pytest.approx(1)
-        assert all(part.shares[source] == len(part.rows[source]) / len(numbers) for part in own)
-    assert all(len(numbers) for part in found for numbers in part.rows.values())
-    assert all(part.rows.keys() == part.shares.keys() for part in found)
+        own = [group for group in found if source in group.rows]
+        assert sorted(np.concatenate([group.rows[source] for group in own])) == numbers.tolist()
+        assert sum(group.shares[source] for group in own) == pytest.approx(1)
+        assert all(group.shares[source] == len(group.rows[source]) / len(numbers) for group in own)
+    assert all(len(numbers) for group in found for numbers in group.rows.values())
+    assert all(group.rows.keys() == group.shares.keys() for group in found)
 
 
 @given(cases())
-def test_every_part_weighs_its_regularisers_for_all_its_tasks_and_for_no_other(case):
+def test_a_group_has_positive_weights_of_its_regularisers_for_exactly_its_own_tasks(case):
     config, rows, step = case
-    for part in parts(config, rows, step):
-        assert all(weights.keys() == part.rows.keys() for weights in part.weights.values())
-        assert all(value > 0 for weights in part.weights.values() for value in weights.values())
+    for group in groups_of(config, rows, step):
+        assert all(weights.keys() == group.rows.keys() for weights in group.weights.values())
+        assert all(value > 0 for weights in group.weights.values() for value in weights.values())
 
 
 @given(cases())
-def test_a_step_has_the_weights_of_its_config_whatever_splits_it(case):
+def test_a_step_has_the_weights_of_its_config_however_it_is_split(case):
     config, rows, step = case
-    found = parts(config, rows, step)
+    found = groups_of(config, rows, step)
     for source in rows:
         smart = config.smart_of(source)
         lazy = smart.every if step % smart.every == 0 else 0
@@ -94,68 +94,68 @@ def test_a_step_has_the_weights_of_its_config_whatever_splits_it(case):
 
 
 @given(cases())
-def test_tasks_under_equal_settings_share_a_pass(case):
+def test_tasks_with_equal_settings_share_a_forward_pass(case):
     config, rows, step = case
-    found = parts(config, rows, step)
+    found = groups_of(config, rows, step)
     if not isinstance(config.smart, dict) and config.smart.share == 1:
-        kinds = {tuple(sorted(part.weights)) for part in found}
+        kinds = {tuple(sorted(group.weights)) for group in found}
         assert len(found) <= config.stages[0].accumulate * len(kinds)
 
 
-def test_without_regularisers_a_step_is_one_part_and_micro_batches_are_as_even_as_can_be():
-    whole = parts(small_config(), rows_of("sst", "qqp"))
-    assert [(list(part.rows), part.shares, part.weights) for part in whole] == [
+def test_without_regularisers_a_step_is_one_group_and_micro_batches_differ_by_at_most_one_row():
+    whole = groups_of(small_config(), rows_of("sst", "qqp"))
+    assert [(list(group.rows), group.shares, group.weights) for group in whole] == [
         (["sst", "qqp"], {"sst": 1, "qqp": 1}, {})
     ]
-    ragged = parts(small_config(small_stage(accumulate=3)), rows_of("sst"))
-    assert [part.rows["sst"].tolist() for part in ragged] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    ragged = groups_of(small_config(small_stage(accumulate=3)), rows_of("sst"))
+    assert [group.rows["sst"].tolist() for group in ragged] == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
-def test_over_its_period_lazy_smart_has_its_weight_on_average(every):
+def test_lazy_smart_has_its_configured_weight_on_average(every):
     config = small_config(smart=SmartConfig(lambda_s=0.7, every=every))
-    found = [weight(parts(config, rows_of("sst"), step), "sst", "smart") for step in range(3 * every)]
+    found = [weight(groups_of(config, rows_of("sst"), step), "sst", "smart") for step in range(3 * every)]
     assert np.mean(found) == pytest.approx(0.7)
     assert sum(value > 0 for value in found) == 3
 
 
 @pytest.mark.parametrize("tasks", [("sst", "qqp"), ("sst", "qqp", "sts")])
 @pytest.mark.parametrize("every", [2, 3, 4])
-def test_tasks_that_take_a_step_each_are_all_regularised_in_turn(tasks, every):
+def test_with_separate_updates_every_task_is_regularised_in_every_n_th_turn(tasks, every):
     stage = small_stage(tasks=tasks, update="separate", batch_schedule="cycle")
     config, turns = small_config(stage, smart=SmartConfig(lambda_s=0.7, every=every)), 4 * every
     for place, task in enumerate(tasks):
         steps = [turn * len(tasks) + place for turn in range(turns)]
-        found = [weight(parts(config, rows_of(task), step), task, "smart") for step in steps]
+        found = [weight(groups_of(config, rows_of(task), step), task, "smart") for step in steps]
         assert np.mean(found) == pytest.approx(0.7)
         assert [regularised_step(config, stage, task, step) for step in steps] == [value > 0 for value in found]
 
 
-def test_a_share_is_of_every_micro_batch_and_rounded_up():
+def test_a_share_of_rows_is_taken_from_every_micro_batch_and_rounded_up():
     config = small_config(small_stage(accumulate=2), smart=SmartConfig(lambda_s=1, share=0.3))
-    found = parts(config, rows_of("sst"))
-    assert [(part.rows["sst"].tolist(), list(part.weights)) for part in found] == [
+    found = groups_of(config, rows_of("sst"))
+    assert [(group.rows["sst"].tolist(), list(group.weights)) for group in found] == [
         ([0, 1], ["smart"]), ([2, 3], []), ([4, 5], ["smart"]), ([6, 7], []),
     ]  # fmt: skip
 
 
-def test_a_part_is_asked_how_and_not_how_often():
-    """Settings that say which rows of which steps are used up; what is left groups tasks."""
+def test_groups_do_not_depend_on_weight_and_frequency_of_smart():
+    """Weight, frequency and share determine weights and rows; the other settings of SMART determine the groups."""
     smart = {
         "sst": SmartConfig(lambda_s=1, every=2, norm="linf"),
         "qqp": SmartConfig(lambda_s=3, norm="linf"),
         "sts": SmartConfig(lambda_s=2, radius=0.5),
     }
     config = small_config(smart=smart)
-    together, apart = parts(config, rows_of("sst", "qqp", "sts"))
+    together, separate = groups_of(config, rows_of("sst", "qqp", "sts"))
     assert (list(together.rows), together.weights) == (["sst", "qqp"], {"smart": {"sst": 2, "qqp": 3}})
-    assert (together.smart.norm, apart.smart.radius) == ("linf", 0.5)
+    assert (together.smart.norm, separate.smart.radius) == ("linf", 0.5)
     assert together.smart == SmartConfig(lambda_s=1, norm="linf")
 
 
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
-def test_texts_are_not_regularised(objective):
+def test_further_pretraining_is_not_regularised(objective):
     stage: Stage = small_stage(objective=objective)
     config = small_config(stage, small_stage(), smart=SmartConfig(lambda_s=1), bregman={"mu": 1})
-    (part,) = split_step(rows_of("sst", "qqp"), config, stage, 0)
-    assert (part.weights, part.smart) == ({}, SmartConfig())
+    (group,) = split_step(rows_of("sst", "qqp"), config, stage, 0)
+    assert (group.weights, group.smart) == ({}, SmartConfig())

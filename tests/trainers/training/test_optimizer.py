@@ -1,4 +1,4 @@
-"""The optimiser's step, and its learning rate from the first step to the last."""
+"""Tests of AdamW's step, and of the learning rate from the first step to the last."""
 
 import math
 import subprocess
@@ -38,25 +38,25 @@ def layer() -> nn.Linear:
 
 
 @given(STEPS, WARMUPS)
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_the_last_step(steps, warmup):
+def test_the_learning_rate_rises_to_its_peak_and_falls_until_the_last_step(steps, warmup):
     factors = [warmup_then_decay(done, steps, warmup) for done in range(steps)]
     rising = round(warmup * steps)
     assert max(factors) == 1
     assert all(0 < factor <= 1 for factor in factors)
     assert factors[:rising] == sorted(factors[:rising])
     assert factors[rising:] == sorted(factors[rising:], reverse=True)
-    # The next factor would be 0; a stage that is all warm-up ends at its peak.
+    # The next factor would be 0. A stage that consists of warm-up only ends at the peak.
     assert factors[-1] == pytest.approx(1 / max(1, steps - rising))
 
 
 @given(STEPS)
-def test_without_warmup_it_falls_from_the_first_step_in_equal_parts(steps):
+def test_without_warmup_the_learning_rate_falls_linearly_from_the_first_step(steps):
     factors = [warmup_then_decay(done, steps, 0) for done in range(steps)]
     assert factors == pytest.approx([1 - done / steps for done in range(steps)])
 
 
 @given(STEPS, WARMUPS)
-def test_without_decay_it_stays_at_its_peak(steps, warmup):
+def test_without_decay_the_learning_rate_stays_at_its_peak(steps, warmup):
     factors = [warmup_then_decay(done, steps, warmup, decay=False) for done in range(steps)]
     rising = round(warmup * steps)
     assert factors[:rising] == [warmup_then_decay(done, steps, warmup) for done in range(rising)]
@@ -64,16 +64,16 @@ def test_without_decay_it_stays_at_its_peak(steps, warmup):
 
 
 @given(st.integers(3, 30), st.floats(0, 1, exclude_min=True))
-def test_each_layer_learns_slower_than_the_one_above_and_only_layers_count(blocks, decay):
-    """Blocks are the embeddings, every layer and the pooler."""
+def test_each_layer_has_decay_times_the_factor_of_the_layer_above_and_the_pooler_has_1(blocks, decay):
+    """The blocks are the embeddings, every layer and the pooler."""
     embeddings, *layers, pooler = layer_scales(blocks, decay)
     assert layers[-1] == pooler == 1.0
     below = [embeddings, *layers]
     assert below[:-1] == pytest.approx([decay * above for above in below[1:]])
 
 
-def test_every_parameter_moves_in_proportion_to_its_scale():
-    """Adam's first step is the learning rate, whatever the gradient."""
+def test_every_parameter_moves_in_proportion_to_its_learning_rate_factor():
+    """Adam's first step has the size of the learning rate, for every gradient."""
     models = [layer() for _ in range(3)]
     before = models[0].weight.clone()
     scales = (1.0, 0.5, 0.0)
@@ -97,7 +97,7 @@ def test_a_learning_rate_of_0_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_matrices_without_gradient_decay_by_the_learning_rate_and_vectors_do_not():
+def test_weight_decay_with_a_gradient_of_0_changes_matrices_and_not_vectors():
     model = layer()
     weight, bias = model.weight.clone(), model.bias.clone()
     optimizer = adamw([(model.parameters(), 1.0)], **SETTINGS)
@@ -110,19 +110,19 @@ def test_matrices_without_gradient_decay_by_the_learning_rate_and_vectors_do_not
     assert torch.equal(model.bias, bias)
 
 
-def test_parameters_that_no_task_of_the_step_uses_stand_still():
+def test_parameters_that_no_task_of_the_step_uses_do_not_change():
     model, other = layer(), layer()
     before = other.weight.clone()
     optimizer = adamw([(model.parameters(), 1.0), (other.parameters(), 1.0)], **SETTINGS)
     set_learning_rate(optimizer, 0.5)
     model(torch.ones(3).double()).sum().backward()
     optimizer.step()
-    assert torch.equal(other.weight, before), "not even weight decay"
+    assert torch.equal(other.weight, before), "weight decay changed it"
     assert other.weight not in optimizer.state
 
 
-def test_its_step_is_the_course_s_with_the_epsilon_put_right():
-    """The handout's update has epsilon beside the uncorrected root: eps_torch = eps / sqrt(1 - beta2 ** step)."""
+def test_a_step_equals_the_course_s_step_after_a_conversion_of_epsilon():
+    """The handout adds epsilon to the uncorrected root: eps_torch = eps / sqrt(1 - beta2 ** step)."""
     draw = torch.Generator().manual_seed(0)
     gradients = [torch.randn(4, 3, dtype=torch.float64, generator=draw) * 1e-5 for _ in range(20)]
     ours = nn.Parameter(torch.ones(4, 3, dtype=torch.float64))
@@ -141,7 +141,7 @@ def test_its_step_is_the_course_s_with_the_epsilon_put_right():
     assert worst < 1e-14, f"differs by {worst:.1e}"
 
 
-def test_a_trial_starts_without_torch_s_compiler(tiny_encoder):
-    """It takes as long to load as torch itself, and nothing uses it."""
+def test_the_optimizer_does_not_load_torch_s_compiler(tiny_encoder):
+    """The compiler takes as long to load as torch itself, and training does not use it."""
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", STARTING, tiny_encoder], cwd=root, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Runs that are killed in the middle of a round and go on: the bits of one that nothing stopped, for every system."""
+"""Tests of resuming: a run that is killed within a round and resumed ends with the bits of an uninterrupted run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ LAYER = ({"tasks": ("qqp", "sts"), "activation": "gelu"},)
 
 
 def short(**changes: Any) -> Stage:
-    """Two rounds of two steps, in which all tasks meet unless told."""
+    """Return a stage of two rounds of two steps; by default every step has a batch of every task."""
     lasting = {} if changes.keys() & {"epochs", "examples"} else {"steps": 4}
     return small_stage(**{"batch_schedule": "cycle", "batch_size": 6, "rounds": 2, **lasting, **changes})
 
@@ -33,7 +33,7 @@ def system(*stages: Stage, **changes: Any) -> TrainConfig:
 
 SYSTEMS: dict[str, TrainConfig] = {
     "plain": system(),
-    "much dropout": system(dropout=0.5, attention_dropout=0.3, head_dropout=0.5),
+    "high dropout": system(dropout=0.5, attention_dropout=0.3, head_dropout=0.5),
     "separate pairs, shared layer": system(pairs="separate", shared_layers=LAYER, pooling="mean"),
     "lazy SMART on half of one task": system(smart={"sst": SMOOTH.replace(every=2, share=0.5)}),
     "SMART with another norm": system(smart=SMOOTH.replace(norm="linf", radius=1e-3, step_size=1e-3, ascent_steps=2)),
@@ -48,7 +48,7 @@ SYSTEMS: dict[str, TrainConfig] = {
     "accumulation": system(short(accumulate=3), smart=SMOOTH),
     "accumulation with surgery": system(short(accumulate=2, surgery="gradvac"), bregman=BREGMAN),
     "separate updates": system(short(update="separate", steps=7), smart=SMOOTH.replace(every=2)),
-    "a pass and a half": system(short(epochs=1.5, batch_size=20), optimizer={"decay": False, "layer_decay": 0.8}),
+    "one and a half epochs": system(short(epochs=1.5, batch_size=20), optimizer={"decay": False, "layer_decay": 0.8}),
     "MLM, then supervised": system(short(objective="mlm", mlm={"head_dropout": 0.1}), short(), bregman=BREGMAN),
     "MLM of one token, accumulated": system(short(objective="mlm", accumulate=2, mlm={"share": "one"}), short()),
     "SimCSE, then supervised": system(short(objective="simcse"), short(), averaging={"kind": "ema"}),
@@ -72,7 +72,7 @@ SYSTEMS: dict[str, TrainConfig] = {
 
 
 class Runs:
-    """What runs are made of."""
+    """Run trials on one corpus with one pretrained encoder."""
 
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
@@ -81,7 +81,7 @@ class Runs:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=6)
 
     def whole(self, folder: Folder, config: TrainConfig) -> dict[str, Any]:
-        """Train to the end; return what came of it."""
+        """Train to the end; return the rows, weights and predictions."""
         assert list(self.rows(folder, config))[-1].last
         return outcome(folder)
 
@@ -92,7 +92,7 @@ def runs(corpus, pretrained) -> Runs:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_run_killed_in_its_last_round_of_every_stage_ends_with_the_same_bits(name, runs, tmp_path):
+def test_a_run_killed_in_the_last_round_of_every_stage_ends_with_the_same_bits(name, runs, tmp_path):
     config, folder = SYSTEMS[name], Folder.at(tmp_path / "killed")
     expected = runs.whole(Folder.at(tmp_path / "whole"), config)
     ends = [row.steps for row in expected["rows"]]
@@ -105,7 +105,7 @@ def test_a_run_killed_in_its_last_round_of_every_stage_ends_with_the_same_bits(n
     assert runs.whole(folder, config) == expected
 
 
-RICH = system(
+MANY_METHODS = system(
     short(rounds=1, steps=1),
     short(objective="mlm", rounds=1, steps=1),
     short(batch_size=4, surgery="gradvac", accumulate=2, rounds=2, steps=5),
@@ -115,10 +115,10 @@ RICH = system(
 )
 
 
-def test_it_does_not_matter_after_which_step_a_run_is_killed(runs, tmp_path):
-    expected = runs.whole(Folder.at(tmp_path / "whole"), RICH)
+def test_a_run_killed_after_any_step_ends_with_the_same_bits(runs, tmp_path):
+    expected = runs.whole(Folder.at(tmp_path / "whole"), MANY_METHODS)
     for step in range(1, expected["rows"][-1].steps + 1):
         folder = Folder.at(tmp_path / str(step))
         with interrupted(step):
-            list(runs.rows(folder, RICH))
-        assert runs.whole(folder, RICH) == expected, step
+            list(runs.rows(folder, MANY_METHODS))
+        assert runs.whole(folder, MANY_METHODS) == expected, step

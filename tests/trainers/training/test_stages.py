@@ -1,4 +1,4 @@
-"""Stages: what each takes over from the one before, what it trains, and the copies of the model that follow."""
+"""Tests of stages: what a stage keeps from earlier stages, which layers it trains, and the copies of the model."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import ROWS, small_config, small_stage
-from tests.trainers.passes import WILD
+from tests.trainers.small_models import HIGH_DROPOUT
 from tests.trainers.small_training import TASKS, Trainer, comparable, same, weights_of
 from trainers.config.train_config import Stage
 from trainers.data.batches import next_rows
@@ -15,6 +15,7 @@ from trainers.evaluation.evaluate import evaluate
 from trainers.folder import Folder
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.smart import SmartConfig
+from trainers.training.checkpoint import read_weights
 
 SMOOTH = SmartConfig(lambda_s=1.0)
 BREGMAN = {"mu": 1.0, "early_beta": 0.75, "beta": 0.5}
@@ -25,10 +26,10 @@ def trainer(corpus, pretrained) -> Trainer:
     return Trainer(corpus, pretrained)
 
 
-# What is taken over.
+# From stage to stage.
 
 
-def test_a_stage_takes_the_model_over_and_nothing_of_the_optimiser(trainer):
+def test_a_stage_continues_with_the_model_and_a_new_optimiser(trainer):
     config = small_config(small_stage(tasks=("qqp",), rounds=1), small_stage(rounds=1))
     whole, cleared = trainer(config), trainer(config)
     for training in (whole, cleared):
@@ -42,11 +43,11 @@ def test_a_stage_takes_the_model_over_and_nothing_of_the_optimiser(trainer):
     fresh = trainer(config.replace(stages=(config.stages[1],)))
     assert not torch.equal(carried["heads.qqp.1.weight"], weights_of(fresh)["heads.qqp.1.weight"])
     next(iter(fresh))
-    assert not same(weights_of(whole), weights_of(fresh)), "the first stage did not count"
+    assert not same(weights_of(whole), weights_of(fresh)), "the first stage had no effect"
 
 
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])
-def test_further_pretraining_moves_the_encoder_alone_and_takes_no_rows_from_the_tasks(trainer, objective):
+def test_further_pretraining_trains_no_heads_and_takes_no_rows_from_the_supervised_streams(trainer, objective):
     texts, joint = small_stage(objective=objective, rounds=1), small_stage(rounds=1)
     training = trainer(small_config(texts, joint))
     before = weights_of(training)
@@ -55,8 +56,9 @@ def test_further_pretraining_moves_the_encoder_alone_and_takes_no_rows_from_the_
     assert (result.judged, result.score, result.metrics, result.predictions) == (None, None, {}, {})
     assert set(result.losses) == {f"{task}.loss" for task in TASKS} and result.finite
     assert result.loss and result.loss > 0
-    moved = {name.split(".")[0] for name, value in weights_of(training).items() if not torch.equal(value, before[name])}
-    assert "encoder" in moved and "heads" not in moved
+    after = weights_of(training)
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert "encoder" in changed and "heads" not in changed
     first = training.plan[training.step]
     rows = training._next_rows(joint, first)
     assert {task: rows[task].tolist() for task in first.rows} == {
@@ -64,14 +66,14 @@ def test_further_pretraining_moves_the_encoder_alone_and_takes_no_rows_from_the_
     }
 
 
-def test_further_pretraining_guesses_better_as_it_goes_on(trainer):
+def test_the_mlm_loss_falls_from_round_to_round(trainer):
     stage = small_stage(objective="mlm", tasks=("sst",), batch_size=48, steps=30, rounds=3)
     results = list(trainer(small_config(stage, small_stage(steps=1, rounds=1)), dev_limit=2))
     losses = [result.loss or 0.0 for result in results[:3]]
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_the_learning_rate_of_every_stage_ends_with_its_last_step(trainer):
+def test_the_learning_rate_of_every_stage_falls_until_its_last_step(trainer):
     stages = small_stage(steps=10, rounds=1), small_stage(steps=5, rounds=1, learning_rate=0.1)
     training = trainer(small_config(*stages, optimizer={"warmup": 0.2}), dev_limit=2)
     for stage, _ in zip(stages, training, strict=True):
@@ -79,7 +81,7 @@ def test_the_learning_rate_of_every_stage_ends_with_its_last_step(trainer):
         assert rate == pytest.approx(stage.learning_rate / (0.8 * (stage.steps or 0)))
 
 
-def test_each_layer_learns_slower_than_the_one_above(trainer):
+def test_each_layer_has_half_the_learning_rate_of_the_layer_above(trainer):
     training = trainer(small_config(optimizer={"layer_decay": 0.5}))
     rates = {parameter: group["scale"] for group in training.optimizer.param_groups for parameter in group["params"]}
     found = {name: rates[parameter] for name, parameter in training.model.named_parameters() if name.endswith("weight")}
@@ -90,7 +92,7 @@ def test_each_layer_learns_slower_than_the_one_above(trainer):
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, None])
-def test_the_gradient_is_cut_to_its_bound(trainer, clip_norm):
+def test_the_gradient_norm_is_clipped(trainer, clip_norm):
     training = trainer(small_config(small_stage(steps=2), optimizer={"clip_norm": clip_norm}), dev_limit=2)
     list(training)
     norms = [parameter.grad.norm() for parameter in training.model.parameters() if parameter.grad is not None]
@@ -98,11 +100,11 @@ def test_the_gradient_is_cut_to_its_bound(trainer, clip_norm):
     assert norm == pytest.approx(0.01, rel=1e-3) if clip_norm else norm > 0.1
 
 
-# What trains.
+# Trainable layers.
 
 
-def moved_blocks(trainer: Trainer, *stages: Stage, **changes: Any) -> set[str]:
-    """Train; return which blocks of the model moved by a bit."""
+def changed_blocks(trainer: Trainer, *stages: Stage, **changes: Any) -> set[str]:
+    """Train; return the blocks of the model in which a weight changed."""
     training = trainer(small_config(*stages, **changes), dev_limit=2)
     before = weights_of(training)
     list(training)
@@ -122,7 +124,7 @@ def block_of(name: str) -> str:
         (0, {"heads"}),
         (1, {"heads", "layers.1", "pooler"}),
         (2, {"heads", "layers.0", "layers.1", "pooler"}),
-        (9, {"heads", "layers.0", "layers.1", "pooler"}),  # more than there are
+        (9, {"heads", "layers.0", "layers.1", "pooler"}),  # the encoder has two layers
         (None, {"heads", "embeddings", "layers.0", "layers.1", "pooler"}),
     ],
 )
@@ -131,14 +133,14 @@ def block_of(name: str) -> str:
     [{}, {"smart": SMOOTH, "bregman": BREGMAN, "regularisers": {"r_drop": 1.0}}],
     ids=["plain", "regularised"],
 )
-def test_exactly_the_top_layers_and_the_pooler_move(trainer, trainable_layers, expected, changes):
+def test_exactly_the_top_layers_the_pooler_and_the_heads_are_trained(trainer, trainable_layers, expected, changes):
     stage = small_stage(steps=2, rounds=1, trainable_layers=trainable_layers, surgery="pcgrad", batch_schedule="cycle")
-    assert moved_blocks(trainer, stage, **changes) == expected
+    assert changed_blocks(trainer, stage, **changes) == expected
 
 
-def test_a_later_stage_may_let_go_of_what_was_frozen_or_freeze_what_was_not(trainer):
+def test_a_later_stage_may_unfreeze_or_freeze_layers(trainer):
     frozen, top, whole = (small_stage(steps=2, rounds=1, trainable_layers=layers) for layers in (0, 1, None))
-    assert "embeddings" in moved_blocks(trainer, frozen, whole)
+    assert "embeddings" in changed_blocks(trainer, frozen, whole)
     training = trainer(small_config(whole, top, frozen), dev_limit=2)
     after = [weights_of(training) for _ in training]
     for (name, early), middle, late in zip(after[0].items(), after[1].values(), after[2].values(), strict=True):
@@ -147,7 +149,7 @@ def test_a_later_stage_may_let_go_of_what_was_frozen_or_freeze_what_was_not(trai
         assert torch.equal(middle, late) != name.startswith("heads"), name
 
 
-def test_a_task_absent_from_a_step_leaves_its_head_without_gradient_and_as_it_is(trainer):
+def test_a_step_without_a_task_leaves_the_head_of_the_task_unchanged_and_without_gradient(trainer):
     training = trainer(small_config(small_stage(batch_schedule="shuffle", steps=6, rounds=6)), dev_limit=2)
     assert len({task for step in training.plan for task in step.rows}) == 3
     rounds = iter(training)
@@ -159,24 +161,24 @@ def test_a_task_absent_from_a_step_leaves_its_head_without_gradient_and_as_it_is
             if name.startswith("heads."):
                 present = name.split(".")[1] in step.rows
                 assert (grads[name] is not None) == present
-                assert torch.equal(weight, before[name]) != present, "absent, and yet weight decay moves it"
+                assert torch.equal(weight, before[name]) != present, "weight decay must not change it"
 
 
-# Copies that follow.
+# Teacher and average.
 
 
-def test_the_proximal_term_is_0_in_a_stage_s_first_step_and_pulls_afterwards(trainer):
+def test_the_proximal_term_is_0_in_a_stage_s_first_step_and_positive_afterwards(trainer):
     joint = small_stage(steps=3, rounds=3)
     stages = joint, small_stage(steps=2, rounds=1, objective="mlm"), joint
-    training = trainer(small_config(*stages, bregman={"mu": {"sst": 2.0}}, **WILD), dev_limit=2)
+    training = trainer(small_config(*stages, bregman={"mu": {"sst": 2.0}}, **HIGH_DROPOUT), dev_limit=2)
     found = [result.losses.get("sst.bregman") for result in training]
-    assert found[0] == 0.0 and found[1] and found[2], "at dropout .5: its masks are the model's"
+    assert found[0] == 0.0 and found[1] and found[2], "at dropout 0.5: the teacher has the masks of the model"
     assert found[3] is None
-    assert found[4] == 0.0 and found[5], "it starts from the model again"
+    assert found[4] == 0.0 and found[5], "the teacher starts from the model again"
     assert training.teacher is not None and training.teacher.training
 
 
-def test_the_teacher_follows_its_model_step_by_step(trainer):
+def test_the_teacher_moves_towards_the_model_in_every_step(trainer):
     stages = small_stage(steps=2, rounds=1), small_stage(steps=4, rounds=4)
     training = trainer(small_config(*stages, bregman=BREGMAN), dev_limit=2)
     rounds = iter(training)
@@ -193,7 +195,7 @@ def test_the_teacher_follows_its_model_step_by_step(trainer):
 
 
 @pytest.mark.parametrize("averaging", [AveragingConfig(kind="ema", beta=0.5), AveragingConfig(kind="swa")])
-def test_rounds_are_judged_by_the_average_and_what_is_saved_is_the_average(trainer, averaging, tmp_path):
+def test_the_averaged_model_is_evaluated_and_saved(trainer, averaging, tmp_path):
     training = trainer(small_config(small_stage(steps=8, rounds=1), averaging=averaging))
     (result,) = training
     found = {
@@ -203,4 +205,4 @@ def test_rounds_are_judged_by_the_average_and_what_is_saved_is_the_average(train
     assert all(np.array_equal(found["average"][task], result.predictions[task]) for task in TASKS)
     assert not any(np.array_equal(found["model"][task], result.predictions[task]) for task in TASKS)
     training.save(Folder.at(tmp_path))
-    assert same(trainer.saved(Folder.at(tmp_path)), dict(training.average.state_dict()))
+    assert same(read_weights(Folder.at(tmp_path)), dict(training.average.state_dict()))

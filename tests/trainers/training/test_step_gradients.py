@@ -1,4 +1,4 @@
-"""The gradients of one optimiser step: what surgery makes of them, and that parts add up to it."""
+"""Tests of the gradients of one step: surgery on shared parameters, and sums over forward groups."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import small_config, small_stage
-from tests.trainers.passes import STILL, WILD, moved
+from tests.trainers.small_models import HIGH_DROPOUT, NO_DROPOUT, enlarged_copy
 from tests.trainers.small_training import TASKS, Trainer
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.smart import SmartConfig
@@ -32,25 +32,25 @@ def trainer(corpus, pretrained) -> Trainer:
     return Trainer(corpus, pretrained)
 
 
-def step_of(config: TrainConfig, trainer: Trainer) -> Training:
-    """A training at its first step, in float64, with a teacher that has stayed behind."""
+def first_step(config: TrainConfig, trainer: Trainer) -> Training:
+    """Return a training at its first step, in float64, with a teacher that differs from the model."""
     training = trainer(config)
     training.model.double()
     if training.teacher:
-        training.teacher = moved(training.model)
+        training.teacher = enlarged_copy(training.model)
     return training
 
 
 def rows_of(*tasks: str, count: int = 8) -> Rows:
-    return {task: first(count) for task in tasks}
+    return {task: numbers(count) for task in tasks}
 
 
-def first(count: int) -> np.ndarray:
+def numbers(count: int) -> np.ndarray:
     return np.arange(count)
 
 
 def gradients(training: Training, rows: Rows, stage: Stage | None = None) -> Gradients:
-    """The gradient of each parameter after a backward pass."""
+    """Return each parameter's gradient after a backward pass over rows, and keep the memory of surgery."""
     for parameter in training.model.parameters():
         parameter.grad = None
     step_gradients = training.step_gradients(stage or training.config.stages[0])
@@ -59,13 +59,13 @@ def gradients(training: Training, rows: Rows, stage: Stage | None = None) -> Gra
 
 
 def copies(training: Training) -> Gradients:
-    """The gradient of each parameter, which the next step may write over."""
+    """Return copies of each parameter's gradient; the next step may overwrite the originals."""
     found = {name: parameter.grad for name, parameter in training.model.named_parameters()}
     return {name: None if value is None else value.to_dense().clone() for name, value in found.items()}
 
 
 def worst_difference(left: Gradients, right: Gradients) -> float:
-    """The largest difference, as a share of the largest gradient."""
+    """Return the largest difference between two gradients, as a share of the largest entry."""
     assert {name for name, value in left.items() if value is None} == {
         name for name, value in right.items() if value is None
     }
@@ -79,14 +79,14 @@ def worst_difference(left: Gradients, right: Gradients) -> float:
 
 @pytest.mark.parametrize("pairs", ["concatenated", "separate"])
 @pytest.mark.parametrize("surgery", [name for name in OURS if name != "sum"])
-def test_surgery_leaves_every_head_the_gradient_of_its_own_task(trainer, surgery, pairs):
-    training = step_of(small_config(small_stage(surgery=surgery), pairs=pairs, **EVERY_REGULARISER), trainer)
+def test_surgery_does_not_change_the_gradients_of_heads(trainer, surgery, pairs):
+    training = first_step(small_config(small_stage(surgery=surgery), pairs=pairs, **EVERY_REGULARISER), trainer)
     found, summed = gradients(training, rows_of(*TASKS)), gradients(training, rows_of(*TASKS), small_stage())
     heads = {name for name in summed if name.startswith("heads.")}
     assert heads and all(torch.equal(found[name], summed[name]) for name in heads)  # pyright: ignore[reportArgumentType]
 
 
-WAYS: dict[str, dict[str, Any]] = {
+MODELS: dict[str, dict[str, Any]] = {
     "plain": {},
     "every regulariser": EVERY_REGULARISER,
     "SMART without dropout, two steps": {"smart": SMOOTH.replace(dropout="off", ascent_steps=2)},
@@ -96,11 +96,11 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("trainable_layers", [None, 1, 0])
-@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
-def test_gradients_that_were_kept_apart_add_up_to_those_of_the_sum(trainer, changes, trainable_layers, monkeypatch):
+@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
+def test_the_sum_of_task_gradients_equals_the_gradient_of_the_sum(trainer, changes, trainable_layers, monkeypatch):
     monkeypatch.setitem(SURGERIES, "ones", plain_sum)
     stage = {"trainable_layers": trainable_layers, "accumulate": 2}
-    training = step_of(small_config(small_stage(surgery="ones", **stage), **WILD, **changes), trainer)
+    training = first_step(small_config(small_stage(surgery="ones", **stage), **HIGH_DROPOUT, **changes), trainer)
     found = gradients(training, rows_of(*TASKS, count=7))
     summed = gradients(training, rows_of(*TASKS, count=7), small_stage(**stage))
     assert worst_difference(found, summed) < 1e-9
@@ -108,7 +108,7 @@ def test_gradients_that_were_kept_apart_add_up_to_those_of_the_sum(trainer, chan
 
 @pytest.mark.parametrize("trainable_layers", [None, 1])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_gradients_are_kept_apart_in_any_precision(trainer, precision, trainable_layers, monkeypatch):
+def test_the_sum_of_task_gradients_is_right_in_every_precision(trainer, precision, trainable_layers, monkeypatch):
     monkeypatch.setitem(SURGERIES, "ones", plain_sum)
     stage = small_stage(surgery="ones", trainable_layers=trainable_layers)
     training = trainer(small_config(stage, precision=precision, **EVERY_REGULARISER))
@@ -116,9 +116,9 @@ def test_gradients_are_kept_apart_in_any_precision(trainer, precision, trainable
     assert worst_difference(found, summed) < {"float32": 1e-5, "bfloat16": 2e-2}[precision]
 
 
-@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
-def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
-    training = step_of(small_config(small_stage(surgery="pcgrad"), **WILD, **changes), trainer)
+@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
+def test_a_task_gradient_equals_the_gradient_of_the_task_s_own_loss(trainer, changes):
+    training = first_step(small_config(small_stage(surgery="pcgrad"), **HIGH_DROPOUT, **changes), trainer)
     stage, shared = training.config.stages[0], training.model.shared_parameters()
     (group,) = split_step(rows_of(*TASKS), training.config, stage, 0)
     step_gradients = training.step_gradients(stage)
@@ -140,8 +140,8 @@ def test_a_task_is_given_its_own_gradient_and_no_others(trainer, changes):
                 torch.testing.assert_close(dense, other.to_dense(), rtol=1e-9, atol=1e-12)
 
 
-def drawn(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A surgery whose every weight is a draw."""
+def random_weights(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A surgery with random weights, which counts its calls in the memory."""
     return torch.rand(len(gramian), dtype=torch.float64, generator=draw), memory + 1
 
 
@@ -149,17 +149,17 @@ SHARED = {"pairs": "separate", "shared_layers": [{"tasks": ("qqp", "sts")}]}
 
 
 @pytest.mark.parametrize("changes", [{}, SHARED], ids=["encoder", "shared layer"])
-@pytest.mark.parametrize("surgery", [*OURS, "drawn"])
-def test_what_is_shared_gets_what_the_surgery_makes_of_the_tasks_gradients(trainer, surgery, changes, monkeypatch):
-    monkeypatch.setitem(SURGERIES, "drawn", drawn)
-    training = step_of(small_config(small_stage(surgery=surgery), **STILL, **changes), trainer)
+@pytest.mark.parametrize("surgery", [*OURS, "random"])
+def test_shared_parameters_have_the_weighted_sum_of_the_task_gradients(trainer, surgery, changes, monkeypatch):
+    monkeypatch.setitem(SURGERIES, "random", random_weights)
+    training = first_step(small_config(small_stage(surgery=surgery), **NO_DROPOUT, **changes), trainer)
     shared = {id(parameter) for parameter in training.model.shared_parameters()}
     names = [name for name, parameter in training.model.named_parameters() if id(parameter) in shared]
     assert any(name.startswith("shared.") for name in names) == bool(changes)
     memory, cut = torch.zeros(3, 3, dtype=torch.float64), 0
     for step in range(4):
-        training.step, rows = step, {task: first(8) + 8 * step for task in TASKS}
-        of_tasks = [gradients(training, {task: numbers}) for task, numbers in rows.items()]
+        training.step, rows = step, {task: numbers(8) + 8 * step for task in TASKS}
+        of_tasks = [gradients(training, {task: some}) for task, some in rows.items()]
         alone = [[found[name] for name in names] for found in of_tasks]
         place = generator(training.config.seed, step, "surgery")
         weights, memory = SURGERIES[surgery](gramian(alone), memory, place)
@@ -169,28 +169,28 @@ def test_what_is_shared_gets_what_the_surgery_makes_of_the_tasks_gradients(train
             if expected is not None:
                 torch.testing.assert_close(together[name], expected, rtol=1e-9, atol=1e-12)
         cut += int((weights != 1).sum())
-    assert surgery == "sum" or cut > 1, "no gradients were in conflict: this proves nothing"
-    if surgery in ("drawn", "gradvac"):
+    assert surgery == "sum" or cut > 1, "no gradients conflict, so the test compares nothing"
+    if surgery in ("random", "gradvac"):
         remembered = [[training.surgery_memory[f"{row} {column}"] for column in TASKS] for row in TASKS]
         torch.testing.assert_close(torch.tensor(remembered, dtype=torch.float64), memory)
         assert bool(memory.any())
 
 
-def test_surgery_remembers_pairs_of_tasks_and_not_of_places(trainer, monkeypatch):
-    monkeypatch.setitem(SURGERIES, "drawn", drawn)
-    training = step_of(small_config(small_stage(surgery="drawn")), trainer)
+def test_the_memory_of_surgery_belongs_to_pairs_of_tasks_and_not_of_positions(trainer, monkeypatch):
+    monkeypatch.setitem(SURGERIES, "random", random_weights)
+    training = first_step(small_config(small_stage(surgery="random")), trainer)
     for present in (("sst", "qqp"), ("sts", "sst"), ("sts",)):
         gradients(training, rows_of(*present))
     assert {pair: value for pair, value in training.surgery_memory.items() if "sts" in pair or "qqp" in pair} == {
         "sst qqp": 1, "qqp sst": 1, "qqp qqp": 1, "sts sst": 1, "sst sts": 1, "sts sts": 1,
     }  # fmt: skip
-    assert training.surgery_memory["sst sst"] == 2, "a step of one task compares nothing"
+    assert training.surgery_memory["sst sst"] == 2, "a step with one task has no surgery"
 
 
-# Parts.
+# Forward groups.
 
 
-ADDING: dict[str, dict[str, Any]] = {
+WITHOUT_SMART: dict[str, dict[str, Any]] = {
     "plain": {},
     "Bregman": {"bregman": {"mu": {"sst": 1.0, "sts": 2.0}}},
     "R-Drop": {"regularisers": {"r_drop": 1.0}},
@@ -200,80 +200,80 @@ ADDING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 20])
-@pytest.mark.parametrize("name", ADDING)
-def test_micro_batches_add_up_to_one_large_batch_ragged_or_not(trainer, name, accumulate):
-    training = step_of(small_config(**STILL, **ADDING[name]), trainer)
-    rows = {"sst": first(8), "qqp": first(7), "sts": first(2)}
+@pytest.mark.parametrize("name", WITHOUT_SMART)
+def test_micro_batches_of_equal_and_unequal_sizes_add_up_to_one_large_batch(trainer, name, accumulate):
+    training = first_step(small_config(**NO_DROPOUT, **WITHOUT_SMART[name]), trainer)
+    rows = {"sst": numbers(8), "qqp": numbers(7), "sts": numbers(2)}
     large = gradients(training, rows)
     small = gradients(training, rows, small_stage(accumulate=accumulate))
     assert worst_difference(large, small) < 1e-6
 
 
-def test_micro_batches_drop_units_of_their_own(trainer):
-    training, forward_passes = step_of(small_config(small_stage(accumulate=2), **WILD), trainer), []
+def test_micro_batches_have_different_dropout_masks(trainer):
+    training, forward_passes = first_step(small_config(small_stage(accumulate=2), **HIGH_DROPOUT), trainer), []
     training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(outputs["sst"]))
-    gradients(training, {"sst": np.concatenate([first(4), first(4)])})
+    gradients(training, {"sst": np.concatenate([numbers(4), numbers(4)])})
     assert len(forward_passes) == 2 and not torch.equal(*forward_passes)
 
 
 @pytest.mark.parametrize("surgery", OURS)
-def test_surgery_on_micro_batches_is_surgery_on_one_large_batch(trainer, surgery):
-    config = small_config(small_stage(surgery=surgery), **STILL, bregman={"mu": 1.0})
-    whole, parts = step_of(config, trainer), step_of(config, trainer)
+def test_surgery_on_micro_batches_equals_surgery_on_one_large_batch(trainer, surgery):
+    config = small_config(small_stage(surgery=surgery), **NO_DROPOUT, bregman={"mu": 1.0})
+    whole, parts = first_step(config, trainer), first_step(config, trainer)
     plain: list[float] = []
-    for step in range(4):  # GradVac remembers
+    for step in range(4):  # GradVac has a memory
         whole.step = parts.step = step
-        rows = {"sst": first(8) + 8 * step, "qqp": first(7) + 8 * step, "sts": first(8) + 8 * step}
+        rows = {"sst": numbers(8) + 8 * step, "qqp": numbers(7) + 8 * step, "sts": numbers(8) + 8 * step}
         large = gradients(whole, rows)
         small = gradients(parts, rows, small_stage(surgery=surgery, accumulate=3))
         assert worst_difference(large, small) < 1e-6
         plain.append(worst_difference(large, gradients(whole, rows, small_stage())))
-    assert surgery == "sum" or max(plain) > 1e-3, "no gradients were in conflict: this proves nothing"
+    assert surgery == "sum" or max(plain) > 1e-3, "no gradients conflict, so the test compares nothing"
 
 
-def test_a_share_of_the_rows_is_regularised_for_all_and_the_own_loss_is_that_of_all_rows(trainer):
-    config = small_config(**STILL, class_weights={"sst": (1, 2, 3, 4, 5)})
+def test_with_smart_on_a_share_of_the_rows_the_own_loss_is_the_mean_over_all_rows(trainer):
+    config = small_config(**NO_DROPOUT, class_weights={"sst": (1, 2, 3, 4, 5)})
     (stage,) = config.stages
-    plain = step_of(config, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
+    plain = first_step(config, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
     for share in (0.25, 1.0):
         shared = config.replace(smart=SMOOTH.replace(share=share))
-        measured = step_of(shared, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
+        measured = first_step(shared, trainer).step_gradients(stage).accumulate(rows_of("sst")).losses
         torch.testing.assert_close(measured["sst.loss"], plain["sst.loss"])
         alone = config.replace(smart=SMOOTH)
         some = rows_of("sst", count=round(8 * share))
-        expected = step_of(alone, trainer).step_gradients(stage).accumulate(some).losses
+        expected = first_step(alone, trainer).step_gradients(stage).accumulate(some).losses
         torch.testing.assert_close(measured["sst.smart"], expected["sst.smart"])
 
 
-def test_settings_by_task_are_the_settings_of_each_task_alone(trainer):
-    """At dropout 0; the noise of SMART's search is drawn by the place of a part, which is told."""
+def test_settings_by_task_have_the_gradients_of_each_task_alone(trainer):
+    """Compare at dropout 0. The noise of SMART depends on the number of the group, which is the same on both sides."""
     by_task = {"sst": SMOOTH.replace(lambda_s=2.0), "qqp": SMOOTH.replace(norm="linf", radius=1e-3, step_size=1e-3)}
-    config = small_config(**STILL, smart=by_task, bregman={"mu": {"sts": 3.0}})
-    together = step_of(config, trainer)
+    config = small_config(**NO_DROPOUT, smart=by_task, bregman={"mu": {"sts": 3.0}})
+    together = first_step(config, trainer)
     found = gradients(together, rows_of(*TASKS))
     settings = ({"smart": by_task["sst"]}, {"smart": by_task["qqp"]}, {"bregman": {"mu": 3.0}})
-    alone = step_of(small_config(**STILL, **settings[2]), trainer)
+    alone = first_step(small_config(**NO_DROPOUT, **settings[2]), trainer)
     for parameter in alone.model.parameters():
         parameter.grad = None
     for place, (task, setting) in enumerate(zip(TASKS, settings, strict=True)):
-        alone.config = small_config(**STILL, **setting)
+        alone.config = small_config(**NO_DROPOUT, **setting)
         stage = alone.config.stages[0]
         (group,) = split_step(rows_of(task), alone.config, stage, 0)
         step_gradients = alone.step_gradients(stage)
         step_gradients.group_losses(group, place, step_gradients.batch(group))[task].total.backward()
     expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
-    plain = gradients(step_of(small_config(**STILL), trainer), rows_of(*TASKS))
-    assert worst_difference(found, plain) > 1e-3, "no setting did anything: this proves nothing"
+    plain = gradients(first_step(small_config(**NO_DROPOUT), trainer), rows_of(*TASKS))
+    assert worst_difference(found, plain) > 1e-3, "the settings have no effect, so the test compares nothing"
 
 
-def test_tasks_under_equal_settings_pass_together_and_others_apart(trainer):
-    training, forward_passes = step_of(small_config(smart={"sst": SMOOTH}), trainer), []
+def test_tasks_with_equal_settings_share_a_forward_pass_and_others_do_not(trainer):
+    training, forward_passes = first_step(small_config(smart={"sst": SMOOTH}), trainer), []
     training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(list(outputs)))
     gradients(training, rows_of(*TASKS))
     assert forward_passes == [["sst"], ["sst"], ["sst"], ["qqp", "sts"]]
     forward_passes.clear()
-    training = step_of(small_config(), trainer)
+    training = first_step(small_config(), trainer)
     training.model.register_forward_hook(lambda model, arguments, outputs: forward_passes.append(list(outputs)))
     gradients(training, rows_of(*TASKS))
     assert forward_passes == [list(TASKS)]

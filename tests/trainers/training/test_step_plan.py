@@ -1,4 +1,4 @@
-"""Plans: where each duration ends, what a round is, and streams that go on from stage to stage."""
+"""Tests of the step plan: durations of stages, rounds, and streams of rows that continue from stage to stage."""
 
 import math
 import sys
@@ -68,21 +68,21 @@ def examples(steps: list[Step]) -> int:
 
 @settings(max_examples=60)
 @given(CONFIGS)
-def test_steps_count_themselves_and_their_examples(config):
+def test_steps_know_their_place_in_the_stage_and_the_examples_so_far(config):
     steps = plan_steps(config, SIZES)
     assert [step.examples for step in steps] == np.cumsum([sum(step.rows.values()) for step in steps]).tolist()
     assert [step.stage for step in steps] == sorted(step.stage for step in steps)
     for index, stage in enumerate(config.stages):
         own = [step for step in steps if step.stage == index]
         assert [(step.done, step.steps) for step in own] == [(done, len(own)) for done in range(len(own))]
-        assert own, "every stage takes a step"
+        assert own, "every stage has a step"
         sizes = stage.batch_sizes(SIZES)
         assert all(0 < rows <= sizes[source] for step in own for source, rows in step.rows.items())
 
 
 @settings(max_examples=60)
 @given(CONFIGS)
-def test_streams_go_on_across_stages_and_repeat_no_row_before_a_pass_ends(config):
+def test_streams_continue_across_stages_and_repeat_no_row_within_an_epoch(config):
     rows: dict[tuple[str, str], list[int]] = {}
     for step in plan_steps(config, SIZES):
         stage = config.stages[step.stage]
@@ -90,22 +90,22 @@ def test_streams_go_on_across_stages_and_repeat_no_row_before_a_pass_ends(config
             name = stream_name(stage, source)
             seen = rows.setdefault((source, name), [])
             batch = next_rows(SIZES[source], config.seed, name, len(seen), count)
-            assert len(batch) == count, "a planned batch crosses the end of a pass"
+            assert len(batch) == count, "a planned batch crosses the end of an epoch"
             seen += batch.tolist()
     for (source, _), seen in rows.items():
         whole = len(seen) // SIZES[source]
-        passes = [seen[number * SIZES[source] : (number + 1) * SIZES[source]] for number in range(whole + 1)]
-        assert all(sorted(some) == list(range(SIZES[source])) for some in passes[:whole])
-        assert len(set(passes[whole])) == len(passes[whole])
+        epochs = [seen[number * SIZES[source] : (number + 1) * SIZES[source]] for number in range(whole + 1)]
+        assert all(sorted(some) == list(range(SIZES[source])) for some in epochs[:whole])
+        assert len(set(epochs[whole])) == len(epochs[whole])
 
 
-def test_a_stream_of_texts_is_not_that_of_the_labelled_rows():
+def test_every_objective_has_its_own_streams():
     stages = [small_stage(objective=objective) for objective in ("supervised", "mlm", "simcse")]
     assert len({stream_name(stage, "sst") for stage in stages}) == 3
     assert stream_name(stages[0], "sst") == "sst"
 
 
-def test_further_pretraining_leaves_the_supervised_streams_where_they_are():
+def test_further_pretraining_takes_no_rows_from_the_supervised_streams():
     supervised = small_stage(epochs=2, batch_schedule="cycle")
     alone = plan_steps(small_config(supervised), SIZES)
     pretraining = small_stage(objective="mlm", tasks=("sst",), texts=("imdb",), steps=7, batch_size=9)
@@ -113,18 +113,18 @@ def test_further_pretraining_leaves_the_supervised_streams_where_they_are():
     assert [step.rows for step in after[7:]] == [step.rows for step in alone]
 
 
-def test_a_supervised_stage_goes_on_where_the_one_before_it_stopped():
+def test_a_supervised_stage_continues_the_streams_of_the_stage_before():
     first, second = (
         small_stage(tasks=("sst",), steps=4, batch_size=9),
         small_stage(tasks=("sst",), steps=2, batch_size=9),
     )
     rows = [step.rows["sst"] for step in plan_steps(small_config(first, second), SIZES)]
-    assert rows == [9, 9, 9, 9, 4, 9]  # 40 rows a pass
+    assert rows == [9, 9, 9, 9, 4, 9]  # an epoch has 40 rows
 
 
 @settings(max_examples=30)
 @given(CONFIGS, stages())
-def test_what_comes_later_changes_nothing_before_it(config, later):
+def test_a_later_stage_does_not_change_the_steps_before_it(config, later):
     longer = config.replace(stages=(*config.stages, later))
     steps = plan_steps(config, SIZES)
     assert plan_steps(longer, SIZES)[: len(steps)] == steps
@@ -133,21 +133,21 @@ def test_what_comes_later_changes_nothing_before_it(config, later):
 @every_schedule
 @settings(max_examples=15)
 @given(count=st.integers(1, 60))
-def test_a_stage_of_steps_has_that_many(schedule, count):
+def test_a_duration_in_steps_is_the_number_of_steps(schedule, count):
     assert len(one_stage(steps=count, batch_schedule=schedule)) == count
 
 
 @every_schedule
 @settings(max_examples=15)
 @given(count=st.integers(1, 400))
-def test_a_stage_of_examples_ends_with_the_step_that_completes_them(schedule, count):
+def test_a_duration_in_examples_ends_with_the_step_that_reaches_them(schedule, count):
     steps = one_stage(examples=count, batch_schedule=schedule)
     assert examples(steps[:-1]) < count <= examples(steps)
 
 
 @every_schedule
 @pytest.mark.parametrize("passes", [0.1, 0.5, 1.0, 2.0, 2.3])
-def test_a_stage_of_passes_ends_with_as_many_examples_as_the_tasks_have_rows(schedule, passes):
+def test_a_duration_in_passes_ends_with_the_step_that_reaches_the_rows_of_all_tasks(schedule, passes):
     steps = one_stage(passes=passes, batch_schedule=schedule)
     rows = passes * sum(SIZES[task] for task in small_stage().tasks)
     assert examples(steps[:-1]) < rows <= examples(steps)
@@ -155,14 +155,14 @@ def test_a_stage_of_passes_ends_with_as_many_examples_as_the_tasks_have_rows(sch
 
 @every_schedule
 @pytest.mark.parametrize("epochs", [0.3, 0.5, 1, 1.5, 2, 3])
-def test_a_stage_of_epochs_is_as_long_as_its_batch_schedule_says(schedule, epochs):
+def test_a_duration_in_epochs_is_in_epochs_of_the_batch_schedule(schedule, epochs):
     whole = len(one_stage(epochs=1, batch_schedule=schedule))
     assert len(one_stage(epochs=epochs, batch_schedule=schedule)) == math.ceil(Fraction(str(epochs)) * whole)
 
 
 @pytest.mark.parametrize("schedule", ["shuffle", "smart_round_robin", "sequential"])
 @pytest.mark.parametrize("update", ["together", "separate"])
-def test_two_epochs_of_a_schedule_that_takes_every_batch_are_two_passes(schedule, update):
+def test_two_epochs_of_a_schedule_of_all_batches_take_every_row_twice(schedule, update):
     seen = Counter[str]()
     for step in one_stage(epochs=2, batch_schedule=schedule, update=update):
         seen.update(step.rows)
@@ -170,7 +170,7 @@ def test_two_epochs_of_a_schedule_that_takes_every_batch_are_two_passes(schedule
 
 
 @every_schedule
-def test_separate_updates_are_the_same_batches_a_step_each_in_the_order_of_the_stage(schedule):
+def test_separate_updates_have_the_same_batches_with_one_step_per_batch(schedule):
     together, separate = (
         one_stage(epochs=2, batch_schedule=schedule, update=update) for update in ("together", "separate")
     )
@@ -178,7 +178,7 @@ def test_separate_updates_are_the_same_batches_a_step_each_in_the_order_of_the_s
     assert [step.rows for step in separate] == singles
 
 
-def test_steps_count_optimiser_steps_also_where_each_task_takes_its_own():
+def test_a_duration_in_steps_counts_optimiser_steps_with_separate_updates_too():
     steps = one_stage(steps=7, batch_schedule="cycle", update="separate")
     assert [tuple(step.rows) for step in steps] == [("sst",), ("qqp",), ("sts",)] * 2 + [("sst",)]
     assert {step.steps for step in steps} == {7}
@@ -188,40 +188,40 @@ PROGRESS = [
     ({"epochs": 1}, [0.0]),
     ({"epochs": 3}, [0.0, 0.5, 1.0]),
     ({"epochs": 2.5}, [0.0, 0.5, 1.0]),
-    ({"steps": 20}, [0.0, 0.45, 0.9]),  # 9 steps an epoch
-    ({"examples": 500}, [0.0, 0.422, 0.844]),  # 72 of sst, 70 of qqp, 69 of sts an epoch
+    ({"steps": 20}, [0.0, 0.45, 0.9]),  # 9 steps per epoch
+    ({"examples": 500}, [0.0, 0.422, 0.844]),  # 72 of sst, 70 of qqp, 69 of sts per epoch
 ]
 
 
 @pytest.mark.parametrize(("duration", "expected"), PROGRESS)
-def test_a_batch_schedule_is_told_what_share_of_the_stage_is_done(duration, expected, monkeypatch):
-    told = []
+def test_a_batch_schedule_receives_the_completed_share_of_the_stage(duration, expected, monkeypatch):
+    progresses = []
 
     def recorded(sizes, batch_sizes, progress, generator):
-        told.append(progress)
+        progresses.append(progress)
         return BATCH_SCHEDULES["cycle"](sizes, batch_sizes, progress, generator)
 
     monkeypatch.setitem(BATCH_SCHEDULES, "recorded", recorded)
     one_stage(batch_schedule="recorded", **duration)
-    assert told == pytest.approx(expected)
+    assert progresses == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("schedule", ["shuffle", "smart_round_robin", "annealed", "temperature"])
-def test_every_epoch_is_drawn_anew(schedule):
+def test_every_epoch_has_new_draws(schedule):
     tasks = [tuple(step.rows) for step in one_stage(epochs=2, batch_schedule=schedule)]
     assert tasks[: len(tasks) // 2] != tasks[len(tasks) // 2 :]
 
 
 @settings(max_examples=60)
 @given(CONFIGS)
-def test_rounds_tile_the_stages(config):
+def test_the_rounds_of_a_stage_cover_its_steps_without_gaps(config):
     steps = plan_steps(config, SIZES)
     assume(all(len(steps_of(config, index)) >= stage.rounds for index, stage in enumerate(config.stages)))
     rounds = plan_rounds(config, steps)
     assert [round.number for round in rounds] == list(range(1, 1 + sum(stage.rounds for stage in config.stages)))
     assert (rounds[0].start, rounds[-1].stop) == (0, len(steps))
     assert all(one.stop == other.start for one, other in pairwise(rounds))
-    assert all(round.start < round.stop for round in rounds), "every round takes a step"
+    assert all(round.start < round.stop for round in rounds), "every round has a step"
     assert [round.examples for round in rounds] == [steps[round.stop - 1].examples for round in rounds]
     stages = [{step.stage for step in steps[round.start : round.stop]} for round in rounds]
     assert stages == [{index} for index, stage in enumerate(config.stages) for _ in range(stage.rounds)]
@@ -229,7 +229,7 @@ def test_rounds_tile_the_stages(config):
 
 @settings(max_examples=100)
 @given(stages(("supervised",)))
-def test_rounds_of_a_stage_have_equally_many_examples_up_to_a_step(stage):
+def test_rounds_of_a_stage_differ_by_less_than_one_step_of_examples(stage):
     config = small_config(stage)
     steps = plan_steps(config, SIZES)
     largest = max(sum(step.rows.values()) for step in steps)
@@ -260,14 +260,14 @@ def test_a_round_is_judged_once_every_task_of_a_supervised_stage_has_been_traine
             assert round.scored == tuple(task for task in config.tasks if task in trained)
 
 
-def test_rounds_of_a_stage_on_some_of_the_tasks_are_not_judged():
+def test_rounds_before_all_tasks_are_trained_are_not_judged():
     config = small_config(small_stage(tasks=("qqp",), rounds=2), small_stage(rounds=3, batch_schedule="cycle"))
     rounds = plan_rounds(config, plan_steps(config, SIZES))
     assert [round.judged for round in rounds] == [None, None, 1, 2, 3]
     assert [round.scored for round in rounds] == [("qqp",)] * 2 + [("qqp", "sst", "sts")] * 3
 
 
-def test_rounds_of_further_pretraining_score_nothing_and_train_no_task():
+def test_rounds_of_further_pretraining_are_not_judged_and_evaluate_no_task():
     pretraining = small_stage(objective="mlm", tasks=("sst",), texts=("imdb",), rounds=2)
     config = small_config(pretraining, small_stage(tasks=("sst",), rounds=1), also_scored=("sts",))
     rounds = plan_rounds(config, plan_steps(config, SIZES))
@@ -275,14 +275,14 @@ def test_rounds_of_further_pretraining_score_nothing_and_train_no_task():
 
 
 @every_schedule
-def test_fewer_steps_than_rounds_are_refused(schedule):
+def test_fewer_steps_than_rounds_are_an_input_error(schedule):
     config = small_config(small_stage(), small_stage(steps=4, rounds=5, batch_schedule=schedule))
     with pytest.raises(InputError, match="Stage 1 has 4 optimiser steps, fewer than its 5 rounds"):
         plan_rounds(config, plan_steps(config, SIZES))
 
 
 @every_schedule
-def test_as_many_rounds_as_steps_are_a_round_a_step(schedule):
+def test_with_as_many_rounds_as_steps_every_round_has_one_step(schedule):
     for steps in range(1, 25):
         config = small_config(small_stage(steps=steps, rounds=steps, batch_schedule=schedule))
         rounds = plan_rounds(config, plan_steps(config, SIZES))
@@ -291,31 +291,31 @@ def test_as_many_rounds_as_steps_are_a_round_a_step(schedule):
 
 @settings(max_examples=60)
 @given(CONFIGS)
-def test_the_learning_rate_ends_near_0_with_the_last_step_of_every_stage(config):
+def test_the_learning_rate_is_near_0_in_the_last_step_of_every_stage(config):
     for index in range(len(config.stages)):
         last = steps_of(config, index)[-1]
         assert warmup_then_decay(last.done, last.steps, 0.1) <= 1 / (0.9 * last.steps - 0.5)
 
 
-def test_a_plan_is_a_function_of_seed_and_sizes():
+def test_a_plan_depends_on_the_seed_and_not_on_the_order_of_the_sizes():
     config = small_config(small_stage(batch_schedule="smart_round_robin", epochs=2))
     assert plan_steps(config, SIZES) == plan_steps(config, dict(reversed(SIZES.items())))
     assert plan_steps(config, SIZES) != plan_steps(config.replace(seed=1), SIZES)
 
 
 @pytest.mark.parametrize("schedule", [name for name in BATCH_SCHEDULES if name not in ("sequential", "simultaneous")])
-def test_the_order_of_the_tasks_changes_neither_a_task_s_steps_nor_its_batches(schedule):
-    turned = tuple(reversed(small_stage().tasks))
-    one, other = (one_stage(epochs=3, batch_schedule=schedule, tasks=tasks) for tasks in (small_stage().tasks, turned))
+def test_the_order_of_the_tasks_does_not_change_the_steps(schedule):
+    reverse = tuple(reversed(small_stage().tasks))
+    one, other = (one_stage(epochs=3, batch_schedule=schedule, tasks=tasks) for tasks in (small_stage().tasks, reverse))
     assert [dict(step.rows) for step in one] == [dict(step.rows) for step in other]
 
 
-def test_a_long_plan_holds_equal_rows_once():
+def test_equal_steps_of_a_plan_share_one_mapping_of_rows():
     steps = one_stage(steps=5000, batch_schedule="cycle")
     assert len({id(step.rows) for step in steps}) == len({tuple(step.rows.items()) for step in steps})
 
 
-def test_the_plan_of_a_corpus_covers_the_sources_of_all_stages(corpus):
+def test_a_plan_takes_the_sizes_of_all_sources_from_the_corpus(corpus):
     pretraining = small_stage(objective="mlm", tasks=("cfimdb",), texts=("imdb",))
     config = small_config(pretraining, small_stage(tasks=("sst",)))
     steps, rounds = plan(config, corpus)
@@ -325,12 +325,12 @@ def test_the_plan_of_a_corpus_covers_the_sources_of_all_stages(corpus):
 
 
 @pytest.mark.parametrize("changes", [{"tasks": ("sst", "rte")}, {"texts": ("rte",), "objective": "mlm"}])
-def test_a_plan_for_data_that_lack_a_task_is_refused(corpus, changes):
+def test_a_task_or_text_set_that_the_corpus_lacks_is_an_input_error(corpus, changes):
     with pytest.raises(InputError, match="'rte'"):
         plan(small_config(small_stage(**changes), small_stage()), corpus)
 
 
-def test_a_plan_for_a_surgery_whose_library_is_absent_is_refused(corpus, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)  # as if it were not installed
+def test_a_surgery_whose_library_is_not_installed_is_an_input_error(corpus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)  # makes the import fail
     with pytest.raises(InputError, match="Surgery 'mgda' needs torchjd"):
         plan(small_config(small_stage(surgery="mgda")), corpus)

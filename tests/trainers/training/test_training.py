@@ -1,4 +1,4 @@
-"""The loop: what its rounds say, what leaves no trace in it, models that are not finite, and continuations."""
+"""Tests of the training loop: round results, settings without effect, models that are not finite, resumed runs."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 
 from model.errors import InputError
 from tests.conftest import small_config, small_stage
-from tests.trainers.passes import WILD
+from tests.trainers.small_models import HIGH_DROPOUT
 from tests.trainers.small_training import TASKS, Trainer, comparable, same, weights_of
 from trainers.config.train_config import Stage
 from trainers.evaluation.evaluate import evaluate
@@ -26,10 +26,10 @@ def trainer(corpus, pretrained) -> Trainer:
     return Trainer(corpus, pretrained)
 
 
-# Rounds and what they say.
+# Round results.
 
 
-def test_rounds_count_what_the_plan_says(trainer):
+def test_round_results_have_the_counts_of_the_plan(trainer):
     config = small_config(small_stage(tasks=("qqp",), rounds=1), small_stage(rounds=3, batch_schedule="cycle", steps=7))
     training = trainer(config, dev_limit=15)
     results = list(training)
@@ -50,19 +50,17 @@ def test_rounds_count_what_the_plan_says(trainer):
         }
 
 
-def test_tokens_are_those_that_were_trained_on(trainer):
+def test_tokens_are_counted_with_special_tokens(trainer):
     training = trainer(small_config(small_stage(tasks=("sst",), batch_size=48, steps=2, rounds=2)))
     texts = trainer.corpus.splits["sst"]["train"].texts[0]
-    whole_pass = len(texts.values) + 2 * len(texts)  # [CLS] and [SEP]
-    assert [result.tokens for result in training] == [whole_pass, 2 * whole_pass]
+    tokens_per_epoch = len(texts.values) + 2 * len(texts)  # [CLS] and [SEP]
+    assert [result.tokens for result in training] == [tokens_per_epoch, 2 * tokens_per_epoch]
 
 
-def test_a_loss_is_the_mean_over_the_steps_that_had_it(trainer):
+def test_a_loss_is_the_mean_over_the_steps_that_have_it(trainer):
     lazy = SMOOTH.replace(every=4)
-    one, two = (
-        trainer(small_config(small_stage(steps=4, rounds=rounds), smart=lazy), dev_limit=2) for rounds in (1, 4)
-    )
-    (whole,), each = list(one), list(two)
+    stages = [small_stage(steps=4, rounds=rounds) for rounds in (1, 4)]
+    (whole,), each = (list(trainer(small_config(stage, smart=lazy), dev_limit=2)) for stage in stages)
     assert [{"sst.smart" in result.losses} for result in each] == [{True}, {False}, {False}, {False}]
     for name, value in whole.losses.items():
         found = [result.losses[name] for result in each if name in result.losses]
@@ -79,7 +77,7 @@ def test_a_loss_is_the_mean_over_the_steps_that_had_it(trainer):
     ],
     ids=["together", "shuffle", "separate", "surgery"],
 )
-def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer, changes):
+def test_every_task_has_a_gradient_ratio_in_every_round_with_every_kind_of_step(trainer, changes):
     stage = small_stage(rounds=2, **changes)
     smart = SMOOTH.replace(every=2)
     for result in trainer(small_config(stage, smart=smart, regularisers={"r_drop": 1.0}), dev_limit=4):
@@ -88,21 +86,21 @@ def test_every_task_s_ratio_is_measured_once_a_round_however_tasks_meet(trainer,
 
 
 @pytest.mark.parametrize("surgery", ["sum", "pcgrad"])
-def test_ratios_are_only_looked_at(trainer, surgery, monkeypatch):
+def test_measuring_gradient_ratios_does_not_change_the_weights(trainer, surgery, monkeypatch):
     config = small_config(small_stage(surgery=surgery), smart=SMOOTH, regularisers={"r_drop": 1.0})
-    looked = trainer.weights(config)
+    measured = trainer.weights(config)
     monkeypatch.setattr(Training, "_ratio_steps", lambda self, round: set())
-    assert same(trainer.weights(config), looked)
+    assert same(trainer.weights(config), measured)
 
 
-def test_predictions_are_those_of_the_model_as_it_stands(trainer):
-    training = trainer(small_config(smart=SMOOTH, **WILD))
+def test_predictions_of_a_round_are_the_outputs_of_the_current_model(trainer):
+    training = trainer(small_config(smart=SMOOTH, **HIGH_DROPOUT))
     for result in training:
         outputs = evaluate(training.model, training.corpus, "dev", training.dev_rows)
         assert all(np.array_equal(outputs[task], result.predictions[task]) for task in TASKS)
 
 
-def test_trainings_that_take_turns_in_a_process_do_not_know_of_each_other(trainer):
+def test_two_trainings_that_alternate_in_one_process_do_not_affect_each_other(trainer):
     stage = small_stage(rounds=3, steps=3, surgery="gradvac")
     configs = [small_config(stage, seed=seed, smart=SMOOTH, bregman=BREGMAN) for seed in (0, 1)]
     alone = [comparable(list(trainer(config))) for config in configs]
@@ -111,31 +109,32 @@ def test_trainings_that_take_turns_in_a_process_do_not_know_of_each_other(traine
     assert alone[0] != alone[1]
 
 
-def test_training_leaves_the_pretrained_weights_to_the_next_trial(trainer):
+def test_training_does_not_change_the_shared_pretrained_weights(trainer):
     before = {name: value.clone() for name, value in trainer.pretrained.weights.items()}
     after = trainer.weights(small_config())
     assert same(trainer.pretrained.weights, before)
     assert not torch.equal(after["encoder.word.weight"], before["word.weight"])
 
 
-def test_tasks_that_are_only_scored_are_predicted_and_never_trained(trainer):
+def test_tasks_in_also_scored_are_evaluated_and_not_trained(trainer):
     training = trainer(small_config(small_stage(tasks=("sst",)), also_scored=("sts", "qqp")))
     before = weights_of(training)
     for result in training:
         assert set(result.metrics) == set(result.predictions) == {"sst", "qqp", "sts"}
         assert set(result.losses) == {"sst.loss"}
         assert result.judged and result.score is not None
-    moved = {name.split(".")[1] for name, value in weights_of(training).items() if not torch.equal(value, before[name])}
-    assert "sst" in moved and not moved & {"sts", "qqp"}
+    after = weights_of(training)
+    changed = {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])}
+    assert "sst" in changed and not changed & {"sts", "qqp"}
 
 
-# What is left out leaves no trace.
+# Settings without effect on the trained weights.
 
 
-OFF: dict[str, dict[str, Any]] = {
+NO_EFFECT: dict[str, dict[str, Any]] = {
     "smart of no task": {"smart": {}},
     "no weight for Bregman": {"bregman": {"mu": 0.0, "beta": 0.5}},
-    "no weight for Bregman's task": {"bregman": {"mu": {"sst": 0.0}}},
+    "no weight for Bregman on its task": {"bregman": {"mu": {"sst": 0.0}}},
     "no weight for R-Drop": {"regularisers": {"r_drop": {"sst": 0.0}}},
     "class weights of 1": {"class_weights": {"sst": (1, 1, 1, 1, 1), "qqp": (1, 1)}},
     "a moving average": {"averaging": {"kind": "ema"}},
@@ -143,34 +142,34 @@ OFF: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OFF)
-def test_what_has_no_weight_or_only_follows_trains_to_the_bits_of_plain(trainer, name):
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_a_regulariser_with_weight_0_and_an_average_do_not_change_the_trained_weights(trainer, name):
     stage = small_stage(steps=3, rounds=1)
-    assert same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **OFF[name])))
+    assert same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **NO_EFFECT[name])))
 
 
-ON: dict[str, dict[str, Any]] = {
+EFFECT: dict[str, dict[str, Any]] = {
     "smart": {"smart": SMOOTH},
     "smart of one task": {"smart": {"sts": SMOOTH}},
     "Bregman": {"bregman": BREGMAN},
     "R-Drop": {"regularisers": {"r_drop": {"sst": 1.0}}},
     "class weights": {"class_weights": {"qqp": (1, 2)}},
-    "layers that learn at different rates": {"optimizer": {"layer_decay": 0.5}},
-    "no decay of the rate": {"optimizer": {"decay": False}},
+    "learning rates by layer": {"optimizer": {"layer_decay": 0.5}},
+    "no decay of the learning rate": {"optimizer": {"decay": False}},
 }
 
 
-@pytest.mark.parametrize("name", ON)
-def test_what_has_a_weight_trains_to_others(trainer, name):
+@pytest.mark.parametrize("name", EFFECT)
+def test_a_setting_with_an_effect_changes_the_trained_weights(trainer, name):
     stage = small_stage(steps=3, rounds=1)
-    assert not same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **ON[name])))
+    assert not same(trainer.weights(small_config(stage)), trainer.weights(small_config(stage, **EFFECT[name])))
 
 
 # Models that are not finite.
 
 
 @pytest.mark.parametrize("surgery", ["sum", "pcgrad", "gradvac"])
-def test_a_model_that_blows_up_is_told_by_finite_and_by_no_score(trainer, surgery):
+def test_a_diverging_model_is_not_finite_and_has_no_score(trainer, surgery):
     stage = small_stage(learning_rate=1e30, steps=6, rounds=2, surgery=surgery, batch_schedule="cycle")
     for result in trainer(small_config(stage, optimizer={"warmup": 0.0}, smart=SMOOTH), dev_limit=2):
         assert (result.finite, result.score, result.metrics, result.predictions) == (False, None, {}, {})
@@ -178,8 +177,8 @@ def test_a_model_that_blows_up_is_told_by_finite_and_by_no_score(trainer, surger
         assert all(np.isfinite(ratio) for ratio in result.ratios.values())
 
 
-def test_a_model_that_blows_up_with_the_last_step_of_a_round_has_finite_weights_and_is_not_finite(trainer):
-    """No loss has told yet, but the outputs are NaN: class 0 would score."""
+def test_a_model_with_finite_weights_and_nan_outputs_is_not_finite(trainer):
+    """All losses are finite, but after the last step the outputs are NaN; their argmax, class 0, would score."""
     stage = small_stage(learning_rate=1e20, steps=1, rounds=1, batch_schedule="cycle")
     training = trainer(small_config(stage, optimizer={"warmup": 0.0}))
     (result,) = training
@@ -187,7 +186,7 @@ def test_a_model_that_blows_up_with_the_last_step_of_a_round_has_finite_weights_
     assert (result.finite, result.score, result.metrics, result.predictions) == (False, None, {}, {})
 
 
-def test_a_weight_that_no_dev_row_uses_must_be_finite_too(trainer):
+def test_a_model_with_an_unused_weight_of_nan_is_not_finite(trainer):
     training = trainer(small_config())
     with torch.no_grad():
         training.model.encoder.word.weight[training.corpus.special_tokens.mask] = float("nan")
@@ -196,12 +195,12 @@ def test_a_weight_that_no_dev_row_uses_must_be_finite_too(trainer):
     assert (result.finite, result.score) == (False, None)
 
 
-# Continuations.
+# Resumed runs.
 
 
 @pytest.fixture
 def saved(trainer, tmp_path) -> Folder:
-    """A checkpoint after the first of three rounds."""
+    """Return a checkpoint that was written after the first of three rounds."""
     training = trainer(small_config(three_rounds(), bregman=BREGMAN))
     next(iter(training))
     training.save(Folder.at(tmp_path))
@@ -212,10 +211,10 @@ def three_rounds(**changes: Any) -> Stage:
     return small_stage(rounds=3, steps=6, surgery="gradvac", **changes)
 
 
-def test_two_continuations_of_a_checkpoint_are_one(trainer, saved):
+def test_two_resumed_runs_of_a_checkpoint_are_equal_to_the_uninterrupted_run(trainer, saved):
     config = small_config(three_rounds(), bregman=BREGMAN)
-    continuations = [comparable(list(trainer(config, saved))) for _ in range(2)]
-    assert continuations[0] == continuations[1] == comparable(list(trainer(config)))[1:]
+    resumed = [comparable(list(trainer(config, saved))) for _ in range(2)]
+    assert resumed[0] == resumed[1] == comparable(list(trainer(config)))[1:]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +228,7 @@ def test_two_continuations_of_a_checkpoint_are_one(trainer, saved):
     ],
     ids=["lambda_s", "dropout", "mu", "r_drop", "learning_rate"],
 )
-def test_a_clone_goes_on_from_the_same_weights_under_other_values(trainer, saved, changes):
+def test_a_resumed_run_with_another_config_continues_from_the_same_weights(trainer, saved, changes):
     config = small_config(three_rounds(), bregman=BREGMAN)
     source, clone = trainer(config, saved), trainer(config.replace(**changes), saved)
     assert same(weights_of(source), weights_of(clone))
@@ -237,14 +236,14 @@ def test_a_clone_goes_on_from_the_same_weights_under_other_values(trainer, saved
     assert not same(weights_of(source), weights_of(clone))
 
 
-def test_texts_without_positives_are_refused_where_these_are_the_lines_other_sides(trainer):
+def test_supervised_simcse_on_single_sentences_is_an_input_error(trainer):
     stage = small_stage(objective="simcse", tasks=(), texts=("snli", "imdb"), simcse={"supervised": True})
     with pytest.raises(InputError, match="text set 'imdb' has one sentence per line"):
         trainer(small_config(stage, small_stage()))
     trainer(small_config(stage.replace(texts=("snli",)), small_stage()))
 
 
-def test_a_task_that_the_data_lacks_is_refused(corpus, pretrained):
+def test_a_task_that_the_corpus_lacks_is_an_input_error(corpus, pretrained):
     part = replace(corpus, splits={task: corpus.splits[task] for task in ("sst", "sts")})
     with pytest.raises(InputError, match=r"Unknown task or text set of the data 'qqp'.*sst, sts"):
         Training(small_config(), part, pretrained)

@@ -1,4 +1,4 @@
-"""What tests of forward passes share: the tiny model of all tasks, in training mode, and rows for it."""
+"""Build tiny models and batches for the tests of forward passes, and compute gradients."""
 
 import copy
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from trainers.methods.forward import Batch
 from trainers.tasks import TASKS
 from trainers.training.build_model import build
 
-STILL = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
-WILD = {"dropout": 0.5, "attention_dropout": 0.5, "head_dropout": 0.5}
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
+HIGH_DROPOUT = {"dropout": 0.5, "attention_dropout": 0.5, "head_dropout": 0.5}
 
 
 @dataclass
-class Case:
-    """Models and batches."""
+class SmallModels:
+    """Build models in training mode, and batches of training rows, on one corpus with one pretrained encoder."""
 
     corpus: Corpus
     pretrained: Pretrained
 
     def model(self, *before: Stage, **changes: Any) -> Multitask:
-        """Build a model of all tasks, for stages of texts before they are trained."""
+        """Return a model of all tasks; stages of further pretraining may come first in its config."""
         config = small_config(*before, small_stage(tasks=tuple(TASKS)), **changes)
         return build(config, TASKS, self.pretrained).train()
 
     def batch(self, model: Multitask, *tasks: str, count: int = 5) -> Batch:
-        """Take the first rows of some tasks, encoded as the model wants them."""
+        """Return a batch of the first rows of tasks, in the encodings of the model."""
         rows = {task: torch.arange(count).numpy() for task in tasks}
         return Batch(
             inputs(self.corpus, "train", rows, model.encodings, 512),
@@ -43,15 +43,15 @@ class Case:
             {task: len(TASKS[task].text_columns) for task in tasks},
         )
 
-    def texts(self, *sources: str, count: int = 5) -> Batch:
-        """Take the first rows of tasks and text sets, of whose sides each is a sequence."""
+    def text_batch(self, *sources: str, count: int = 5) -> Batch:
+        """Return a batch of the first rows of tasks and text sets, with a sequence for each side of a row."""
         rows = {source: torch.arange(count).numpy() for source in sources}
         sides = {source: len(self.corpus.sides(source)) for source in sources}
         return Batch(inputs(self.corpus, "train", rows, dict.fromkeys(sources, "separate"), 512), {}, {}, sides)
 
 
-def moved(model: Multitask) -> Multitask:
-    """Return a teacher that is not its model."""
+def enlarged_copy(model: Multitask) -> Multitask:
+    """Return a copy of the model whose parameters are 1.1 times as large, for use as a teacher."""
     teacher = copy.deepcopy(model).requires_grad_(False)
     with torch.no_grad():
         for parameter in teacher.parameters():
@@ -60,7 +60,7 @@ def moved(model: Multitask) -> Multitask:
 
 
 def gradients(model: Multitask, loss: Tensor) -> dict[str, Tensor]:
-    """Return the gradient of every parameter that the loss uses."""
+    """Return the gradient of every parameter that the loss depends on, by the name of the parameter."""
     found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, retain_graph=True)
     names = [name for name, _ in model.named_parameters()]
     return {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
