@@ -40,7 +40,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class StepGradients:
-    """The gradients of one step, for a model in training mode."""
+    """The computation of one step's gradients, for a model in training mode."""
 
     config: TrainConfig
     stage: Stage

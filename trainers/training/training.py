@@ -212,7 +212,7 @@ class Training:
         return result
 
     def step_gradients(self, stage: Stage) -> StepGradients:
-        """Return the gradients of the next step, as a step of a stage."""
+        """Return the computation of the next step's gradients, with the settings of a stage."""
         return StepGradients(
             config=self.config,
             stage=stage,

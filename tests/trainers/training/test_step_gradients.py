@@ -141,7 +141,7 @@ def test_a_task_gradient_equals_the_gradient_of_the_task_s_own_loss(trainer, cha
 
 
 def random_weights(gramian: Tensor, memory: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A surgery with random weights, which counts its calls in the memory."""
+    """Return random weights and the memory plus 1: a surgery that counts its calls for each pair of tasks."""
     return torch.rand(len(gramian), dtype=torch.float64, generator=draw), memory + 1
 
 
