@@ -31,7 +31,7 @@ class RoundMeasures:
     ratios: dict[str, float] = field(default_factory=dict)
     """"task.regulariser" -> norm of the regulariser's weighted gradient over that of the task's own loss.
 
-    The gradients are those of the last layer and all above it, in one of the round's steps.
+    Both gradients are of the parameters of the last layer and all above it, in one of the round's steps.
     Rows that older releases wrote have no ratios.
     """
     examples: int

@@ -48,7 +48,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "shared layer with a cosine": {"head": {"sts": HeadConfig(cosine=True)}, "shared_layers": PAIR_LAYER},
     "stairs on means": {"head": HeadConfig(output="stairs"), "pooling": "mean"},
 }
-"""Settings of models: those of the reports, and some more."""
+"""Settings of models: the models of the reports, and some further combinations."""
 
 every_system = pytest.mark.parametrize("changes", SYSTEMS.values(), ids=SYSTEMS)
 
