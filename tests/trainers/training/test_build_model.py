@@ -188,7 +188,7 @@ def test_a_cosine_with_a_shared_layer_is_one_more_feature_of_its_own_head_only(p
 
 
 def test_tasks_with_features_of_different_widths_cannot_share_a_layer(pretrained):
-    with pytest.raises(InputError, match="sst one sequence, qqp u_v_difference"):
+    with pytest.raises(InputError, match="found sst: one sequence, qqp: u_v_difference"):
         checked_config({"pairs": "separate", "shared_layers": (SharedLayer(tasks=("sst", "qqp")),)})
     head = {task: HeadConfig(features="hadamard") for task in ("qqp", "sts")}
     layers = (SharedLayer(tasks=("sst", "qqp", "sts")),)
