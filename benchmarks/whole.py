@@ -30,14 +30,14 @@ from benchmarks.whole_data import Hidden
 from model.errors import InputError
 from search.runs.run import Run
 from search.selection.bootstrap import RESAMPLES, interval
-from search.session.scored_rows import SMOOTHED, TRAINED
+from search.session.scored_rows import SMART_COST, TRAIN_COST
 from trainers.command_line import command
 from trainers.evaluation.scores import score
 from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS
 
 CORES = 2
-PASSES = TRAINED + SMOOTHED
+TOKEN_COST = TRAIN_COST + SMART_COST
 """Cost of a token in a step with SMART, in forward passes. All configs of the space use SMART."""
 POINTS, TOKENS = 1.0, 2.3
 """Targets: difference of the scores in points, and ratio of the numbers of training tokens."""
@@ -193,7 +193,7 @@ def work_table(results: dict[str, Any]) -> Table:
     for side, entries in results["work"].items():
         for found in entries:
             counts = [f"{found[name]:,}" for name in ("trials", "rounds", "tokens")]
-            passes, rate = f"{PASSES * found['tokens']:,}", f"{found['tokens'] / found['seconds']:,.0f}"
+            passes, rate = f"{TOKEN_COST * found['tokens']:,}", f"{found['tokens'] / found['seconds']:,.0f}"
             shown.add_row(side, f"{found['seconds'] / 60:.1f}", *counts, passes, rate)
     return shown
 

@@ -12,9 +12,9 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search.runs.objectives import directions
+from search.runs.objectives import study_directions
 from search.runs.rebuilt_study import rebuild_study
-from search.runs.run import HIDDEN, STUDY, Run
+from search.runs.run import PASSWORD_MASK, STUDY, Run
 
 HOST = "127.0.0.1"
 READ_METHODS = ("GET", "HEAD")
@@ -49,12 +49,14 @@ def serve(run: Run, port: int) -> WSGIServer:
 def study_storage(run: Run) -> BaseStorage:
     """Open the storage of a run's study, or rebuild it from the trials' files; a search may be writing to it."""
     url = run.search.study
-    if url and HIDDEN not in url:
+    if url and PASSWORD_MASK not in url:
         return optuna.storages.get_storage(url)
     if run.folder.local and run.folder.exists(STUDY):
         return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
     storage = InMemoryStorage()
-    study = optuna.create_study(storage=storage, study_name=run.folder.name, directions=directions(run.objectives))
+    study = optuna.create_study(
+        storage=storage, study_name=run.folder.name, directions=study_directions(run.objectives)
+    )
     rebuild_study(run, study)
     return storage
 

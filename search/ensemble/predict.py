@@ -94,7 +94,7 @@ def load_model(run: Run, folder: Folder, weights: dict[str, Tensor], device: str
         folder: directory of the trial or of the soup.
     """
     config = TrainConfig.model_validate(folder.read_json(CONFIG))
-    model = build(config, run.tasks, load_encoder(run.local("encoder")))
+    model = build(config, run.tasks, load_encoder(run.local_path("encoder")))
     model.load_state_dict(weights)
     return model.to(device)
 

@@ -38,7 +38,7 @@ class RunData:
 def read_run_data(run: Run) -> RunData:
     """Read a run's trials and rank them by score."""
     trials = run.trials()
-    scored = [BestRound(trial, trial.best_row) for trial in trials if trial.judged]
+    scored = [BestRound(trial, trial.best_row) for trial in trials if trial.scores]
     # The recipes of a reproduction are scored on different numbers of tasks: such scores do not compare.
     ranked = sorted(scored, key=lambda found: (-len(found.row.metrics), -(found.row.score or 0.0)))
     return RunData(run, trials, ranked)

@@ -108,7 +108,7 @@ def scored_study(trials: Sequence[Trial], name: str) -> optuna.Study:
     for trial in trials:
         values = trial_values(trial.rows, [name])
         if values and trial.state in (TrialState.COMPLETE.name, TrialState.PRUNED.name):
-            study.add_trial(create_trial(values=values, params=trial.params, distributions=trial.kinds))
+            study.add_trial(create_trial(values=values, params=trial.params, distributions=trial.optuna_distributions))
     return study
 
 

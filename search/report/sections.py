@@ -20,7 +20,7 @@ from search.report.prediction_plots import trade_offs
 from search.report.run_data import BestRound, RunData
 from search.report.task_analysis import TaskAnalysis, analyse, read_tokenizer
 from search.report.trial_history import LineageSegment, RatioSeries, lineage, ratio_series
-from search.runs.objectives import ENSEMBLE, SCORE, Direction, directions
+from search.runs.objectives import ENSEMBLE, SCORE, Direction, study_directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run
 from search.runs.trial_record import Trial
@@ -108,7 +108,7 @@ def pareto_front(data: RunData) -> ParetoFront | None:
     if len(names) == 1:
         return None
     study = rebuild_study(data.run)
-    objectives = dict(zip(names, directions(names), strict=True))
+    objectives = dict(zip(names, study_directions(names), strict=True))
     return ParetoFront(objectives, study.best_trials, data.parameters, search_plots.pareto_front(study, names))
 
 

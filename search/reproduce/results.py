@@ -56,7 +56,7 @@ def results(run: Run) -> dict[str, list[Result]]:
 
 def finished(trial: Trial) -> bool:
     """Return whether a training counts: it has ended without failing and has a score."""
-    return trial.state == "COMPLETE" and bool(trial.judged)
+    return trial.state == "COMPLETE" and bool(trial.scores)
 
 
 def failures(run: Run) -> list[str]:

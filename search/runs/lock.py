@@ -1,4 +1,4 @@
-"""One driver at a time: a lock says who."""
+"""Lock a run directory, so that one process at a time writes to it."""
 
 import contextlib
 import fcntl
@@ -17,18 +17,18 @@ from model.errors import InputError
 from trainers.folder import Folder
 
 LOCK = "lock"
-RENEWED = 20.0
-"""Seconds between two renewals of a lock on an object store, which knows nothing of processes."""
-STALE = 60.0
-"""Seconds after which such a lock has been left behind."""
+RENEWAL_SECONDS = 20.0
+"""Seconds between two renewals of a lock on an object store, which cannot see whether its holder still runs."""
+STALE_SECONDS = 60.0
+"""Seconds without renewal after which a lock on an object store is void."""
 
 
 @contextmanager
 def locked(folder: Folder) -> Iterator[None]:
-    """Hold a run's lock.
+    """Hold the lock of a run directory.
 
     Raises:
-        InputError: another driver holds it; says which process.
+        InputError: another process holds the lock; the message names the process.
     """
     holder = f"process {os.getpid()} on {platform.node()}"
     with _file_lock(folder.local, holder) if folder.local else _object_lock(folder, holder):
@@ -37,7 +37,7 @@ def locked(folder: Folder) -> Iterator[None]:
 
 @contextmanager
 def _file_lock(directory: Path, holder: str) -> Iterator[None]:
-    """Lock a file: the kernel lets go of it when the process ends, however it ends."""
+    """Lock a file. The kernel releases the lock when the process ends, even if it is killed."""
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / LOCK, "a+") as file:
         try:
@@ -52,17 +52,17 @@ def _file_lock(directory: Path, holder: str) -> Iterator[None]:
 
 @contextmanager
 def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
-    """Keep an object young as long as the driver lives; who finds another's name in it has lost it, and is stopped."""
+    """Renew an object in a thread. If another process has taken the lock, interrupt this process."""
     token = {"holder": holder, "token": secrets.token_hex(8)}
     found = _read(folder)
-    if found and time.time() - found["renewed"] < STALE:
-        raise _held(folder.name, f"{found['holder']} (a lock left by a crash is void after {STALE:.0f} s)")
+    if found and time.time() - found["renewed"] < STALE_SECONDS:
+        raise _held(folder.name, f"{found['holder']} (a lock left by a crash is void after {STALE_SECONDS:.0f} s)")
     folder.write_json(LOCK, token | {"renewed": time.time()})
     ended = threading.Event()
 
     def renew() -> None:
-        while not ended.wait(RENEWED):
-            with contextlib.suppress(OSError):  # the next renewal comes long before the lock is stale
+        while not ended.wait(RENEWAL_SECONDS):
+            with contextlib.suppress(OSError):  # a failed renewal is repeated before the lock is void
                 if (_read(folder) or token)["token"] != token["token"]:
                     os.kill(os.getpid(), signal.SIGINT)
                     return
@@ -80,8 +80,9 @@ def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
 
 
 def _read(folder: Folder) -> dict[str, Any] | None:
+    """Read the lock's object; None if there is none."""
     return folder.read_json(LOCK) if folder.exists(LOCK) else None
 
 
 def _held(run: str, holder: str) -> InputError:
-    return InputError(f"Run {run!r} is being driven by {holder}. Wait for it or end it.")
+    return InputError(f"Run {run!r} is in use by {holder}. Wait until that process ends, or stop it.")

@@ -1,4 +1,4 @@
-"""Read a run directory back; write the table of its trials."""
+"""Read a run directory, and write the table of its trials."""
 
 from functools import cached_property
 from pathlib import Path
@@ -17,24 +17,24 @@ from trainers.trial import CHECKPOINTS, round_name
 
 TABLE = "trials.parquet"
 STUDY = "study.journal"
-HIDDEN = "***"
-"""Stands for a password in a URL that was written down."""
+PASSWORD_MASK = "***"
+"""What `search.json` has in place of a password in the study's URL."""
 
 
 class Run:
-    """A run directory, read back: opening it reads one file, the rest on demand."""
+    """A run directory. Files are read on demand."""
 
     def __init__(self, folder: Folder):
         self.folder = folder
         self._ended: dict[str, Trial] = {}
-        """Name of the folder -> a trial that was read after its end, when nobody writes to it any more."""
+        """Folder name -> ended trial. Its files no longer change, so they are read once."""
 
     @classmethod
     def open(cls, name: str, storage: str = "runs") -> "Run":
         """Open a run by its name under `storage`, its path or its URI.
 
         Raises:
-            InputError: there is no run of that name.
+            InputError: there is no such run.
         """
         places = [Folder.at(name), Folder.at(storage) / name]
         for folder in places:
@@ -52,10 +52,10 @@ class Run:
 
     @property
     def reproduction(self) -> Reproduction:
-        """The settings of a run that `search.reproduce` has started.
+        """The settings of a run that `search.reproduce` started.
 
         Raises:
-            InputError: it is the run of a search.
+            InputError: `search.launch` started the run.
         """
         if self.search.reproduction is None:
             raise InputError(
@@ -66,28 +66,28 @@ class Run:
 
     @property
     def objectives(self) -> list[str]:
-        """The names of what it was searched for."""
+        """The names of the search's objectives."""
         return list(self.search.objective)
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """The tasks of the run's data, which may be more than it searched."""
+        """All tasks of the run's data, including tasks that the search does not train."""
         return corpus_tasks(self.folder / "corpus")
 
     def trial_folder(self, number: int) -> Folder:
-        """Return the folder of a trial; it may not exist yet."""
+        """Return the folder of a trial, which may not exist yet."""
         return self.folder / "trials" / round_name(number)
 
     def trials(self) -> list[Trial]:
-        """Read all trials, by number; those that had ended before are not read again."""
+        """Read all trials, ordered by number. Ended trials are read once."""
         folder = self.folder / "trials"
         names = [name for name in folder.names() if name in self._ended or (folder / name).exists(TRIAL)]
         trials = {name: self._ended.get(name) or read_trial(folder / name) for name in names}
         self._ended |= {name: trial for name, trial in trials.items() if trial.state != RUNNING}
         return list(trials.values())
 
-    def kept(self) -> list[tuple[Trial, int]]:
-        """List (trial, round) of every finished round whose weights are on disk."""
+    def rounds_with_weights(self) -> list[tuple[Trial, int]]:
+        """List (trial, round) of every finite round whose weights are on the disk."""
         found = []
         for trial in self.trials():
             saved = set((trial.folder / CHECKPOINTS).names())
@@ -95,35 +95,36 @@ class Run:
         return found
 
     def corpus(self) -> Corpus:
-        """Open the tokenised data of the run."""
-        return Corpus.open(self.local("corpus"))
+        """Open the run's tokenised data."""
+        return Corpus.open(self.local_path("corpus"))
 
     @property
-    def ended(self) -> int:
-        """How many trials have ended."""
+    def ended_count(self) -> int:
+        """The number of ended trials."""
         return sum(trial.state != RUNNING for trial in self.trials())
 
-    def local(self, name: str) -> Path:
-        """Return a folder of the run as a path on this machine's disk: itself, or a copy in the user's cache."""
+    def local_path(self, name: str) -> Path:
+        """Return the path of a folder of the run on this machine; a remote folder is copied to the user's cache."""
         return local_copy(self.folder / name)
 
     def table(self) -> pandas.DataFrame:
-        """Return all rounds of all trials, a row each; a trial without a finished round has one row without `round`."""
+        """Return a table with a row per round of each trial; a trial without rounds has one row without `round`."""
         table = pandas.DataFrame([row for trial in self.trials() for row in _table_rows(trial)])
         for name in table.columns:
             if name.startswith("params.") and len({type(value) for value in table[name].dropna()}) > 1:
-                table[name] = table[name].map(str, na_action="ignore")  # a column of a file has one type
+                table[name] = table[name].map(str, na_action="ignore")  # Parquet needs one type per column
         return table
 
 
 def write_table(run: Run) -> None:
-    """Write `trials.parquet` anew from the trials' files."""
+    """Write `trials.parquet` from the trials' files."""
     table = pyarrow.Table.from_pandas(run.table(), preserve_index=False)
     with run.folder.writing(TABLE) as file:
         pyarrow.parquet.write_table(table, file)
 
 
 def _table_rows(trial: Trial) -> list[dict[str, Any]]:
+    """Return the rows of a trial in the table; at least one."""
     same = {"trial": trial.number, "state": trial.state, "error": trial.reason if trial.state == "FAIL" else None}
     params = {f"params.{name}": value for name, value in trial.params.items()}
     columns = ("round", "score", "loss", "examples", "tokens", "steps")

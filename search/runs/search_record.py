@@ -1,4 +1,8 @@
-"""Read and write `search.json`: the settings of a run, and facts about it."""
+"""Read and write `search.json`: the settings of a run and facts about it.
+
+`RequestedSettings` is what a command asks for, before a run exists. `SearchRecord` is what a run was started with: the
+same settings with all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
+"""
 
 from typing import Any
 
@@ -14,26 +18,26 @@ SEARCH = "search.json"
 
 
 class Reproduction(Config):
-    """The settings that only `search.reproduce` has."""
+    """The options of `search.reproduce` that `search.launch` does not have; part of the settings of a reproduction."""
 
     recipes: tuple[str, ...] = ()
-    """Names of recipes; as a default, `search.reproduce` fills in all recipes that have printed rows."""
+    """Names of recipes. If empty, `search.reproduce` fills in all recipes that have printed rows."""
     seeds: int = 1
     """Number of trainings of each config, with consecutive seeds."""
     set: tuple[str, ...] = ()
-    """FIELD=VALUE, applied to every recipe's config."""
+    """FIELD=VALUE changes of every recipe's config."""
     scale: float = 1.0
-    """Factor of every stage's duration."""
+    """Factor by which the duration of every stage is multiplied."""
     trained_as: dict[str, str] = pydantic.Field(default_factory=dict)
-    """Name of a training -> name of the first training with the same config, which is trained for both."""
+    """Name of a training -> name of the first training with an equal config, whose results both use."""
 
 
 class Settings(Config):
-    """The settings that users choose with options of the command line; the defaults are the options'."""
+    """The fields that requested settings and the record of a run share; the defaults are those of the command line."""
 
     data: str = "sample"
     rows: int | None = None
-    """Training rows per task; None for all."""
+    """Training rows per task; None for all rows."""
     encoder: str = "minilm"
     seed: int = 0
     study: str | None = None
@@ -43,7 +47,7 @@ class Settings(Config):
     objective: tuple[str, ...] = (SCORE,)
     warm_start: tuple[str, ...] = ()
     precision: Precision | None = None
-    """None where `search.launch` fills in the fastest precision, and in a reproduction: its recipes state theirs."""
+    """None lets `search.launch` choose the fastest precision. None in a reproduction, where recipes state their own."""
     reproduction: Reproduction | None = None
 
     def flat(self, *, given: bool = False) -> dict[str, Any]:
@@ -57,63 +61,67 @@ class Settings(Config):
 
 
 class RequestedSettings(Settings):
-    """The settings that a command was called with."""
+    """The settings that a command asks for, before the run starts. A setting that was not given has its default."""
 
     dev_rows: int | None = None
-    """At most this many dev rows per task are used to score a round; None to compute it from the training work."""
+    """Maximum number of dev rows per task that score a round; None computes it from the training work."""
 
 
 class SearchRecord(Settings):
-    """The content of `search.json`. The file is flat: the fields of `reproduction` stand beside the others."""
+    """The settings that a run was started with, and facts about it: the content of `search.json`."""
 
     dev_rows: int
-    """At most this many dev rows per task are used to score a round."""
+    """Maximum number of dev rows per task that score a round."""
     name: str
-    """Of the run."""
+    """Name of the run."""
     space: str
     """Path of the search space's file."""
     space_source: str
+    """Content of the search space's file."""
     tasks: tuple[str, ...]
     """The scored tasks."""
     rounds: int | None
-    """Rounds per trial; None if trials differ."""
+    """Rounds per trial; None if trials have different numbers of rounds."""
     fingerprint: str
-    """Of the corpus."""
+    """Fingerprint of the corpus."""
     versions: dict[str, str]
-    """Package -> version at the start of the run."""
+    """Package -> version, at the start of the run."""
     started: str
-    """Time at the start of the run, in ISO 8601, UTC."""
+    """Start of the run, in ISO 8601, UTC."""
 
     @property
     def requested(self) -> RequestedSettings:
-        """The settings alone."""
-        return RequestedSettings(**{name: getattr(self, name) for name in RequestedSettings.model_fields})
+        """The settings without the facts: those with which a command would start the same run."""
+        return RequestedSettings(**self.model_dump(include={*RequestedSettings.model_fields}))
 
 
 def write_search(folder: Folder, search: SearchRecord) -> None:
-    """Write `search.json` into a run directory."""
-    optional = {} if search.precision else {"precision"}
-    folder.write_json(SEARCH, {name: value for name, value in search.flat().items() if name not in optional})
+    """Write `search.json` into a run directory. The file is flat, without a level for `reproduction`."""
+    fields = search.flat()
+    if search.precision is None:
+        del fields["precision"]
+    folder.write_json(SEARCH, fields)
 
 
 def read_search(folder: Folder) -> SearchRecord:
     """Read `search.json` from a run directory.
 
     Raises:
-        InputError: the file has unknown fields, lacks some, or is no JSON.
+        InputError: the file is not JSON, or its fields are not those of a `SearchRecord`.
     """
     try:
         fields = folder.read_json(SEARCH)
         reproduction = {name: fields.pop(name) for name in Reproduction.model_fields if name in fields}
         return SearchRecord.model_validate(fields | ({"reproduction": reproduction} if reproduction else {}))
-    except (ValueError, TypeError, AttributeError) as error:  # no JSON, not an object, or other fields than ours
+    except (ValueError, TypeError, AttributeError) as error:  # not JSON, not an object, or unexpected fields
         raise InputError(
-            f"{folder}/{SEARCH} was written by another version of this project, or changed: {_fault(error)}. "
+            f"{folder}/{SEARCH} was edited or written by another version of this project: {_fault(error)}. "
             "Use the version that started the run, or start a new run."
         ) from None
 
 
 def _fault(error: Exception) -> str:
+    """Describe an error of reading the file in a few words; of invalid fields, name the first."""
     if not isinstance(error, pydantic.ValidationError):
         return first_line(error)
     first = error.errors()[0]

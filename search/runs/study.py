@@ -1,4 +1,4 @@
-"""The Optuna study of a run: opened, mended, and filled with the points to try first."""
+"""Open and repair the Optuna study of a run; enqueue the points that a search tries first."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,69 +13,69 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from model.errors import InputError, first_line
-from search.runs.objectives import directions
+from search.runs.objectives import study_directions
 from search.runs.rebuilt_study import rebuild_study
-from search.runs.run import HIDDEN, STUDY, Run
+from search.runs.run import PASSWORD_MASK, STUDY, Run
 from trainers.folder import cut_unfinished_line
 
 STARTED = "started"
-"""Tells a run's study from another of the same name."""
+"""User attribute of a study: the start time of its run, which identifies the run among runs of the same name."""
 
 
 def checked_url(url: str | None) -> str | None:
-    """Open an Optuna storage once; return its URL as it may be written down, without a password.
+    """Open an Optuna storage once, as a check; return its URL with the password masked.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: the URL is invalid, or the storage cannot be opened.
     """
     if url is None:
         return None
     try:
         shown = make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
-        raise InputError(f"--study {url!r} is no URL. Write it like sqlite:///study.db.") from None
+        raise InputError(f"--study {url!r} is not a URL. Pass a URL like sqlite:///study.db.") from None
     try:
         optuna.storages.get_storage(url)
-    except Exception as error:  # each database driver raises errors of its own
+    except Exception as error:  # each database driver has its own exceptions
         fault = first_line(error)
-        raise InputError(f"--study {shown}: {fault}. Give an Optuna storage URL that can be written.") from error
+        raise InputError(f"--study {shown} cannot be opened: {fault}. Pass a writable storage.") from error
     return shown
 
 
-def url_of(run: Run, given: str | None) -> str | None:
-    """Return the URL of a run's study: the one given now, or the one it was made with.
+def study_url(run: Run, given: str | None) -> str | None:
+    """Return the URL of a run's study: `given`, or the URL in `search.json`.
 
     Raises:
-        InputError: it was made with one whose password was not written down, and none is given.
+        InputError: no URL is given, and the password of the URL in `search.json` is masked.
     """
     url = given or run.search.study
-    if url and HIDDEN in url:
-        raise InputError(f"Run {run.folder.name!r} has its study at {url}. Pass --study again, with the password.")
+    if url and PASSWORD_MASK in url:
+        raise InputError(f"The study of run {run.folder.name!r} is at {url}. Pass --study again, with the password.")
     return url
 
 
 @contextmanager
 def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
-    """Open the run's study for writing, under the run's lock; what it has lost is rebuilt from the trials' files.
+    """Open the run's study for writing, and add trials that it lacks from the run's files. The run must be locked.
 
     Args:
-        url: an Optuna storage URL; None for a journal file, in the run directory or, where that is an object store,
-            which cannot append, on this machine as long as the search lasts.
+        url: an Optuna storage URL; None for a journal file in the run directory. An object store cannot append to a
+            file: for a run on one, the journal is a temporary file on this machine.
 
     Raises:
-        InputError: the URL holds another run's study of this name.
+        InputError: the storage has a study of this name that belongs to another run.
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = optuna.create_study(
             storage=optuna.storages.get_storage(url) if url else _journal((run.folder.local or Path(scratch)) / STUDY),
             study_name=run.search.name,
-            directions=directions(run.objectives),
+            directions=study_directions(run.objectives),
             load_if_exists=True,
         )
         known = study.user_attrs.get(STARTED)
         if known != run.search.started and (known or study.get_trials(deepcopy=False)):
             raise InputError(
-                f"--study holds another study {run.search.name!r}, which is not this run's. Pass another --name."
+                f"The storage of --study has a study {run.search.name!r} of another run. Pass another --name."
             )
         study.set_user_attr(STARTED, run.search.started)
         rebuild_study(run, study)
@@ -83,8 +83,8 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
 
 
 def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
-    """Put a space's START points first; one that was tried or waits already is not doubled."""
-    # Not Optuna's own `skip_if_exists`: it reads the whole study for every point.
+    """Enqueue a space's START points, except points that were tried or enqueued before."""
+    # Optuna's `skip_if_exists` reads the whole study for each point.
     known = [trial.system_attrs.get("fixed_params", trial.params) for trial in study.get_trials(deepcopy=False)]
     for point in points:
         if point not in known:
@@ -93,8 +93,9 @@ def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
 
 
 def _journal(path: Path) -> JournalStorage:
-    # Reading tolerates a torn last line, but what is appended next would be glued to it and lost.
+    """Open a journal file after repairing what a killed process has left."""
+    # Optuna skips an unfinished last line, but would append the next entry to that line, and lose it.
     cut_unfinished_line(path)
-    # Left behind by a killed driver; Optuna would wait 30 s for it. No other writer exists: the run's lock is ours.
+    # Optuna would wait 30 s for the lock of a killed process. The run is locked, so no other process writes.
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     return JournalStorage(JournalFileBackend(str(path)))

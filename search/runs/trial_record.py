@@ -15,77 +15,78 @@ from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows
 
 TRIAL = "trial.json"
 FIELDS = ("number", "params", "distributions", "state", "values", "reason")
-"""Fields of a `Trial` that `trial.json` holds as they are."""
+"""Fields of a `Trial` that `trial.json` has under the same names."""
 RUNNING = TrialState.RUNNING.name
-STOPPED = "stopped"
-"""The study's attribute of a trial that was stopped, with several objectives: the values of its last round."""
+STOPPED_VALUES = "stopped"
+"""User attribute of a stopped trial in a study with several objectives: the values of its last round."""
 CLONE = "clone"
-"""The attribute, in the study and in `trial.json`, of a trial that is one."""
+"""User attribute in the study, and field of `trial.json`, with the origin of a clone."""
 
 
 @dataclass(frozen=True)
 class Clone:
-    """Whose clone a trial is."""
+    """The origin of a trial that population-based training has cloned from another trial, its donor."""
 
     trial: int
-    """The donor."""
+    """Number of the donor."""
     round: int
-    """Of the donor; the clone's own rounds begin behind it."""
+    """The donor's round whose checkpoint was copied; the clone's own rounds have higher numbers."""
     examples: int
-    """That the donor had been trained on by then."""
+    """Number of examples that the donor had trained on by the end of that round."""
     replaced: int
-    """The trial whose place the clone took."""
+    """Number of the trial that the clone replaced in the population."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial's files, read back."""
+    """The content of a trial's `trial.json` and `rounds.jsonl`."""
 
     folder: Folder
     number: int
     params: dict[str, Any]
     distributions: dict[str, str]
-    """Name -> Optuna's JSON of the distribution."""
+    """Name of a parameter -> its distribution, in Optuna's JSON format."""
     state: str
-    """RUNNING until it has ended, then COMPLETE, PRUNED or FAIL."""
+    """RUNNING until the trial ends, then COMPLETE, PRUNED or FAIL."""
     values: list[float] | None
-    """Of each objective: those of its best round if it finished, of its last one if it was stopped."""
+    """A value per objective: of the best round if the trial is COMPLETE, of the last round if it is PRUNED."""
     reason: str | None
+    """Why the trial ended."""
     rows: list[RoundRow]
-    """Its finished rounds, in order; of a round that was trained twice the later row."""
+    """The rows of finished rounds, in order; of a round that was trained twice, the later row."""
     clone: Clone | None = None
 
     @property
-    def kinds(self) -> dict[str, BaseDistribution]:
-        """Name -> the distribution itself."""
+    def optuna_distributions(self) -> dict[str, BaseDistribution]:
+        """Name of a parameter -> its distribution."""
         return {name: json_to_distribution(text) for name, text in self.distributions.items()}
 
     @property
-    def judged(self) -> dict[int, float]:
-        """Count of judged rounds -> score."""
+    def scores(self) -> dict[int, float]:
+        """Count of judged rounds -> score of the last of them."""
         return {row.judged: row.score for row in self.rows if row.judged is not None and row.score is not None}
 
     @property
     def examples(self) -> int:
-        """Training examples of its own rounds, of which there must be one."""
+        """Number of training examples of the trial's own rounds, of which there must be at least one."""
         return self.rows[-1].examples - (self.clone.examples if self.clone else 0)
 
     @property
     def best_row(self) -> RoundRow:
-        """The row of its best judged round, the first of equals; there must be one."""
+        """The row of the judged round with the highest score, the earliest of equals; there must be a judged round."""
         return max((row for row in self.rows if row.score is not None), key=attrgetter("score"))
 
 
 def clone_of(trial: optuna.trial.BaseTrial) -> Clone | None:
-    """Return whose clone the study says a trial is."""
+    """Return the origin of a study's trial that is a clone; None for other trials."""
     return Clone(**trial.user_attrs[CLONE]) if CLONE in trial.user_attrs else None
 
 
 def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | None) -> None:
-    """Write the files of a trial that starts, before any worker does; a trial exists when its `trial.json` does.
+    """Write the first files of a trial, before a worker writes others. A trial exists when its `trial.json` exists.
 
     Args:
-        config: the TrainConfig as JSON; None if the space returned none.
+        config: the TrainConfig as JSON; None if the space failed to return a config.
     """
     distributions = {name: distribution_to_json(found) for name, found in trial.distributions.items()}
     if config:
@@ -94,7 +95,7 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
 
 
 def end_trial(folder: Folder, state: TrialState, values: list[float] | None, reason: str) -> None:
-    """Write the state, values and reason with which a trial has ended."""
+    """Write the state, the values and the reason of an ended trial into `trial.json`."""
     _write(replace(read_trial(folder), state=state.name, values=values, reason=reason))
 
 
@@ -112,8 +113,8 @@ def _write(trial: Trial) -> None:
     trial.folder.write_json(TRIAL, fields | {CLONE: asdict(trial.clone) if trial.clone else None})
 
 
-def clear_trial(folder: Folder) -> None:
-    """Delete the full states of a trial that nothing will resume, and what it did not finish."""
+def clear_ended_trial(folder: Folder) -> None:
+    """Delete the training states of an ended trial, and files of rounds that it did not finish."""
     for name in (folder / CHECKPOINTS).names():
         (folder / CHECKPOINTS / name).delete(STATE)
     clear_unfinished(folder, [row.round for row in read_rows(folder)])

@@ -82,7 +82,9 @@ def searched_tasks(runs: list[Run]) -> dict[str, Task]:
 def kept_rounds(runs: list[Run]) -> Rounds:
     """Return every finished round of the runs whose weights are on disk."""
     return {
-        Candidate(run.folder.uri, trial.number, number): trial.folder for run in runs for trial, number in run.kept()
+        Candidate(run.folder.uri, trial.number, number): trial.folder
+        for run in runs
+        for trial, number in run.rounds_with_weights()
     }
 
 

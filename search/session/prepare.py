@@ -64,8 +64,8 @@ def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool
     run = Run(location)
     if not resume:
         raise InputError(
-            f"Run {location.name!r} exists with {run.ended} ended trials. Pass --resume to continue it, or another "
-            "--name."
+            f"Run {location.name!r} exists with {run.ended_count} ended trials. "
+            "Pass --resume to continue it, or another --name."
         )
     _check_unchanged(run, requested)
     return run.search.requested
@@ -159,7 +159,7 @@ def _reopened(run: Run, check: Callable[[Corpus], CheckedSpace]) -> Prepared:
             f"Run {name!r} was made with another space: {run.search.space} has changed, or {checked.space.path} is "
             "another file. Restore its text (`space_source` in search.json), or start a run under another --name."
         )
-    notes = [f"Resuming {name!r}: {run.ended} trials have ended."]
+    notes = [f"Resuming {name!r}: {run.ended_count} trials have ended."]
     if run.search.versions != _versions():
         notes.append(f"It was started with {run.search.versions}, now there are {_versions()}: bits may differ.")
     return Prepared(run, checked, notes)
@@ -177,7 +177,7 @@ def _check_unchanged(run: Run, requested: RequestedSettings) -> None:
                 f"Leave {option} out to resume, or start a run under another --name."
             )
     if "data" in given:
-        directory, _ = _read_data(run.search, load_encoder(run.local("encoder")), run.corpus().texts)
+        directory, _ = _read_data(run.search, load_encoder(run.local_path("encoder")), run.corpus().texts)
         if Corpus.open(directory).fingerprint != run.search.fingerprint:
             raise InputError(
                 f"The data at {requested.data} differ from those that run {run.folder.name!r} was made with. "

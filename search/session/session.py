@@ -14,7 +14,7 @@ import optuna
 from search.runs.lock import locked
 from search.runs.run import Run, write_table
 from search.runs.search_record import SEARCH
-from search.runs.study import enqueue, opened_study, url_of
+from search.runs.study import enqueue, opened_study, study_url
 from search.session.machines import Machines
 from search.session.prepare import Prepared
 from search.tune.budgets import Limits
@@ -88,7 +88,7 @@ def session(
     """
     with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
         run = prepared.run
-        with locked(run.folder), opened_study(run, url_of(run, study)) as opened, _dashboard(run, page):
+        with locked(run.folder), opened_study(run, study_url(run, study)) as opened, _dashboard(run, page):
             enqueue(opened, prepared.checked.space.start)
             yield Session(prepared, opened, slots, limits)
 

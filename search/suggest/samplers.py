@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from model.errors import InputError
 from search.runs.objectives import ENSEMBLE
 from search.runs.pareto import pareto_front
-from search.runs.trial_record import STOPPED
+from search.runs.trial_record import STOPPED_VALUES
 from search.suggest.cmaes_sampler import StatelessCmaEsSampler
 from search.suggest.distributions import NumericDistribution
 from search.suggest.space import RANDOM_POINTS, Space, suggest_config
@@ -185,7 +185,7 @@ def _final_values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequ
         return None
     if trial.value is not None:
         return [trial.value + gains.get(trial.last_step or 0, 0.0)]
-    return trial.user_attrs.get(STOPPED)
+    return trial.user_attrs.get(STOPPED_VALUES)
 
 
 def _as_finished(trial: FrozenTrial, values: Sequence[float] | None) -> FrozenTrial:

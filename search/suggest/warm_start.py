@@ -18,11 +18,11 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError, first_line
-from search.runs.objectives import directions
-from search.runs.rebuilt_study import stopped_attributes
+from search.runs.objectives import study_directions
+from search.runs.rebuilt_study import end_attributes
 from search.runs.run import Run
 from search.runs.search_record import SearchRecord
-from search.runs.trial_record import STOPPED
+from search.runs.trial_record import STOPPED_VALUES
 from search.suggest.earlier_searches import EarlierSearch
 from search.suggest.optuna_internals import LookupTrial, contains
 from search.suggest.space import Space, suggest_config
@@ -82,7 +82,7 @@ def warm_start_from(sources: Sequence[EarlierSearch], space: Space, search: Sear
 
 def _check_comparable(source: EarlierSearch, search: SearchRecord) -> None:
     """Raise InputError if the trials' values have another meaning than the values of this search."""
-    theirs, ours = [direction.name.lower() for direction in source.directions], directions(search.objective)
+    theirs, ours = [direction.name.lower() for direction in source.directions], study_directions(search.objective)
     if theirs != ours:
         raise InputError(
             f"--warm-start {source.name}: its objectives are to {_join(theirs)}; this search's objectives are to "
@@ -131,7 +131,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
     Raises:
         UnusableTrial: the trial could not have been drawn from the space.
     """
-    values = trial.values or trial.user_attrs.get(STOPPED)
+    values = trial.values or trial.user_attrs.get(STOPPED_VALUES)
     if not values or not all(map(math.isfinite, values)):
         raise UnusableTrial("has no finite value", "have no finite value")
     replay = LookupTrial(partial(_value_in_space, trial.params))
@@ -158,7 +158,7 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
 def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
     """Return the Optuna trial of a record."""
     state, values = TrialState[record["state"]], record["values"]
-    attributes = stopped_attributes(state, values, several=len(values) > 1)
+    attributes = end_attributes(state, values, several=len(values) > 1)
     return FrozenTrial(
         number=number,
         trial_id=number,

@@ -135,7 +135,7 @@ class Progress(tune.Callback):
 
     def _values(self, row: RoundRow) -> dict[str, str]:
         """Return a round's metrics, and the costs that the search minimises."""
-        costs = {name: f"{objective(name).of_round(row):.4g}" for name in self.costs}
+        costs = {name: f"{objective(name).round_value(row):.4g}" for name in self.costs}
         return {name: _four_digits(value) for name, value in row.metrics.items()} | costs
 
     def _clock(self) -> str:

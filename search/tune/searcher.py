@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 
 from model.errors import InputError
 from search.runs.kept_weights import KeptWeights
-from search.runs.objectives import ENSEMBLE, last_values, trial_values
-from search.runs.rebuilt_study import reported, stopped_attributes
+from search.runs.objectives import ENSEMBLE, last_round_values, trial_values
+from search.runs.rebuilt_study import end_attributes, intermediate_values
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial, start_trial
 from search.selection.contribution import Contributions
@@ -128,7 +128,7 @@ class StudySearcher(Searcher):
             rows = read_rows(self.run.trial_folder(trial.number))
             self._end_trained(trial, ending_state(rows[-1], error=False) if rows else TrialState.PRUNED, error=False)
         for trial in self.donors.values():
-            self.weights.tidy(trial)
+            self.weights.clean_up(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and every report to it is saved."""
@@ -179,7 +179,7 @@ class StudySearcher(Searcher):
     def _report(self, trial: optuna.Trial, rows: list[RoundRow]) -> None:
         """Report the judged rounds that the study does not have yet."""
         known = frozen_trial(trial).intermediate_values
-        for judged, value in reported(rows, self.run.objectives).items():
+        for judged, value in intermediate_values(rows, self.run.objectives).items():
             if judged not in known:
                 trial.report(value, judged)
 
@@ -209,17 +209,17 @@ class StudySearcher(Searcher):
             return [self.contributions.of(trial.number)]
         if state == TrialState.FAIL:
             return None
-        return (trial_values if state == TrialState.COMPLETE else last_values)(trial.rows, self.run.objectives)
+        return (trial_values if state == TrialState.COMPLETE else last_round_values)(trial.rows, self.run.objectives)
 
     def _tidy(self, trial: Trial) -> None:
         """Delete the files of an ended trial that are not needed; a donor's stay until the search ends."""
         if self.order.may_be_donor(trial):
             self.donors[trial.number] = trial
         else:
-            self.weights.tidy(trial)
+            self.weights.clean_up(trial)
 
     def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
-        for name, value in stopped_attributes(state, values, several=len(self.run.objectives) > 1).items():
+        for name, value in end_attributes(state, values, several=len(self.run.objectives) > 1).items():
             trial.set_user_attr(name, value)
         # Optuna uses the last reported value of a PRUNED trial and accepts no other.
         self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state, skip_if_finished=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.runs.objectives import rung_values
+from search.runs.objectives import values_to_maximize
 from search.runs.trial_record import Trial
 from search.tune.halving import Halving
 from search.tune.trainable import row_of
@@ -41,7 +41,7 @@ class HalvingScheduler(FIFOScheduler):
         return f"rungs: { {rung: len(seen) for rung, seen in self.halving.rungs.items()} }"
 
     def _enter(self, number: int, row: RoundRow) -> None:
-        if (values := rung_values(row, self.objectives)) and row.judged:
+        if (values := values_to_maximize(row, self.objectives)) and row.judged:
             self.halving.enter(number, row.judged, values)
 
     def __getstate__(self) -> dict[str, Any]:

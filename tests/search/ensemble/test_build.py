@@ -42,7 +42,7 @@ def test_an_unknown_run_is_an_error_of_one_sentence_with_exit_code_2(tmp_path):
 def test_a_run_that_a_search_has_locked_is_refused(run):
     with locked(run.folder):
         done = typer.testing.CliRunner().invoke(app, [str(run.folder)])
-    assert done.exit_code == 2 and "is being driven by process" in done.stderr
+    assert done.exit_code == 2 and "is in use by process" in done.stderr
 
 
 def prediction_lines(run: Run, task: str, split: str) -> list[str]:

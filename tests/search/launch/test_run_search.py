@@ -63,7 +63,7 @@ def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_
 def test_a_second_driver_of_a_run_is_an_error(place, finish_here):
     with locked(Folder.at(place.prepared())):
         refused = finish_here([sys.executable, "-m", "search.launch", *place.options(), "--resume"])
-    assert refused.returncode == 2 and f"is being driven by process {os.getpid()}" in refused.stderr
+    assert refused.returncode == 2 and f"is in use by process {os.getpid()}" in refused.stderr
 
 
 def test_the_example_in_the_help_text_runs_as_printed(place, finish_here):

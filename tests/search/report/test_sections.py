@@ -164,6 +164,6 @@ def run_with_equal_rows(place: Path, sentence: str) -> Run:
 
 def test_stopped_trials_count_with_their_best_score_in_the_plots_of_parameters(run):
     scored = scored_study(run.trials(), "score").trials
-    values = [max(trial.judged.values()) for trial in run.trials() if trial.judged]
+    values = [max(trial.scores.values()) for trial in run.trials() if trial.scores]
     assert [trial.value for trial in scored] == values
     assert len(scored) == 3

@@ -10,7 +10,7 @@ import pytest
 
 from model.errors import InputError
 from search.runs import lock
-from search.runs.lock import LOCK, STALE, locked
+from search.runs.lock import LOCK, STALE_SECONDS, locked
 from tests.search.searching import wait_for
 from tests.stores import object_store
 from trainers.folder import Folder
@@ -40,7 +40,7 @@ def test_a_run_that_is_driven_is_refused_by_the_name_of_its_driver_until_that_en
     for _ in range(2):
         with locked(folder), pytest.raises(InputError) as told, locked(folder):
             pass
-        assert f"'run' is being driven by process {os.getpid()} on " in str(told.value)
+        assert f"'run' is in use by process {os.getpid()} on " in str(told.value)
 
 
 def test_a_driver_that_fails_lets_go(folder: Folder):
@@ -54,7 +54,7 @@ def test_a_driver_that_is_killed_lets_go(tmp_path: Path):
     arguments = [sys.executable, "-c", HOLDS, str(tmp_path)]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"driven by process {process.pid} on "), locked(Folder.at(tmp_path)):
+        with pytest.raises(InputError, match=f"in use by process {process.pid} on "), locked(Folder.at(tmp_path)):
             pass
         process.kill()
         process.wait(30)
@@ -63,12 +63,12 @@ def test_a_driver_that_is_killed_lets_go(tmp_path: Path):
 
 
 def test_on_a_store_a_lock_is_renewed_and_an_old_one_is_void(store: Folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lock, "RENEWED", 0.01)
+    monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     with locked(store):
         first = store.read_json(LOCK)
         wait_for(lambda: store.read_json(LOCK)["renewed"] > first["renewed"], 10)
     assert not store.exists(LOCK)
-    store.write_json(LOCK, first | {"renewed": first["renewed"] - STALE - 1})
+    store.write_json(LOCK, first | {"renewed": first["renewed"] - STALE_SECONDS - 1})
     with locked(store):
         assert store.read_json(LOCK)["token"] != first["token"]
 
@@ -76,7 +76,7 @@ def test_on_a_store_a_lock_is_renewed_and_an_old_one_is_void(store: Folder, monk
 def test_on_a_store_a_driver_whose_lock_was_taken_is_interrupted_and_leaves_the_lock_alone(
     store: Folder, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lock, "RENEWED", 0.01)
+    monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     other = {"holder": "another", "token": "another's", "renewed": time.time()}
 
     def stolen() -> bool:

@@ -9,11 +9,11 @@ from model.errors import InputError
 from search.report.page import render
 from search.runs.objectives import (
     check_objectives,
-    directions,
-    last_values,
+    last_round_values,
     round_values,
-    rung_values,
+    study_directions,
     trial_values,
+    values_to_maximize,
 )
 from search.runs.pareto import pareto_front
 from search.runs.run import STUDY, Run
@@ -49,15 +49,15 @@ ROWS = [row(None, 9.0, sst=0.9), row(0.5, 1.0, sst=0.6), row(0.7, 3.0, sst=0.4),
 )
 def test_a_trial_is_worth_its_best_round_of_those_that_were_judged(names, best, last):
     assert trial_values(ROWS, names) == best
-    assert last_values(ROWS, names) == last
+    assert last_round_values(ROWS, names) == last
 
 
 def test_what_early_stopping_compares_grows_with_what_is_better():
-    assert directions(SEVERAL) == ["maximize", "minimize", "minimize"]
+    assert study_directions(SEVERAL) == ["maximize", "minimize", "minimize"]
     assert round_values(ROWS[1], SEVERAL) == (0.5, 1.0, 7)
-    assert rung_values(ROWS[1], SEVERAL) == (0.5, -1.0, -7)
-    assert rung_values(ROWS[0], ["seconds"]) is None, "a round that is not judged has no values"
-    assert rung_values(ROWS[1], ["sst", "qqp"]) is None
+    assert values_to_maximize(ROWS[1], SEVERAL) == (0.5, -1.0, -7)
+    assert values_to_maximize(ROWS[0], ["seconds"]) is None, "a round that is not judged has no values"
+    assert values_to_maximize(ROWS[1], ["sst", "qqp"]) is None
 
 
 def test_unknown_and_doubled_objectives_are_refused():
@@ -90,7 +90,7 @@ def test_a_search_for_several_objectives_tells_the_study_the_values_of_finished_
     for trial, frozen in zip(trials, told, strict=True):
         finished = trial.state == "COMPLETE"
         assert frozen.values == (trial.values if finished else None)
-        assert trial.values == (trial_values if finished else last_values)(trial.rows, objective)
+        assert trial.values == (trial_values if finished else last_round_values)(trial.rows, objective)
         assert frozen.intermediate_values == {}, "Optuna takes none of several objectives"
     run.folder.delete(STUDY)
     with opened_study(Run(run.folder), None) as study:
@@ -104,7 +104,7 @@ def test_a_search_for_several_objectives_tells_the_study_the_values_of_finished_
 def test_a_search_for_one_objective_reports_it_and_not_the_score(tmp_path, sample_corpus_directory, name):
     run = searched(tmp_path / "run", sample_corpus_directory, [name], trials=4)
     with opened_study(run, None) as study:
-        assert [direction.name.lower() for direction in study.directions] == directions([name])
+        assert [direction.name.lower() for direction in study.directions] == study_directions([name])
         for trial, frozen in zip(run.trials(), study.get_trials(), strict=True):
             figures = [(round_values(row, [name]) or (0,))[0] for row in trial.rows]
             assert list(frozen.intermediate_values.values()) == figures
@@ -114,7 +114,7 @@ def test_a_search_for_one_objective_reports_it_and_not_the_score(tmp_path, sampl
 def front_of(run: Run) -> set[int]:
     finished = [trial for trial in run.trials() if trial.state == "COMPLETE"]
     values = np.array([trial.values for trial in finished]) * [
-        1 if d == "maximize" else -1 for d in directions(run.objectives)
+        1 if d == "maximize" else -1 for d in study_directions(run.objectives)
     ]
     return {trial.number for trial, kept in zip(finished, pareto_front(values), strict=True) if kept}
 

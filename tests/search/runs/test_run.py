@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from model.errors import InputError
 from search.runs.run import TABLE, Run, write_table
 from search.runs.search_record import SEARCH
-from search.runs.trial_record import clear_trial, end_trial
+from search.runs.trial_record import clear_ended_trial, end_trial
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from tests.stores import object_store
 from trainers.tasks import TASKS
@@ -34,6 +34,10 @@ def far(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         if path.is_file():
             folder.write(str(path.relative_to(here)), path.read_bytes())
     return Run(folder)
+
+
+def rounds_with_weights(run: Run) -> list[tuple[int, int]]:
+    return [(trial.number, round) for trial, round in run.rounds_with_weights()]
 
 
 def test_a_run_is_opened_by_its_name_its_path_or_its_uri(run: Run, tmp_path: Path):
@@ -84,19 +88,19 @@ def test_a_trial_that_ends_leaves_neither_full_states_nor_files_of_a_round_that_
     (trial.folder / CHECKPOINTS / round_name(7)).write(".state.pt.1.partial", b"half")
     (trial.folder / PREDICTIONS).write(f"{round_name(7)}-sst.parquet", b"of no row")
     end_trial(trial.folder, TrialState.FAIL, None, "its worker was lost")
-    clear_trial(trial.folder)
+    clear_ended_trial(trial.folder)
     assert {name: (trial.folder / name).names() for name in before} == before
 
 
 def test_only_finite_rounds_with_weights_are_kept(run: Run, tmp_path: Path, sample_corpus_directory: Path):
     (run.folder / "trials" / "00000" / "checkpoints").delete("00002")
-    assert [(trial.number, round) for trial, round in run.kept()] == [(0, 1), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1)]
-    assert write_search(tmp_path / "empty", sample_corpus_directory).kept() == []
+    assert rounds_with_weights(run) == [(0, 1), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1)]
+    assert rounds_with_weights(write_search(tmp_path / "empty", sample_corpus_directory)) == []
 
 
 def test_a_run_on_a_store_reads_like_one_on_a_disk(run: Run, far: Run):
     pandas.testing.assert_frame_equal(far.table(), run.table())
-    assert [(trial.number, round) for trial, round in far.kept()] == [(t.number, round) for t, round in run.kept()]
+    assert rounds_with_weights(far) == rounds_with_weights(run)
     assert far.corpus().fingerprint == run.corpus().fingerprint == far.search.fingerprint
     write_trial(far, ExampleTrial(4, TrialState.PRUNED, rounds=2))
     write_table(far)

@@ -57,7 +57,7 @@ def test_a_file_of_another_version_is_refused_in_one_sentence(old: str, new: str
     with pytest.raises(InputError) as raised:
         Run(Folder.at(tmp_path)).search  # noqa: B018, reading is what is tested
     message = str(raised.value)
-    assert message.startswith(f"{tmp_path}/{SEARCH} was written by another version of this project, or changed: ")
+    assert message.startswith(f"{tmp_path}/{SEARCH} was edited or written by another version of this project: ")
     assert fault in message and "\n" not in message
 
 

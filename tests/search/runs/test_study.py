@@ -8,7 +8,7 @@ import pytest
 
 from model.errors import InputError
 from search.runs.run import STUDY, Run
-from search.runs.study import checked_url, opened_study, url_of
+from search.runs.study import checked_url, opened_study, study_url
 from tests.search.example_run import ExampleTrial, example_run, write_search
 
 KILLED_WRITER_SECONDS = 30
@@ -61,7 +61,8 @@ def test_a_study_of_the_same_name_that_belongs_to_another_run_is_refused(
     url = f"sqlite:///{tmp_path}/study.db"
     ask(run, url)
     other = write_search(tmp_path / "elsewhere" / "run", sample_corpus_directory, started="2026-02-03T04:05:06+00:00")
-    with pytest.raises(InputError, match=r"another study 'run', which is not this run's\. Pass another --name"):
+    refusal = r"The storage of --study has a study 'run' of another run\. Pass another --name"
+    with pytest.raises(InputError, match=refusal):
         ask(other, url)
 
 
@@ -71,7 +72,7 @@ def test_a_study_that_no_run_has_made_is_refused_unless_it_is_empty(run: Run, tm
     assert ask(run, url) == 1
     other = f"sqlite:///{tmp_path}/other.db"
     optuna.create_study(storage=other, study_name="run", direction="maximize").ask()
-    with pytest.raises(InputError, match="holds another study 'run'"):
+    with pytest.raises(InputError, match="The storage of --study has a study 'run' of another run"):
         ask(run, other)
 
 
@@ -88,6 +89,6 @@ def test_a_password_is_neither_written_down_nor_taken_for_one(tmp_path: Path, sa
         checked_url(url)
     assert "secret" not in str(told.value)
     run = write_search(tmp_path / "run", sample_corpus_directory, study="postgresql://me:***@127.0.0.1:1/studies")
-    assert url_of(run, url) == url
+    assert study_url(run, url) == url
     with pytest.raises(InputError, match="Pass --study again, with the password"):
-        url_of(run, None)
+        study_url(run, None)

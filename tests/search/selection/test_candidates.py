@@ -28,7 +28,7 @@ def only(*names: str) -> dict[str, Task]:
 
 def test_every_round_with_weights_is_a_candidate(run):
     for task, found in shortlisted([run], searched_tasks([run])).items():
-        kept = [(trial.number, number) for trial, number in run.kept()]
+        kept = [(trial.number, number) for trial, number in run.rounds_with_weights()]
         assert [(name.trial, name.round) for name in found.names] == kept
         rows = {(trial.number, row.round): row.metrics[task] for trial in run.trials() for row in trial.rows}
         np.testing.assert_allclose(found.library.metrics, [rows[key] for key in kept])

@@ -49,7 +49,7 @@ def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them
     )
     assert (search.tasks, search.rounds, search.space_source) == (("sst", "qqp", "sts"), 2, space.read_text())
     assert first.run.corpus().fingerprint == search.fingerprint != corpus.fingerprint, "another seed samples other rows"
-    written, public = load_encoder(first.run.local("encoder")), read_pretrained(str(tiny_encoder))
+    written, public = load_encoder(first.run.local_path("encoder")), read_pretrained(str(tiny_encoder))
     assert (written.config, written.tokenizer) == (public.config, public.tokenizer)
     assert all(torch.equal(written.weights[name], public.weights[name]) for name in public.weights)
     again = prepare(space, resume=True)

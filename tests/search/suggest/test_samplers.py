@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from model.errors import InputError
 from search.runs.objectives import Direction
-from search.runs.trial_record import STOPPED
+from search.runs.trial_record import STOPPED_VALUES
 from search.suggest.samplers import EI_CANDIDATES, MAX_GOOD_TRIALS, SAMPLERS, check_sampler, history
 from search.suggest.space import Space
 from search.suggest.wrapped_samplers import HistorySampler
@@ -59,7 +59,7 @@ def studied(
             study.tell(trial, state=TrialState.FAIL)
         elif draw.random() < stopped:
             if len(directions) > 1:
-                trial.set_user_attr(STOPPED, [value, trial.params.get("y", 0.0)])
+                trial.set_user_attr(STOPPED_VALUES, [value, trial.params.get("y", 0.0)])
             else:
                 trial.report(value, int(draw.integers(1, 4)))
             study.tell(trial, state=TrialState.PRUNED)
@@ -187,7 +187,9 @@ def test_the_better_a_stopped_trial_the_nearer_to_it_is_the_next_draw(name: str,
     for value in (-1.0, 1.0):
         study = optuna.create_study(directions=directions[:objectives])
         study.add_trials(studied(30, numbers, directions[:objectives]).get_trials())
-        reached: dict[str, Any] = {"value": value} if objectives == 1 else {"user_attrs": {STOPPED: [value, -value]}}
+        reached: dict[str, Any] = (
+            {"value": value} if objectives == 1 else {"user_attrs": {STOPPED_VALUES: [value, -value]}}
+        )
         for place in np.linspace(0.9, 1, 6):
             params, kinds = {"x": place, "y": place}, dict.fromkeys("xy", UNIT)
             study.add_trial(create_trial(state=TrialState.PRUNED, params=params, distributions=kinds, **reached))

@@ -21,7 +21,7 @@ from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import STUDY, Run
 from search.runs.search_record import RequestedSettings, SearchRecord
 from search.runs.study import enqueue, opened_study
-from search.runs.trial_record import STOPPED
+from search.runs.trial_record import STOPPED_VALUES
 from search.session.prepare import Prepared
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, without_password
 from search.suggest.space import Space, load_space
@@ -122,14 +122,14 @@ def test_a_usable_trial_keeps_exactly_the_parameters_of_the_space(space: Space, 
 
 def test_with_several_objectives_a_stopped_trial_keeps_its_last_values(space: Space, tmp_path: Path):
     stopped = old(None, TrialState.PRUNED)
-    stopped.user_attrs[STOPPED] = [0.5, 2.0]
+    stopped.user_attrs[STOPPED_VALUES] = [0.5, 2.0]
     two = EarlierSearch("old", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], [stopped], None)
     run = Run(Folder.at(tmp_path / "run"))
     run.folder.write_json(
         WARM_START, warm_start_from([two], space, SEARCH.replace(objective=("score", "seconds"))).records
     )
     (read,) = warm_trials(run)
-    assert (read.state, read.values, read.user_attrs) == (TrialState.PRUNED, None, {STOPPED: [0.5, 2.0]})
+    assert (read.state, read.values, read.user_attrs) == (TrialState.PRUNED, None, {STOPPED_VALUES: [0.5, 2.0]})
 
 
 MISFITS: dict[str, tuple[list[FrozenTrial], str]] = {

@@ -61,7 +61,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_
 
 def test_a_trial_whose_worker_is_killed_in_every_round_completes_and_no_round_is_trained_twice(faulty: Run):
     trial = faulty.trials()[0]
-    assert trial.state == "COMPLETE" and list(trial.judged) == list(range(1, ROUND_COUNT + 1))
+    assert trial.state == "COMPLETE" and list(trial.scores) == list(range(1, ROUND_COUNT + 1))
     counts = Counter((number, row.round) for number, row in rows(faulty.folder.local or Path()))
     assert set(counts.values()) == {1}
 
@@ -71,4 +71,4 @@ def test_a_trial_that_keeps_failing_fails_with_its_reason_and_the_search_continu
     assert second.state == "FAIL" and second.rows == []
     assert str(second.reason).startswith(("NotADirectoryError: ", "FileExistsError: "))
     assert third.state == "COMPLETE"
-    assert {trial.number for trial, _ in faulty.kept()} == {first.number, third.number}
+    assert {trial.number for trial, _ in faulty.rounds_with_weights()} == {first.number, third.number}

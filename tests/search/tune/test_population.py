@@ -111,7 +111,7 @@ class PopulationSearch:
             for number, trial in self.trials.items()
         }
         rows = {number: [replace(row, **NO_CLOCK) for row in trial.rows] for number, trial in self.trials.items()}
-        return states, found, rows, sorted((trial.number, round) for trial, round in self.run.kept())
+        return states, found, rows, sorted((trial.number, round) for trial, round in self.run.rounds_with_weights())
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_worst_trial_of_a_round_is_replaced_by_a_clone_of_the_best(whole):
             f"replaced by a clone of trial {clone.trial} at round {clone.round}",
         )
         assert old.rows[-1].round == clone.round == trial.rows[0].round - 1
-        scores = {other.number: other.judged[clone.round] for other in trials.values() if clone.round in other.judged}
+        scores = {other.number: other.scores[clone.round] for other in trials.values() if clone.round in other.scores}
         assert len(scores) == SIZE
         assert scores[old.number] == min(scores.values()) < scores[donor.number] == max(scores.values())
         assert number > old.number
@@ -257,7 +257,7 @@ def test_a_trial_without_a_full_state_is_no_donor(begin):
     with search.session() as searcher:
         while len(search.order) < SIZE:
             search.train(searcher, searcher.suggest("a"))
-        scores = {number: trial.judged[1] for number, trial in search.trials.items()}
+        scores = {number: trial.scores[1] for number, trial in search.trials.items()}
         ((worst, (best,)),) = ((number, found) for number in scores if (found := donors(scores, number)))
         assert isinstance(searcher.order, Population)
         state = search.run.trial_folder(best) / "checkpoints" / "00001"
@@ -343,7 +343,7 @@ def test_the_report_shows_the_lineage_of_the_best_trial(whole):
     for passage in passages:
         fixed = optuna.trial.FixedTrial(passage.params)
         assert config.at(passage.first) == config.at(passage.last) == suggest_config(whole.checked.space, fixed)
-    best = max(trials.values(), key=lambda trial: trial.best_row.score if trial.judged else 0)
+    best = max(trials.values(), key=lambda trial: trial.best_row.score if trial.scores else 0)
     text = render(whole.run)
     assert ("How the best trial was trained" in text) == (best.clone is not None)
     assert all(f"<td>{one.first} to {one.last}</td>" in text for one in lineage(best, trials) if best.clone)

@@ -67,7 +67,7 @@ def test_the_files_agree_with_the_study_and_hold_no_full_states(ended):
     run = ended[0]
     for frozen, trial in zip(study_trials(run), Run(Folder.at(run)).trials(), strict=True):
         assert (trial.state, trial.values) == (frozen.state.name, frozen.values)
-        assert trial.judged == frozen.intermediate_values
+        assert trial.scores == frozen.intermediate_values
         assert not list((run / "trials").glob(f"{trial.number:05d}/checkpoints/*/state.pt"))
     table = pandas.read_parquet(run / "trials.parquet")
     columns = "trial round state score sst qqp sts loss examples tokens steps train_seconds eval_seconds save_seconds"

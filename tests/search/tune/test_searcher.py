@@ -137,7 +137,7 @@ def test_every_ending_has_its_state_value_and_reason_in_the_study_and_in_the_fil
     assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
     assert ending.reason in str(trial.reason)
     if ending.state != "RUNNING":
-        assert frozen.intermediate_values == trial.judged
+        assert frozen.intermediate_values == trial.scores
     states = list((search.run.folder.local or Path()).rglob("state.pt"))
     assert bool(states) == (ending.state == "RUNNING")
 
@@ -271,11 +271,11 @@ def test_ended_trials_keep_the_weights_of_the_best_rounds_and_running_trials_kee
         scores = {(number, row.round): row.score or 0.0 for number, rows in enumerate(trained) for row in rows}
         for name, rows in zip("ab", trained, strict=False):
             searcher.on_trial_complete(name, rows[-1].to_json())
-        assert {(trial.number, round) for trial, round in search.run.kept()} == set(scores)
+        assert {(trial.number, round) for trial, round in search.run.rounds_with_weights()} == set(scores)
         searcher.on_trial_complete("c", trained[2][-1].to_json())
     best = sorted(scores, key=scores.__getitem__)[-BEST:]
     assert len(scores) > BEST
-    assert {(trial.number, round) for trial, round in search.run.kept()} == set(best)
+    assert {(trial.number, round) for trial, round in search.run.rounds_with_weights()} == set(best)
 
 
 def test_a_lost_study_is_rebuilt_with_the_same_numbers_even_with_a_gap(search: Search):
