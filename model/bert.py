@@ -57,12 +57,8 @@ class Bert(nn.Module):
         low_precision: bool = False,
     ):
         super().__init__()
-        self.config, self.width, self.positions, self.low_precision = (
-            config,
-            config.width,
-            config.positions,
-            low_precision,
-        )
+        self.config, self.low_precision = config, low_precision
+        self.width, self.positions = config.width, config.positions
         self.word = EmbeddingTable(config.vocabulary, config.width)
         self.position = EmbeddingTable(config.positions, config.width)
         self.segment = EmbeddingTable(config.segments, config.width)

@@ -1,4 +1,4 @@
-"""The error for bad input, which commands print as one sentence, and helpers that word such sentences."""
+"""The error for bad input, and functions that word its message."""
 
 import difflib
 from collections.abc import Iterable

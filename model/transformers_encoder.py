@@ -69,12 +69,8 @@ class TransformersEncoder(nn.Module):
         low_precision: bool = False,
     ):
         super().__init__()
-        self.config, self.width, self.positions, self.low_precision = (
-            config,
-            config.width,
-            config.positions,
-            low_precision,
-        )
+        self.config, self.low_precision = config, low_precision
+        self.width, self.positions = config.width, config.positions
         self.model = _build(config.public, dropout, attention_dropout)
         self.model.pooler = nn.Identity()  # replaced by the pooler below, which takes first tokens only
         self.pooler = nn.Linear(config.width, config.width)
@@ -143,14 +139,14 @@ def transformers_config(path: Path, public: dict[str, Any]) -> TransformersConfi
     try:
         with torch.device("meta"):  # gives the shapes without using memory
             model = _build(text, 0.1, 0.1)
-        shape = _shape(model, text)
+        config = _config_of(model, text)
     except Exception as error:  # transformers raises errors of many classes for a bad config
         raise InputError(
             f"{path}: transformers cannot build an encoder from it: {first_line(error)}. Correct the file."
         ) from error
     if reason := _reason_against(model):
         raise _unsupported(path, f"{type(model).__name__} {reason}")
-    return shape
+    return config
 
 
 def add_pooler(public: dict[str, Tensor], config: TransformersConfig) -> dict[str, Tensor]:
@@ -232,7 +228,8 @@ def _word_table(model: "PreTrainedModel") -> nn.Embedding:
     return table
 
 
-def _shape(model: "PreTrainedModel", public: str) -> TransformersConfig:
+def _config_of(model: "PreTrainedModel", public: str) -> TransformersConfig:
+    """Return the sizes of a model; `public` is the text of its config."""
     # The position table of RoBERTa starts with rows for padding.
     padding_rows = [
         module.padding_idx + 1

@@ -61,9 +61,9 @@ def default_metric(kind: Kind) -> str:
 
 
 def task_to_json(task: Task) -> dict[str, Any]:
-    """Return a task as JSON, without its metric if this is the default of its kind.
+    """Return a task as JSON, without its metric if the metric is the default of the task's kind.
 
-    Corpora and fingerprints from before tasks had metrics thus stay valid.
+    So the fingerprints of corpora from before tasks had metrics stay valid.
     """
     fields = asdict(task)
     if task.metric == default_metric(task.kind):

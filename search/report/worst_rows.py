@@ -8,7 +8,8 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 from search.report.dev_predictions import DevPredictions
-from trainers.data.corpus import Ragged, Split
+from trainers.data.corpus import Split
+from trainers.data.ragged import Ragged
 
 SHOWN = 300
 """Characters of a text that are shown."""

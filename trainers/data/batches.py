@@ -9,7 +9,8 @@ from torch import Tensor
 
 from model.multitask import Inputs
 from model.tokenizer import SpecialTokens
-from trainers.data.corpus import Corpus, Ragged
+from trainers.data.corpus import Corpus
+from trainers.data.ragged import Ragged
 from trainers.seeds import numpy_generator
 
 

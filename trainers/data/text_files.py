@@ -6,6 +6,9 @@ from pathlib import Path
 from model.errors import InputError, unknown
 from trainers.data.raw_rows import RawTextSet
 
+SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
+"""Number of sides in a line -> their meaning."""
+
 
 def read_text(path: Path) -> str:
     """Return the content of a UTF-8 text file, without its byte order mark.
@@ -25,14 +28,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         fault = f"byte 0x{content[error.start]:02x} is not UTF-8"
         raise InputError(f"{path}, line {_line(content, error.start)}: {fault}. Save the file as UTF-8 text.") from None
-
-
-def _line(content: bytes, position: int) -> int:
-    return content.count(b"\n", 0, position) + 1
-
-
-SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
-"""Number of sides in a line -> their meaning."""
 
 
 def read_text_set(directory: Path, name: str) -> RawTextSet:
@@ -58,3 +53,8 @@ def read_text_set(directory: Path, name: str) -> RawTextSet:
             raise InputError(f"{path}, line {number}: {fault}. Write the same number in every line: {meanings}.")
     texts = tuple([text.strip() for text in side] for side in zip(*rows.values(), strict=True))
     return RawTextSet(texts, len(lines) - len(rows))
+
+
+def _line(content: bytes, position: int) -> int:
+    """Return the number of the line that holds a byte."""
+    return content.count(b"\n", 0, position) + 1

@@ -84,7 +84,7 @@ def _single(name: str) -> TrainConfig:
 def _line(row: RoundRow, rounds: int) -> str:
     """Return the line about a finished round."""
     metrics = "".join(f" {task} {value:.4f}" for task, value in row.metrics.items())
-    score = "not finite" if not row.finite else "not judged" if row.score is None else f"{row.score:.4f}"
+    score = "not finite" if not row.finite else "no score yet" if row.score is None else f"{row.score:.4f}"
     loss = "" if row.loss is None else f" loss {row.loss:.4f}"
     counted = f"round {row.round} of {rounds}"
     return f"{counted}: score {score}{metrics}{loss} ({row.examples} examples, {row.seconds:.1f} s)"

@@ -117,9 +117,9 @@ def mlm(forward: Forward) -> dict[str, Loss]:
 def simcse(forward: Forward) -> dict[str, Loss]:
     """Return each source's contrastive loss, over the sentences of the batch.
 
-    Unsupervised, a sentence's positive is the sentence itself under other dropout masks. The two sentences of a pair
-    are contrasted separately, because they often have the same meaning and would be wrong negatives. Supervised, the
-    positive is the second column of the row, and the third column is a hard negative.
+    In the unsupervised form, a sentence's positive is the sentence itself under other dropout masks. The two sentences
+    of a pair are contrasted separately, because they often have the same meaning and would be wrong negatives. In the
+    supervised form, the positive is the second column of the row, and the third column is a hard negative.
 
     Source: Gao et al. 2021 (SimCSE). In place of its perceptron on [CLS] we use the config's pooling, by default the
         encoder's pooler.

@@ -39,7 +39,8 @@ def gramian(gradients: Sequence[Sequence[Tensor | None]]) -> Tensor:
     for parameter in zip(*gradients, strict=True):
         blocks = [() if gradient is None else gradient.flatten().split(BLOCK) for gradient in parameter]
         for row, column in pairs:
-            products[row, column] += map(torch.dot, blocks[row], blocks[column])  # () ends it: adds nothing
+            # `map` stops at the end of the shorter side, so () adds nothing.
+            products[row, column] += map(torch.dot, blocks[row], blocks[column])
     result = torch.zeros(len(gradients), len(gradients), dtype=torch.float64)
     for (row, column), dots in products.items():
         if dots:

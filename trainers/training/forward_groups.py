@@ -48,7 +48,7 @@ def split_step(rows: Rows, config: TrainConfig, stage: Stage, step: int) -> list
 
 
 def regularised_step(config: TrainConfig, stage: Stage, source: str, step: int) -> bool:
-    """Whether all regularisers of a source apply in a step; lazy SMART skips steps.
+    """Return whether all regularisers of a source apply in a step; lazy SMART skips steps.
 
     With separate updates, turns are counted instead of steps: otherwise lazy SMART with two tasks would apply to the
     same task each time.

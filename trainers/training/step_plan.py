@@ -182,9 +182,8 @@ def _stage_rows(
     """Yield the number of rows per source for each step of a stage, and add the numbers to `taken`."""
     stage = config.stages[index]
     goal, batch_sizes = _goal(stage, sizes), stage.batch_sizes(sizes)
-    known: dict[
-        tuple[tuple[str, int], ...], dict[str, int]
-    ] = {}  # equal steps share one dict: a plan may have a million steps
+    # Equal steps share one dict: a plan may have a million steps.
+    known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
     epoch = steps = examples = 0
     while not goal.reached(steps, examples, epoch):
         plan_of_epoch = _epoch(config, index, epoch, sizes, goal.progress(steps, examples, epoch))
@@ -205,9 +204,8 @@ def _take(
     rows = {}
     for source in sources:
         name = stream_name(stage, source)
-        rows[source] = min(
-            batch_sizes[source], sizes[source] - taken[name] % sizes[source]
-        )  # the last batch of an epoch
+        left = sizes[source] - taken[name] % sizes[source]  # rows of the epoch: its last batch may be smaller
+        rows[source] = min(batch_sizes[source], left)
         taken[name] += rows[source]
     return rows
 

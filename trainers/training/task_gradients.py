@@ -84,7 +84,10 @@ class TaskGradients:
 
 
 def separable(model: Multitask) -> bool:
-    """Whether `TaskGradientMode` covers the model: encoders other than BERT and shared layers have other operations."""
+    """Return whether `TaskGradientMode` covers the model.
+
+    Encoders other than BERT, and shared layers, have operations that it does not cover.
+    """
     return isinstance(model.encoder, Bert) and not model.shared
 
 

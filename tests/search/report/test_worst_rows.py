@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from search.report.dev_predictions import DevPredictions
 from search.report.worst_rows import SHOWN, examples, nearest
-from trainers.data.corpus import Ragged, Split
+from trainers.data.corpus import Split
+from trainers.data.ragged import Ragged
 
 TEXTS = st.lists(st.lists(st.integers(0, 6), max_size=5), min_size=1, max_size=6)
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from model.multitask import Inputs
 from model.tokenizer import SpecialTokens
 from trainers.data.batches import inputs, labels, next_rows
-from trainers.data.corpus import Corpus, Ragged, Split
+from trainers.data.corpus import Corpus, Split
+from trainers.data.ragged import Ragged
 from trainers.tasks import TASKS
 
 SPECIALS = SpecialTokens(cls=1, sep=2, pad=0, mask=3, between=(2,), second=1)

@@ -14,8 +14,9 @@ from model.tokenizer import find_special_tokens
 from tests.conftest import ROWS, small_stage
 from tests.model.checkpoints import KINDS, write_checkpoint
 from trainers.data.batches import inputs
-from trainers.data.corpus import Corpus, Ragged, Split
+from trainers.data.corpus import Corpus, Split
 from trainers.data.prepare import prepare
+from trainers.data.ragged import Ragged
 from trainers.folder import Folder
 from trainers.recipes.joint import smart
 from trainers.tasks import TASKS
