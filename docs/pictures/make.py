@@ -3,8 +3,8 @@
     pip install pyte pillow
     python docs/pictures/make.py [--chromium PATH]
 
-It searches the sample in a pseudo-terminal (some minutes), keeps the last screen that shows the live table, and takes a
-picture of the report with Chromium.
+This script searches the sample in a pseudo-terminal, which takes some minutes. It writes the last screen that shows the
+live table, and a picture of the report that Chromium takes.
 """
 
 import codecs
@@ -28,11 +28,11 @@ from rich.text import Text
 HERE = Path(__file__).parent
 COLUMNS, LINES = 100, 34
 WIDTH, HEIGHT = 1160, 1500
-"""Pixels of the report's picture."""
+"""Size of the report's picture in pixels."""
 ROW = "│ trial"
 """The start of a row of the live table."""
 ROWS = 2
-"""Rows that the pictured table has: trials that run side by side."""
+"""Smallest number of running trials in the pictured table."""
 
 
 def main(
@@ -74,7 +74,7 @@ def save_terminal(lines: list[Text], target: Path) -> None:
     for line in lines:
         console.print(line, no_wrap=True, crop=True)
     svg = console.export_svg(title="python -m search.launch spaces/smart.py --name first")
-    # A picture in a README may load nothing: the fonts of the reader's system serve.
+    # A picture in a README cannot load fonts. Without them, the browser uses fonts of the reader's system.
     target.write_text(re.sub(r"\s*@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL))
 
 
