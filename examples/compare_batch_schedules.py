@@ -14,7 +14,7 @@ from trainers.trial import run_trial
 
 
 def main(encoder: str = "minilm", rows: int = 128, out: Path = Path("runs/schedules")) -> None:
-    """Train with three batch schedules. Started again after an interruption, it continues where it was."""
+    """Train with three batch schedules. After an interruption, run it again: finished rounds are not repeated."""
     pretrained = read_pretrained(encoder)
     directory, _ = prepare("sample", pretrained.tokenizer, rows=rows, seed=0)
     corpus = Corpus.open(directory)

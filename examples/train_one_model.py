@@ -18,7 +18,7 @@ def main(encoder: str = "minilm", rows: int = 128) -> None:
     for result in Training(config, Corpus.open(directory), pretrained):
         metrics = ", ".join(f"{task} {value:.3f}" for task, value in result.metrics.items())
         print(f"round {result.round}: score {result.score:.3f} ({metrics}), {result.train_seconds:.1f} s")
-        if result.score < before:  # to stop is to ask for no further round
+        if result.score < before:  # leaving the loop ends the training
             break
         before = result.score
 

@@ -8,7 +8,7 @@ from trainers.config import ONE_TASK_A_STEP, SEVERAL_TASKS_A_STEP, TrainConfig
 from trainers.recipes import plain
 
 SEPARATE = "separate"
-"""Not a surgery: update "separate" gives each task its own optimiser step."""
+"""The value of update that gives each task its own optimiser step, without surgery."""
 TREATMENTS = ["sum", "pcgrad", "gradvac", SEPARATE]
 
 RATE = 2e-4
