@@ -1,4 +1,4 @@
-"""Fixtures and helpers of all tests: a tiny encoder, its tokenised corpus, configs for short trainings."""
+"""Fixtures and helpers for all tests: a tiny encoder, its tokenised corpus, and configs for short trainings."""
 
 import hashlib
 import itertools
@@ -34,9 +34,9 @@ from trainers.trial import read_rows
 ROWS = 48
 """Number of training rows of each task."""
 FAST = 100
-"""Factor of learning rates: a small, random encoder needs larger ones than a pretrained encoder."""
+"""Factor by which learning rates are raised: a small random encoder needs larger rates than a pretrained encoder."""
 NO_CLOCK = {"train_seconds": 0.0, "eval_seconds": 0.0, "save_seconds": 0.0, "ended": ""}
-"""The entries of a row that a clock measures, set to the same value for all rows."""
+"""The fields of a round's row that hold times, set to the same value for all rows."""
 
 torch.set_num_threads(1)
 settings.register_profile("busy machine", deadline=None)
@@ -45,7 +45,7 @@ settings.load_profile("busy machine")
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a random BERT checkpoint of 2 layers and width 32, whose vocabulary has all words of the sample corpus."""
+    """Write a random BERT checkpoint of 2 layers and width 32; its vocabulary has all words of the sample corpus."""
     sample = sample_corpus()
     rows = [*(split for splits in sample.splits.values() for split in splits.values()), *sample.texts.values()]
     sides = chain.from_iterable(found.texts for found in rows)
@@ -83,7 +83,7 @@ def corpus(pretrained: Pretrained, user_cache: Path) -> Corpus:
 
 
 def small_stage(**changes: Any) -> Stage:
-    """Return a stage of 6 short steps on three tasks, with changes."""
+    """Return a stage of 6 steps with small batches on three tasks, with some fields changed."""
     duration = {} if changes.keys() & set(DURATIONS) else {"steps": 6}
     return Stage(**{"learning_rate": FAST * 5e-5, "batch_size": 8, "rounds": 2, **duration, **changes})
 
@@ -137,7 +137,7 @@ def _needs(surgery: str) -> tuple[pytest.MarkDecorator, ...]:
 def _initial_scale(name: str, value: Tensor) -> int:
     """Return the factor of an initial weight.
 
-    With BERT's initial weights, the first token of so narrow an encoder hardly depends on the other tokens.
+    With BERT's initial weights, the output of the first token of a narrow encoder hardly depends on the other tokens.
     """
     if value.ndim == 1:
         return 1

@@ -1,4 +1,4 @@
-"""Rows of rounds that nothing was trained for."""
+"""Rows of rounds with made-up values, without training."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from trainers.training.rounds import RoundRow
 
 
 def example_row(round: int = 1, **changes: Any) -> RoundRow:
-    """Return the row of a judged round, with changes."""
+    """Return the row of a judged round, with some fields changed."""
     values: dict[str, Any] = {
         "round": round,
         "judged": round,

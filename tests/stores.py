@@ -10,7 +10,7 @@ from trainers.folder import Folder
 
 
 class _Upload(io.BytesIO):
-    """An upload; the object exists when the upload is closed."""
+    """An upload: the object exists once the upload is closed."""
 
     def __init__(self, store: dict[str, MemoryFile], path: str):
         super().__init__()
@@ -23,7 +23,7 @@ class _Upload(io.BytesIO):
 
 
 class _Objects(MemoryFileSystem):
-    """The in-memory file system of fsspec without its faults: visible partial objects and shared read positions."""
+    """The in-memory file system of fsspec, corrected: no partial objects are visible, and readers share no position."""
 
     cachable = False
 

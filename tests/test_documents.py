@@ -1,4 +1,4 @@
-"""The code blocks of README and docs/ run, or a comment above them says why they cannot."""
+"""Test that the code blocks of README and docs/ run, unless a comment above a block says why it cannot run."""
 
 import os
 import re
@@ -29,7 +29,7 @@ REDUCED = {
     "search.reproduce": "--rows 96 --scale 0.05 --dev-rows 24",
     "trainers.fit": "--rows 96 --dev-rows 24",
 }
-"""Command -> options appended to a document's command, so that it takes seconds. The last value of an option counts."""
+"""Command -> options that make a document's command short. They are appended: the last value of an option counts."""
 MARK = re.compile(r"<!-- not run: (\S.*) -->|<!-- ci: test -->")
 REGISTRIES = {
     "trainers/methods/batch_schedules.py": (batch_schedules, batch_schedules.BATCH_SCHEDULES),
@@ -64,7 +64,7 @@ BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the project's spaces and examples, and `DIR`: the sample in the course's file format."""
+    """Return a folder with the project's spaces and examples, and the sample in the course's file format in `DIR`."""
     place = tmp_path_factory.mktemp("workspace")
     for name in ("spaces", "examples"):
         (place / name).symlink_to(ROOT / name)
@@ -82,7 +82,7 @@ def write_course_files(directory: Path) -> None:
         for split, rows in splits.items():
             lines = ["\t".join(["id", *task.text_columns, task.label_column])]
             for identifier, *texts, label in zip(rows.ids, *rows.texts, rows.labels.tolist(), strict=True):
-                # A corpus counts classes from 0, a file from the lowest label.
+                # A corpus numbers classes from 0; a file numbers them from the lowest label.
                 shown = f"{label:.2f}" if task.kind == "regression" else f"{label + task.low:.0f}"
                 lines.append("\t".join([identifier, *texts, shown]))
             (directory / task.files[split]).write_text("\n".join(lines) + "\n")
@@ -93,7 +93,7 @@ def run(workspace: Path, command: str, encoder: Path) -> None:
     for line in command.replace("\\\n", " ").splitlines():
         module = next((name for name in REDUCED if f"python -m {name} " in line), None)
         if module and "--list" not in line:
-            of_trial = "config.json" in line  # it names its encoder
+            of_trial = "config.json" in line  # the config of a trial names the encoder
             line += f" {REDUCED[module]}" + ("" if of_trial else f" --encoder {encoder}")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
@@ -129,7 +129,7 @@ def test_the_commands_of_a_document_run(document, workspace, tiny_encoder, reque
 @pytest.mark.parametrize("name", sorted({block.file for block in BLOCKS if block.file.endswith("_space.py")}))
 def test_a_space_of_the_documents_gives_configs(name, workspace):
     same = {block.text for block in BLOCKS if block.file == name and "START" not in block.text}
-    assert len(same) <= 1, "two documents print one space differently"
+    assert len(same) <= 1, "two documents print different versions of one space"
     assert example_configs(load_space(workspace / name))
 
 
@@ -165,7 +165,7 @@ def test_the_tasks_that_the_documents_declare_can_be_read(tmp_path):
 
 @pytest.fixture(scope="module")
 def extended():
-    """Run the blocks on extending, each in the file that it names; remove the new entries afterwards."""
+    """Run the blocks of docs/extending.md, each in the file that it names; remove the new entries afterwards."""
     before = {name: dict(registry) for name, (_, registry) in REGISTRIES.items()}
     added = []
     for block in BLOCKS:
@@ -179,7 +179,7 @@ def extended():
             del registry[entry]
 
 
-def test_what_the_blocks_on_extending_add_can_be_named_in_a_config_and_changes_training(extended, corpus, pretrained):
+def test_a_config_can_name_the_entries_that_the_documents_add_and_they_change_training(extended, corpus, pretrained):
     batch_schedule, treatment, regulariser = extended
     configs = {
         "plain": small_config(small_stage(batch_schedule="cycle", rounds=1)),
@@ -194,7 +194,7 @@ def test_what_the_blocks_on_extending_add_can_be_named_in_a_config_and_changes_t
 
 
 def test_files_that_the_documents_name_exist():
-    """In README, docs/ and CONTRIBUTING.md: links, and paths of the project in backticks."""
+    """Check the links, and the paths of the project in backticks, of README, docs/ and CONTRIBUTING.md."""
     for document in DOCUMENTS:
         text = (ROOT / document).read_text()
         links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
@@ -207,5 +207,5 @@ def test_files_that_the_documents_name_exist():
 def test_the_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 150
-    # A link, a table and a code line cannot be broken.
+    # A table and an image cannot be broken into lines.
     assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []

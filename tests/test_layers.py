@@ -32,9 +32,9 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = ("model", "trainers", "search", "spaces")
 FACES = {"trainers.config", "trainers.recipes"}
-"""What a space imports, beside Optuna and the standard library."""
+"""The packages that a space may import, besides Optuna and the standard library."""
 READERS = ("search.runs", "search.suggest", "search.selection", "search.ensemble", "search.report", "search.dashboard")
-"""Rooms that read a run: without Ray, and without what trains."""
+"""Rooms that read a run. They need neither Ray nor the rooms that train."""
 OPTUNA = ("spaces", "search")
 FILES_OF_FOLDER, LINES_OF_FILE, LINES_OF_BODY = 14, 300, 40
 
@@ -79,7 +79,7 @@ def modules_of(root: Path) -> Modules:
 
 
 def imports(module: Module, modules: Modules) -> Iterator[tuple[ast.AST, str]]:
-    """Every import of a module, wherever it stands: the statement, the module that it names."""
+    """Yield every import of a module, at any depth: the statement and the name of the imported module."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
@@ -91,20 +91,23 @@ def imports(module: Module, modules: Modules) -> Iterator[tuple[ast.AST, str]]:
 
 
 def chains(start: str, modules: Modules) -> dict[str, list[str]]:
-    """What a module reaches through the project's modules: the target, by package if it is a library; the way to it."""
-    ways, open_ends = {start: [start]}, [start]
-    while open_ends:
-        name = open_ends.pop(0)
+    """Return all direct and indirect imports of a module: target -> chain of imports from the module to the target.
+
+    A target outside the project is named by its package.
+    """
+    found, pending = {start: [start]}, [start]
+    while pending:
+        name = pending.pop(0)
         for _, target in imports(modules[name], modules) if name in modules else ():
             target = target if target in modules else target.split(".")[0]
-            if target not in ways:
-                ways[target] = [*ways[name], target]
-                open_ends.append(target)
-    return ways
+            if target not in found:
+                found[target] = [*found[name], target]
+                pending.append(target)
+    return found
 
 
 def graph_of(modules: Modules) -> dict[str, set[str]]:
-    """Room -> the other rooms that it imports."""
+    """Return the import graph of the rooms: room -> the other rooms that it imports."""
     graph: dict[str, set[str]] = {module.room: set() for module in modules.values()}
     for module in modules.values():
         for _, target in imports(module, modules):
@@ -114,7 +117,7 @@ def graph_of(modules: Modules) -> dict[str, set[str]]:
 
 
 def printed(graph: dict[str, set[str]]) -> str:
-    """The import graph, a room a line, the lowest floor first."""
+    """Format the import graph with one line per room, the lowest floor first."""
     rooms = sorted(graph, key=lambda room: (FLOOR[room], room))
     return "\n".join(
         f"{FLOOR[room] + 1:2d}  {room}: {', '.join(sorted(graph[room], key=FLOOR.__getitem__))}" for room in rooms
@@ -174,23 +177,23 @@ def optuna_is_imported_in_spaces_and_search_only(modules: Modules) -> Iterator[s
                 yield module.at(node, f"imports {target}")
 
 
-def what_reads_a_run_reaches_neither_ray_nor_what_trains(modules: Modules) -> Iterator[str]:
+def rooms_that_read_a_run_reach_neither_ray_nor_training(modules: Modules) -> Iterator[str]:
     for module in modules.values():
-        for target, way in chains(module.name, modules).items() if module.room in READERS else ():
+        for target, chain in chains(module.name, modules).items() if module.room in READERS else ():
             if target == "ray" or (target in modules and room_of(target) in ("search.tune", "search.session")):
-                yield f"{module.path}: {' -> '.join(way)}"
+                yield f"{module.path}: {' -> '.join(chain)}"
 
 
 def a_worker_reaches_neither_optuna_nor_the_space(modules: Modules) -> Iterator[str]:
-    for target, way in chains("search.tune.trainable", modules).items():
+    for target, chain in chains("search.tune.trainable", modules).items():
         if target == "optuna" or target.startswith("search.suggest"):
-            yield " -> ".join(way)
+            yield " -> ".join(chain)
 
 
 REASON = re.compile(r"#\s*(?!(noqa|type:|pyright:))\S")
 
 
-def an_import_inside_a_function_carries_its_reason(modules: Modules) -> Iterator[str]:
+def an_import_inside_a_function_has_a_comment_with_the_reason(modules: Modules) -> Iterator[str]:
     for module in modules.values():
         lines = module.text.splitlines()
         inside = {node for function in functions(module.tree) for node in ast.walk(function)}
@@ -199,7 +202,7 @@ def an_import_inside_a_function_carries_its_reason(modules: Modules) -> Iterator
                 yield module.at(node, "an import inside a function, without a comment that says why")
 
 
-def what_is_public_has_a_docstring(modules: Modules) -> Iterator[str]:
+def public_modules_classes_and_functions_have_docstrings(modules: Modules) -> Iterator[str]:
     for module in modules.values():
         if module.package != "spaces" and module.tree.body:
             yield from (
@@ -208,7 +211,10 @@ def what_is_public_has_a_docstring(modules: Modules) -> Iterator[str]:
 
 
 def undocumented(owner: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[ast.AST, str]]:
-    """The owner and the public functions and classes in it that lack a docstring; not what functions define inside."""
+    """Yield a module or class, and its public classes and functions, if they lack a docstring.
+
+    Definitions inside functions are not checked.
+    """
     if not ast.get_docstring(owner):
         yield owner, name
     for node in owner.body:
@@ -218,7 +224,7 @@ def undocumented(owner: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[
             yield from [] if ast.get_docstring(node) else [(node, f"{name}.{node.name}")]
 
 
-def a_folder_a_file_and_a_function_are_small(modules: Modules) -> Iterator[str]:
+def folders_files_and_functions_are_small(modules: Modules) -> Iterator[str]:
     folders: dict[str, int] = {}
     for module in modules.values():
         folder = module.path.rpartition("/")[0]
@@ -227,7 +233,7 @@ def a_folder_a_file_and_a_function_are_small(modules: Modules) -> Iterator[str]:
         if lines > LINES_OF_FILE:
             yield f"{module.path}: {lines} lines"
         for function in functions(module.tree):
-            # The signature does not count: that of a command is the table of its options.
+            # The signature does not count, because a command's signature is the table of its options.
             lines = (function.end_lineno or 0) - function.body[0].lineno + 1
             if lines > LINES_OF_BODY:
                 yield module.at(function, f"{function.name} has {lines} lines")
@@ -245,11 +251,11 @@ RULES: list[Rule] = [
     a_space_imports_the_faces_and_optuna,
     ray_is_imported_in_tune_only,
     optuna_is_imported_in_spaces_and_search_only,
-    what_reads_a_run_reaches_neither_ray_nor_what_trains,
+    rooms_that_read_a_run_reach_neither_ray_nor_training,
     a_worker_reaches_neither_optuna_nor_the_space,
-    an_import_inside_a_function_carries_its_reason,
-    what_is_public_has_a_docstring,
-    a_folder_a_file_and_a_function_are_small,
+    an_import_inside_a_function_has_a_comment_with_the_reason,
+    public_modules_classes_and_functions_have_docstrings,
+    folders_files_and_functions_are_small,
 ]
 
 
@@ -261,9 +267,8 @@ def test_the_project_keeps_the_rule(rule):
     assert list(rule(modules)) == []
 
 
-# Each rule is broken once: files that keep it, and then the one file that breaks it.
-
 Case = tuple[Rule, dict[str, str], str, str]
+"""A rule, files that keep it, and the path and the text of a file that breaks it."""
 CASES: list[Case] = [
     (imports_go_to_lower_floors, {"trainers/a.py": "import model.b"}, "model/b.py", "import trainers.a"),
     (imports_go_to_lower_floors, {"search/runs/a.py": ""}, "trainers/b.py", "def f():\n    from search.runs import a"),
@@ -294,13 +299,13 @@ CASES: list[Case] = [
     (ray_is_imported_in_tune_only, {"model/a.py": ""}, "trainers/fit/__main__.py", "import ray.tune as tune"),
     (optuna_is_imported_in_spaces_and_search_only, {"search/a.py": "import optuna"}, "model/b.py", "import optuna"),
     (
-        what_reads_a_run_reaches_neither_ray_nor_what_trains,
+        rooms_that_read_a_run_reach_neither_ray_nor_training,
         {"search/runs/a.py": "", "search/report/page.py": "import search.runs.a"},
         "search/runs/a.py",
         "import ray",
     ),
     (
-        what_reads_a_run_reaches_neither_ray_nor_what_trains,
+        rooms_that_read_a_run_reach_neither_ray_nor_training,
         {"search/tune/budgets.py": "", "search/ensemble/a.py": ""},
         "search/report/page.py",
         "from search.tune import budgets",
@@ -312,29 +317,39 @@ CASES: list[Case] = [
         "import optuna",
     ),
     (
-        an_import_inside_a_function_carries_its_reason,
+        an_import_inside_a_function_has_a_comment_with_the_reason,
         {"model/a.py": "import b\ndef f():\n    import ray  # heavy: workers do without it"},
         "model/b.py",
         "class C:\n    def f(self):\n        import ray  # noqa: PLC0415",
     ),
-    (what_is_public_has_a_docstring, {"model/a.py": '"""A."""\ndef _f(): ...'}, "model/b.py", '"""B."""\ndef f(): ...'),
     (
-        what_is_public_has_a_docstring,
+        public_modules_classes_and_functions_have_docstrings,
+        {"model/a.py": '"""A."""\ndef _f(): ...'},
+        "model/b.py",
+        '"""B."""\ndef f(): ...',
+    ),
+    (
+        public_modules_classes_and_functions_have_docstrings,
         {"model/a.py": '"""A."""\nclass _C:\n    def f(self): ...', "model/__init__.py": ""},
         "model/b.py",
         '"""B."""\nclass C:\n    """C."""\n    async def f(self): ...',
     ),
-    (what_is_public_has_a_docstring, {"model/a.py": '"""A."""\nx = 1'}, "search/b.py", '"""B."""\nclass C:\n    x = 1'),
-    (what_is_public_has_a_docstring, {"spaces/a.py": "x = 1"}, "trainers/b.py", "x = 1"),
-    (a_folder_a_file_and_a_function_are_small, {"model/a.py": "x = 1\n" * 300}, "model/b.py", "x = 1\n" * 301),
     (
-        a_folder_a_file_and_a_function_are_small,
+        public_modules_classes_and_functions_have_docstrings,
+        {"model/a.py": '"""A."""\nx = 1'},
+        "search/b.py",
+        '"""B."""\nclass C:\n    x = 1',
+    ),
+    (public_modules_classes_and_functions_have_docstrings, {"spaces/a.py": "x = 1"}, "trainers/b.py", "x = 1"),
+    (folders_files_and_functions_are_small, {"model/a.py": "x = 1\n" * 300}, "model/b.py", "x = 1\n" * 301),
+    (
+        folders_files_and_functions_are_small,
         {"model/a.py": "def f(\n" + "    a,\n" * 60 + "):\n" + "    x = 1\n" * 40},
         "model/b.py",
         "def f():\n" + "    x = 1\n" * 41,
     ),
     (
-        a_folder_a_file_and_a_function_are_small,
+        folders_files_and_functions_are_small,
         {f"model/{letter}.py": '"""File."""' for letter in "abcdefghijklmn"},
         "model/o.py",
         "",
@@ -343,12 +358,12 @@ CASES: list[Case] = [
 
 
 @pytest.mark.parametrize(("rule", "kept", "path", "breaks"), CASES)
-def test_a_rule_is_seen_to_be_broken(rule, kept, path, breaks, tmp_path):
+def test_a_rule_accepts_files_that_keep_it_and_reports_a_file_that_breaks_it(rule, kept, path, breaks, tmp_path):
     def put(name: str, text: str) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    before = {path: '"""Kept."""'} if breaks else {}  # an empty file is one too many by being there
+    before = {path: '"""Kept."""'} if breaks else {}  # an empty file breaks the limit on files by its existence
     for name, text in {"search/tune/trainable.py": '"""Trial."""', **before, **kept}.items():
         put(name, text)
     assert list(rule(modules_of(tmp_path))) == []

@@ -1,4 +1,4 @@
-"""Tests of the project's search spaces: all points are valid configs with comparable rounds."""
+"""Test the project's search spaces: all points are valid configs with comparable rounds."""
 
 import json
 from contextlib import suppress
@@ -22,14 +22,14 @@ from trainers.tasks import TASKS
 PATHS = sorted((Path(__file__).parent.parent / "spaces").glob("*.py"))
 POINTS = 50
 CHANGED = 10
-"""Number of points of which every parameter is changed."""
+"""Number of points at which the test changes every parameter, one at a time."""
 
 every_space = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
 def sample(pretrained: Pretrained, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Return the corpus of all sample rows: with the largest batches, a step is a sixth of a trial."""
+    """Return the corpus of all sample rows, which is large enough for six steps per trial with the largest batches."""
     return Corpus.open(
         prepare("sample", pretrained.tokenizer, rows=None, seed=0, cache=tmp_path_factory.mktemp("s"))[0]
     )
@@ -63,7 +63,7 @@ def test_a_parameter_is_suggested_only_if_it_changes_the_config(path):
     for trial, config in points(space)[-CHANGED:]:
         for name, distribution in trial.distributions.items():
             changed = optuna.trial.FixedTrial(trial.params | {name: another(distribution, trial.params[name])})
-            with suppress(InputError):  # other parameters would come with the change
+            with suppress(InputError):  # the changed value may need parameters that this trial lacks
                 assert suggest_config(space, changed) != config, name
 
 
@@ -71,7 +71,7 @@ def test_a_parameter_is_suggested_only_if_it_changes_the_config(path):
 def test_the_start_of_a_space_lies_in_the_space_and_all_configs_have_the_same_rounds(path, sample):
     space = load_space(path)
     if "torchjd" in path.stem:
-        pytest.importorskip("quadprog", reason="a space of solvers that are an extra")
+        pytest.importorskip("quadprog", reason="the space needs the solvers of an optional extra")
     shape = check_space(space, example_configs(space), sample).shape
     assert shape
     assert space.start
@@ -82,8 +82,8 @@ def test_the_start_of_a_space_lies_in_the_space_and_all_configs_have_the_same_ro
 def test_surgery_is_suggested_only_if_a_step_has_several_tasks():
     for name in ("surgery", "everything"):
         for trial, config in points(load_space(PATHS[0].with_name(f"{name}.py"))):
-            meeting = config.stages[-1].batch_schedule not in ("shuffle", "annealed", "temperature")
-            assert ("gradients" in trial.params) == meeting
+            several = config.stages[-1].batch_schedule not in ("shuffle", "annealed", "temperature")
+            assert ("gradients" in trial.params) == several
 
 
 def test_settings_of_regularisers_are_suggested_only_if_they_are_on():

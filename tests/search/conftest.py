@@ -1,4 +1,4 @@
-"""What tests of the search share: tokenised data, and small recipes under names."""
+"""Fixtures for the tests of the search: tokenised data, small recipes, and a shared Ray."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,20 +18,20 @@ set_ray_environment(None)  # before any test module imports Ray
 
 @pytest.fixture(scope="session")
 def sample_corpus_directory(tmp_path_factory) -> Path:
-    """The generated sample, tokenised."""
+    """Return the directory of the tokenised sample corpus."""
     return example_corpus(tmp_path_factory.mktemp("corpora"))
 
 
 @pytest.fixture
 def systems(monkeypatch):
-    """Give small recipes of every kind their names."""
+    """Register small recipes of every kind under their names."""
     for name, system in SYSTEMS.items():
         monkeypatch.setitem(RECIPES, name, lambda system=system: system)
 
 
 @pytest.fixture(scope="session")
 def ray_of_this_process() -> Iterator[Callable[[], None]]:
-    """Return a function that starts Ray in this process unless it runs; Ray stays until all tests have ended."""
+    """Return a function that starts Ray in this process unless Ray runs; Ray runs until all tests have ended."""
     import ray  # here, because most tests of the search need no Ray
 
     from search.tune.ray_cluster import started_ray  # here, because it imports Ray
@@ -48,7 +48,7 @@ def ray_of_this_process() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture(scope="session")
 def finish_here(ray_of_this_process) -> Iterator[Callable[[list[str]], CompletedProcess[str]]]:
-    """Return a function that runs a command in this process, on the Ray that all its tests share."""
+    """Return a function that runs a command in this process; all its calls share one Ray."""
     from search.tune import ray_cluster  # here, because it imports Ray
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Write a run on tasks that its data declare in `tasks.json`."""
+"""Write a run whose data directory declares the tasks in `tasks.json`."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ DECLARED_NAMES = tuple(USER_TASKS)
 
 
 def declared_run(place: Path, names: tuple[str, ...] = DECLARED_NAMES, **changes: object) -> Run:
-    """Write a run with one trial that was searched for some of the declared tasks.
+    """Write a run of a search for some of the declared tasks, with one trial.
 
     Args:
         names: the tasks of the search.

@@ -1,4 +1,4 @@
-"""Small runs as files: trials whose predictions see the labels through noise, and trials that were really trained."""
+"""Write small runs: trials whose predictions are the labels with noise, and trials that were trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def example_run(
     tasks: Sequence[str] = TASK_NAMES,
     **changed: object,
 ) -> Run:
-    """Write a run with four ended trials, or with those given."""
+    """Write a run with the given trials, by default with four ended trials."""
     run = write_search(place, corpus, tasks=tasks, **changed)
     default = (
         ExampleTrial(0, skill=1.5),
@@ -148,13 +148,13 @@ def tiny_pretrained() -> Pretrained:
     """Return a random encoder of one layer."""
     torch.manual_seed(0)
     shape = BertConfig(vocabulary=2000, width=16, layers=1, heads=2, feed_forward=32)
-    # As drawn, a sentence hardly shows in the output of its first token.
+    # With BERT's initial weights, the output of the first token hardly depends on the sentence.
     weights = {name: 40 * weight if weight.dim() == 2 else weight for name, weight in Bert(shape).state_dict().items()}
     return Pretrained(shape, weights, tokenizer())
 
 
 def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> Run:
-    """Really train two trials of a tiny encoder for two rounds; of equal seeds they start from the same heads."""
+    """Train two trials of a tiny encoder for two rounds; with equal seeds they start from the same heads."""
     pretrained = tiny_pretrained()
     run = write_search(place, corpus, encoder="tiny", rounds=2)
     save_encoder(place / "encoder", pretrained)
@@ -171,12 +171,12 @@ def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> R
 
 
 def candidate_file(run: Run, trial: int, number: int, task: str) -> tuple[Folder, str]:
-    """Return where the predictions of a trial's round lie."""
+    """Return the folder and the name of the file with a round's predictions of a task."""
     return run.trial_folder(trial) / "predictions", f"{round_name(number)}-{task}.parquet"
 
 
 def outputs_of(corpus: Corpus, task: str, skill: float, draw: np.random.Generator) -> tuple[list[str], np.ndarray]:
-    """Return ids of the dev rows and outputs [rows, width] that know the labels the better the larger `skill` is."""
+    """Return ids of the dev rows, and outputs [rows, width]: the labels times `skill`, plus noise."""
     split = corpus.splits[task]["dev"]
     labels, kind, width = split.labels, corpus.tasks[task].kind, corpus.tasks[task].outputs
     signal = np.eye(width)[labels.astype(int)] if kind == "classification" else labels[:, None] - labels.mean()

@@ -15,7 +15,7 @@ TASK_OF_KIND: dict[Kind, Task] = {TASKS[name].kind: TASKS[name] for name in ("ss
 
 
 def example_library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill: float = 1.0, seed: int = 0) -> Library:
-    """Return candidates that predict the labels plus noise, partly the same for all; with skill 0 only noise."""
+    """Return candidates that predict the labels times `skill` plus noise; a part of the noise is common to all."""
     generator = np.random.default_rng(seed)
     width = 5 if kind == "classification" else 1
     if kind == "regression":
@@ -36,5 +36,5 @@ def measured(runs: list[Run], tasks: Mapping[str, Task]) -> dict[str, CandidateM
 
 
 def shortlisted(runs: list[Run], tasks: Mapping[str, Task]) -> dict[str, Candidates]:
-    """Return the kept rounds that a selection may take, with their predictions."""
+    """Return the shortlisted rounds with their predictions."""
     return read_shortlisted(runs, kept_rounds(runs), measured(runs, tasks))

@@ -35,7 +35,7 @@ class Training:
     seed: int = 0
     tasks: tuple[str, ...] = TASK_NAMES
     reason: str = ""
-    """Why it failed; empty if it did not fail."""
+    """The reason of its failure; empty if it did not fail."""
     rounds: int = 3
 
 

@@ -1,4 +1,4 @@
-"""Run real searches on a tiny encoder: each in a process of its own, or in the test's process on a Ray that stays."""
+"""Run real searches on a tiny encoder: each in a process of its own, or in the process of the tests."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def command(space: Path, storage: Path, encoder: Path, *options: str, name: str 
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a search in a session of its own, as from a terminal of its own."""
+    """Start a search in a process session of its own, as if from its own terminal."""
     with open(log, "ab") as output:
         return subprocess.Popen(
             arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment()
@@ -63,11 +63,11 @@ def finish_here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Restore the environment and the handlers of signals, which a command changes for its own process."""
+    """Restore the environment variables and the signal handlers, which a command changes for its own process."""
     variables = dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with warnings.catch_warnings():  # runpy's, of a module that a test has imported before
+        with warnings.catch_warnings():  # runpy warns of a module that a test has already imported
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     finally:
@@ -78,7 +78,7 @@ def surroundings_kept() -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a command in a process of its own: without any settings of Ray."""
+    """Return the environment variables for a command in a process of its own, without the settings of Ray."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
 
 
@@ -92,7 +92,7 @@ def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:
 
 
 def rows(run: Path) -> list[tuple[int, RoundRow]]:
-    """Read (trial, row) of every line that any trial has written, repeats included."""
+    """Read every line that the trials have written, repeated rounds included; return (trial, row) pairs."""
     files = sorted((run / "trials").glob("*/rounds.jsonl"))
     lines = [(int(file.parent.name), line) for file in files for line in file.read_text().splitlines()]
     return [(number, RoundRow.from_json(json.loads(line))) for number, line in lines]

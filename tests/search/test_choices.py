@@ -1,4 +1,4 @@
-"""Test that the names in help texts are those of the registries."""
+"""Test that the choices in help texts are the names of the registries."""
 
 from typing import get_args
 
@@ -27,5 +27,5 @@ def test_the_default_strategy_and_soup_are_those_of_the_ensemble():
     assert (choices.STRATEGY, choices.SOUP) == (DEFAULT_STRATEGY, NO_SOUP)
 
 
-def test_names_are_listed_as_in_a_sentence():
+def test_listed_names_have_commas_and_an_or_before_the_last():
     assert choices.listed(("tpe", "gp", "random")) == "tpe, gp or random"

@@ -1,4 +1,4 @@
-"""The commands: the libraries that they import before they read their arguments, and the folders in which they work."""
+"""Test the commands: which libraries they import before they read their arguments, and in which folders they work."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ from trainers.training.training import DEV_ROWS
 
 LARGE = ("torch", "ray", "pandas", "scipy", "optuna", "plotly", "sqlalchemy", "pyarrow")
 SCRIPT = "import sys\nfrom search.commands import app\nsys.exit(app())\n"
-"""The console script as pip writes it."""
+"""The console script that pip writes."""
 IMPORTS = """
 import atexit, runpy, sys
 atexit.register(lambda: print(sorted(set({large}) & set(sys.modules)), file=sys.stderr))
@@ -29,7 +29,7 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="session")
 def script(tmp_path_factory) -> Path:
-    """Write the console script as an installation does."""
+    """Write the console script of an installation."""
     path = tmp_path_factory.mktemp("bin") / "minbert-tune"
     path.write_text(SCRIPT)
     return path
@@ -46,7 +46,7 @@ def crowded(tmp_path: Path) -> Path:
 
 
 def run(arguments: list[str | Path], folder: Path, limit: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder; the project is found through PYTHONPATH as in an environment that has it installed."""
+    """Run Python in a folder; PYTHONPATH makes the project importable, as an installation does."""
     found = environment() | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=found, capture_output=True, text=True, timeout=limit, check=False

@@ -60,7 +60,7 @@ def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
 
 
 def row_of(number: int, config: TrainConfig, round: int) -> RoundRow:
-    """Return the row of a round: its score rises with the round and falls with the distance from one dropout."""
+    """Return the row of a round: its score rises with the round and falls with the distance of dropout from 0.2."""
     noise = numpy_generator(number, round).normal()
     score = float(1 - abs(config.dropout - 0.2) - 0.5 / round + 0.02 * noise)
     return example_row(
@@ -76,14 +76,14 @@ def row_of(number: int, config: TrainConfig, round: int) -> RoundRow:
 
 
 class Untrained:
-    """A session of a search: the searcher and early stopping, called as Tune calls them."""
+    """One session of a search: the test calls the searcher and the trial scheduler as Tune does."""
 
     def __init__(self, run: Run, study: optuna.Study, count: int, *, live: int = 1):
         """Begin or resume the search.
 
         Args:
             count: the number of trials, earlier sessions included.
-            live: the number of trials at once.
+            live: the number of trials that run at the same time.
         """
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
@@ -92,18 +92,18 @@ class Untrained:
         self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
         self.at_once, self.live = live, {}
         self.suggestions: list[float] = []
-        """The seconds that each took."""
+        """The seconds that each call of `suggest` took."""
         self.written = 0.0
         """The seconds that trials needed to write their rows."""
 
     def train(self, steps: int | None = None) -> None:
-        """Run to the end, or for a number of steps: in each step every live trial writes a round."""
+        """Run to the end or for a number of steps; in each step every live trial writes a round."""
         while self.fill() and steps != 0:
             self.step()
             steps = steps and steps - 1
 
     def fill(self) -> bool:
-        """Ask the searcher for trials until all slots are used; return whether any trial is live."""
+        """Ask the searcher for trials until all slots are in use; return whether any trial is live."""
         while len(self.live) < self.at_once:
             name, started = f"t{len(self.suggestions)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
@@ -116,7 +116,7 @@ class Untrained:
         return bool(self.live)
 
     def step(self) -> None:
-        """Let every live trial write a round."""
+        """Write a round of every live trial, and report it to the trial scheduler and the searcher."""
         for name, (config, round) in list(self.live.items()):
             row = self._write(config, round)
             result = flatten_dict(row.to_json())  # as Tune passes it on

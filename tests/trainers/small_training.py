@@ -40,7 +40,7 @@ def weights_of(training: Training) -> dict[str, Tensor]:
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """Whether two sets of weights are equal bit for bit."""
+    """Return whether two sets of weights are equal bit for bit."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 

@@ -1,4 +1,4 @@
-"""Bad input, interruptions by real signals, and the command line that continues an interrupted run."""
+"""Test how commands handle bad input and signals, and the printed command that continues an interrupted run."""
 
 import shlex
 import signal
@@ -77,7 +77,7 @@ def test_the_printed_command_shows_no_password(monkeypatch):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0@"))))
-def test_the_printed_command_is_the_typed_one_with_resume(typed):
+def test_the_printed_command_is_the_typed_command_with_resume(typed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fit.py", *typed])
         once = resume_command("trainers.fit", ("--name", "a b"))

@@ -1,4 +1,4 @@
-"""The fastest precision of this machine."""
+"""Test which precision is used on this machine's CPU."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files are complete or absent, on a disk and on an object store, even if a process is killed."""
+"""Test that files on a disk and on an object store are complete or absent, even if a process is killed."""
 
 import json
 import signal
@@ -196,7 +196,7 @@ def test_a_folder_on_a_store_is_copied_once_per_content(tmp_path, monkeypatch, s
     store.write("a.arrow", b"longer")
     other = local_copy(store)
     assert other != copy and (other / "a.arrow").read_bytes() == b"longer"
-    assert (copy / "a.arrow").read_bytes() == b"\0\1", "a process may have mapped it"
+    assert (copy / "a.arrow").read_bytes() == b"\0\1", "a process may have mapped the first copy into memory"
 
 
 def test_changed_content_of_equal_size_is_copied_again(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Seeds and generators of places in training."""
+"""Test the seeds and the random generators that belong to places in training."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ PLACES = st.lists(st.integers(-5, 5) | st.text(max_size=3), max_size=3).map(tupl
 
 
 def test_seeds_are_the_same_in_every_process_and_release():
-    # A search that is resumed with another version of this program must draw the same numbers.
+    # A search that is resumed with another version of this project must draw the same numbers.
     assert seed_of(0) == 71800622811450952
     assert seed_of(0, 7, "dropout") == 42448097499058869
     assert torch.randint(1000, (3,), generator=generator(0, "a")).tolist() == [608, 601, 691]
@@ -26,7 +26,7 @@ def test_different_places_have_different_seeds(places):
 
 
 @given(st.integers(0, 2**64), PLACES)
-def test_a_place_always_gives_equal_draws_and_global_generators_stay_unchanged(seed, place):
+def test_generators_of_equal_places_draw_equal_numbers_and_leave_the_global_generators_unchanged(seed, place):
     torch_state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())
     draws = [torch.rand(4, generator=generator(seed, *place)) for _ in range(2)]
     assert torch.equal(*draws)

@@ -1,4 +1,4 @@
-"""Trials in their directories: after interruptions and damage they end with the same bits."""
+"""Test that interrupted trials, and trials with damaged files, resume and end with the same bits."""
 
 import json
 import math
@@ -30,7 +30,7 @@ FOUR = small_config(small_stage(batch_schedule="smart_round_robin", surgery="pcg
 
 
 class Trials:
-    """The corpus and the encoder of all trials here, and functions that run a trial."""
+    """Run trials on one corpus with one encoder."""
 
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
@@ -44,7 +44,7 @@ class Trials:
         return outcome(folder)
 
     def stops(self) -> list[int]:
-        """Return numbers of steps; training that many steps at a time always ends in the middle of a round."""
+        """Return the number of steps of each session, so that each session ends in the middle of the next round."""
         _, rounds = plan(FOUR, self.corpus)
         starts = [0, *(round.start for round in rounds[1:])]
         return [later - start + 1 for start, later in pairwise(starts)]
@@ -57,7 +57,7 @@ def trials(corpus, pretrained) -> Trials:
 
 @pytest.fixture(scope="module")
 def whole(trials, tmp_path_factory) -> Path:
-    """A finished trial of four rounds."""
+    """Train a trial of four rounds to its end; return its directory."""
     path = tmp_path_factory.mktemp("whole")
     trials.run(Folder.at(path))
     return path
@@ -65,7 +65,7 @@ def whole(trials, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped(trials, tmp_path_factory) -> Path:
-    """The same trial, interrupted in the middle of the fourth round."""
+    """Interrupt the same trial in the middle of its fourth round; return its directory."""
     path = tmp_path_factory.mktemp("stopped")
     with interrupted(7):
         list(trials.rows(Folder.at(path)))
@@ -127,7 +127,7 @@ def cut(content: bytes) -> bytes:
 
 
 def hole(content: bytes) -> bytes:
-    """Return a file after a loss of power: it has been renamed, but its last pages were not written."""
+    """Return the content of a file after a power failure: it was renamed, but its last pages were not written."""
     return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
 
 
@@ -156,7 +156,7 @@ DAMAGE = {
     "newest weights of zeros": (spoil((3, WEIGHTS), damage=lambda content: bytes(len(content))), 3),
     "newest weights with a hole": (spoil((3, WEIGHTS), damage=hole), 3),
     "both states cut": (spoil((2, STATE), (3, STATE), damage=cut), 3),
-    "all checkpoints gone": (lambda path: shutil.rmtree(path / "checkpoints"), 3),
+    "all checkpoints absent": (lambda path: shutil.rmtree(path / "checkpoints"), 3),
     "checkpoint without a row": (forget_last_row, 2),
     "last row torn": (tear_last_row, 2),
     "checkpoint without a row, damaged": (spoil_a_round_without_a_row, 2),
@@ -175,7 +175,7 @@ def test_a_trial_with_damaged_files_resumes_from_undamaged_ones_and_ends_with_th
 
 
 @pytest.mark.parametrize("name", ["predictions", "checkpoints"])
-def test_a_round_whose_files_cannot_be_written_does_not_exist(name, trials, whole, tmp_path):
+def test_a_round_whose_files_cannot_be_written_is_not_recorded(name, trials, whole, tmp_path):
     (tmp_path / name).write_text("no directory")
     with pytest.raises(OSError):
         list(trials.rows(Folder.at(tmp_path)))
@@ -184,7 +184,7 @@ def test_a_round_whose_files_cannot_be_written_does_not_exist(name, trials, whol
     assert trials.run(Folder.at(tmp_path)) == outcome(Folder.at(whole))
 
 
-def test_files_that_killed_workers_left_of_a_round_are_deleted_when_the_trial_resumes(trials, whole, copy):
+def test_unfinished_files_of_killed_workers_are_deleted_when_the_trial_resumes(trials, whole, copy):
     left = ("checkpoints/00004/.state.pt.1.partial", "predictions/.00004-sst.parquet.1.partial", "checkpoints/00009/x")
     for name in left:
         (copy / name).parent.mkdir(exist_ok=True)

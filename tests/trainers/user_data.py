@@ -1,4 +1,4 @@
-"""A data directory that declares tasks of every kind, with single sentences and pairs, in `tasks.json`."""
+"""Write a data directory whose `tasks.json` declares tasks of every kind, with single sentences and pairs."""
 
 import json
 from pathlib import Path
@@ -32,14 +32,14 @@ def declarations() -> dict[str, dict[str, Any]]:
 
 
 def labels_of(name: str, count: int) -> list[float]:
-    """Return `count` labels: the classes in turn, or multiples of a quarter of the range."""
+    """Return `count` labels: the classes in turn, or in turn five values that divide the range into quarters."""
     kind, low, high, _ = USER_TASKS[name]
     values = [low + quarter * (high - low) / 4 for quarter in range(5)]
     return [values[row % 5] if kind == "regression" else low + row % int(high - low + 1) for row in range(count)]
 
 
 def write_user_data(directory: Path, **changes: Any) -> Path:
-    """Write the data directory with changed declarations; return it."""
+    """Write the data directory, with some declarations changed; return its path."""
     directory.mkdir()
     (directory / "tasks.json").write_text(json.dumps(declarations() | changes))
     for name, (_, _, _, sides) in USER_TASKS.items():

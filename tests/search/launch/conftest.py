@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the search command."""
+"""Fixtures for the tests of the search command."""
 
 import signal
 from pathlib import Path
@@ -12,7 +12,8 @@ from tests.search.searching import SPACE
 @pytest.fixture
 def place(tmp_path: Path, tiny_encoder: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the command sets it; this takes it back
+    # The command sets this variable; monkeypatch restores it after the test.
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     (tmp_path / "space.py").write_text(SPACE)
     return Place(tmp_path / "space.py", tiny_encoder, tmp_path / "runs")
 

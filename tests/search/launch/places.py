@@ -1,4 +1,4 @@
-"""Small spaces, data and run directories for tests of the search command."""
+"""Write small spaces, data and run directories for the tests of the search command."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +32,13 @@ class Place:
     storage: Path
 
     def options(self, **changed: object) -> list[str]:
-        """Return a command line with changed options; of an option that occurs twice the later one counts."""
+        """Return a command line with changed options; if an option occurs twice, the later value counts."""
         options = {"name": NAME, "storage": self.storage, "encoder": self.encoder}
         pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in (options | changed).items()]
         return [str(self.space), *(word for pair in pairs for word in pair)]
 
     def data(self, train: bytes) -> list[str]:
-        """Write SST's files with these training rows; return a command line that reads them."""
+        """Write files of SST with the given training rows; return a command line that reads them."""
         directory = self.storage.parent / "data"
         directory.mkdir()
         (directory / "ids-sst-train.csv").write_bytes(train)
@@ -53,5 +53,5 @@ class Place:
 
 
 def launch(arguments: list[str]) -> Result:
-    """Call the command in this process."""
+    """Run the search command in this process."""
     return CliRunner().invoke(app, arguments)

@@ -1,4 +1,4 @@
-"""The command line of a search: every kind of bad input, and resumed runs."""
+"""Test the command line of a search: every kind of bad input, and resumed runs."""
 
 import re
 import subprocess

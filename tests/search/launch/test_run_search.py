@@ -1,4 +1,4 @@
-"""A search from its command line to its report: time budgets, names of runs, interruption, one driver at a time."""
+"""Test searches that are started by the command: time budgets, names of runs, interruption, one driver at a time."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def test_an_interrupted_search_prints_a_resume_command_with_the_default_name_of_
     handler = signal.getsignal(signal.SIGTERM)
 
     def interrupt() -> None:
-        # Once a trial has begun, the search is in Tune, where it leaves between two steps.
+        # Once a trial has begun, Tune runs the search and handles the signal between two of its steps.
         wait_for(lambda: list(place.storage.glob("*/trials/*/trial.json")))
         assert signal.getsignal(signal.SIGTERM) != handler, "the signal would end pytest"
         os.kill(os.getpid(), signal.SIGTERM)

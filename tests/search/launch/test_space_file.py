@@ -1,4 +1,4 @@
-"""Find the project's search spaces by name."""
+"""Test that the project's search spaces are found by name."""
 
 from search.launch.space_file import own_spaces, space_file
 from trainers.start import ROOT

@@ -38,9 +38,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, store: Folder) -> Fol
 
 def test_a_run_that_is_driven_is_refused_by_the_name_of_its_driver_until_that_ends(folder: Folder):
     for _ in range(2):
-        with locked(folder), pytest.raises(InputError) as told, locked(folder):
+        with locked(folder), pytest.raises(InputError) as raised, locked(folder):
             pass
-        assert f"'run' is in use by process {os.getpid()} on " in str(told.value)
+        assert f"'run' is in use by process {os.getpid()} on " in str(raised.value)
 
 
 def test_a_driver_that_fails_lets_go(folder: Folder):

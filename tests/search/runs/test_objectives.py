@@ -86,8 +86,8 @@ def test_a_search_for_several_objectives_tells_the_study_the_values_of_finished_
     trials = run.trials()
     assert {trial.state for trial in trials} == {"COMPLETE", "PRUNED"}
     with opened_study(run, None) as study:
-        told = study.get_trials()
-    for trial, frozen in zip(trials, told, strict=True):
+        stored = study.get_trials()
+    for trial, frozen in zip(trials, stored, strict=True):
         finished = trial.state == "COMPLETE"
         assert frozen.values == (trial.values if finished else None)
         assert trial.values == (trial_values if finished else last_round_values)(trial.rows, objective)
@@ -95,7 +95,7 @@ def test_a_search_for_several_objectives_tells_the_study_the_values_of_finished_
     run.folder.delete(STUDY)
     with opened_study(Run(run.folder), None) as study:
         rebuilt = study.get_trials()
-    for before, after in zip(told, rebuilt, strict=True):
+    for before, after in zip(stored, rebuilt, strict=True):
         assert (before.state, before.values, before.params) == (after.state, after.values, after.params)
         assert before.user_attrs == after.user_attrs
 

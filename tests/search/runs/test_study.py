@@ -78,16 +78,16 @@ def test_a_study_that_no_run_has_made_is_refused_unless_it_is_empty(run: Run, tm
 
 @pytest.mark.parametrize("url", ["nowhere", "nowhere://study", "sqlite:////no/such/directory/study.db"])
 def test_a_storage_that_cannot_be_opened_is_refused_in_one_sentence(url: str):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         checked_url(url)
-    assert url in str(told.value) and "\n" not in str(told.value)
+    assert url in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_a_password_is_neither_written_down_nor_taken_for_one(tmp_path: Path, sample_corpus_directory: Path):
     url = "postgresql://me:secret@127.0.0.1:1/studies"
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         checked_url(url)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
     run = write_search(tmp_path / "run", sample_corpus_directory, study="postgresql://me:***@127.0.0.1:1/studies")
     assert study_url(run, url) == url
     with pytest.raises(InputError, match="Pass --study again, with the password"):

@@ -1,4 +1,4 @@
-"""Budgets: each rule worked out by hand, the use of earlier sessions, and a real search that two budgets end."""
+"""Test budgets: each rule on hand-made cases, the use of earlier sessions, and a real search that two budgets end."""
 
 import math
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def reported(number: int, row: RoundRow) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A rule, the use of a search, limits under which the rule lets it continue, and limits under which it ends."""
+    """A rule, a search's use of its budgets, limits under which the search continues, and limits that end it."""
 
     rule: Any
     used: Used
@@ -67,7 +67,7 @@ CASES = {
         [Limits(plateau=4), Limits(plateau=5), Limits(plateau=9)],
         [Limits(plateau=3), Limits(plateau=2), Limits(plateau=1)],
     ),
-    "better from trial to trial": Case(
+    "a score that rises from trial to trial": Case(
         is_on_plateau, Used(ended=[0.3, 0.4, 0.5]), [Limits(plateau=1), Limits(plateau=2)]
     ),
     "no trial with a score": Case(is_on_plateau, Used(ended=[-math.inf] * 9), [Limits(plateau=3)]),
@@ -85,7 +85,7 @@ def test_a_rule_ends_a_search_at_its_limit_and_no_other_rule_does(case: Case):
 
 def test_a_time_budget_stops_trials_at_the_end_of_their_rounds():
     budget = Budget(Limits(seconds=3600), [], 0)
-    assert not budget.spent(), "the clock does not run yet"
+    assert not budget.spent(), "the clock has not been started"
     budget.start()
     assert not budget.spent() and 3590 < (budget.remaining() or 0) <= 3600
     assert not budget.stops("a", reported(0, row(1, 0.5)))
@@ -95,7 +95,7 @@ def test_a_time_budget_stops_trials_at_the_end_of_their_rounds():
     assert "1:00:00" in str(budget.reason)
 
 
-def test_without_limits_no_budget_is_ever_used_up():
+def test_a_budget_without_limits_is_never_used_up():
     budget = Budget(Limits(), [], 1)
     budget.start()
     for number in range(20):
@@ -158,7 +158,7 @@ def test_gpu_hours_are_refused_where_there_are_no_gpus():
 
 
 def test_a_search_that_has_reached_its_score_ends_and_resumes_under_another_budget(tmp_path, tiny_encoder, finish_here):
-    """All configs are equal, and so are their scores: the second trial that ends is no better than the first."""
+    """Train equal configs, whose scores are equal: the second trial that ends is no better than the first."""
     (tmp_path / "space.py").write_text(EQUAL)
     arguments = command(tmp_path / "space.py", tmp_path, tiny_encoder, "--trials", "5", "--concurrency", "1")
     done = finish_here([*arguments, "--stop-at", "0.01"])

@@ -1,4 +1,4 @@
-"""Faults in a real search: a worker that is killed in every round, and a trial that cannot succeed."""
+"""Test faults in a real search: a worker that is killed in every round, and a trial that cannot write its files."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ from trainers.folder import Folder
 
 ROUND_COUNT = 4
 KILLS = 3
-"""As many failures as would end a trial if no finished round lay between them."""
+"""Number of failures that would end a trial without a finished round between them."""
 
 
 def workers() -> list[int]:
-    """Return the ids of the processes below this one that train a trial."""
+    """Return the ids of this process's descendants that train a trial."""
     parents, titles = {}, {}
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # the process has ended
@@ -37,20 +37,20 @@ def kill_workers(run: Path) -> None:
     """Kill the worker after each of the first rounds."""
     for finished in range(1, KILLS + 1):
         wait_for(lambda finished=finished: len(rows(run)) >= finished)
-        (worker,) = wait_for(workers)  # none while Ray replaces the last one
+        (worker,) = wait_for(workers)  # there is no worker while Ray replaces the last worker
         os.kill(worker, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_here) -> Run:
-    """Search while the first trial's worker is killed in every round and the second cannot write its predictions."""
+    """Run a search in which the first trial's worker is killed in each round, and the second cannot write files."""
     place = tmp_path_factory.mktemp("faulty")
     (place / "space.py").write_text(SPACE)
     blocked = place / "run" / "trials" / "00001" / "predictions"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a directory should be")
     options = ("--trials", "3", "--concurrency", "1", "--trial-scheduler", "none")
-    wait_for(lambda: not workers())  # of an earlier search
+    wait_for(lambda: not workers())  # until the workers of earlier searches have ended
     with ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill_workers, place / "run")
         done = finish_here(command(place / "space.py", place, tiny_encoder, *options))

@@ -1,4 +1,4 @@
-"""Successive halving: rungs, brackets and decisions, worked out by hand and for random scores."""
+"""Test the rungs, brackets and decisions of successive halving, on given and on random scores."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, ma
 
 
 def passes_rung(scores: list[float], score: float) -> bool:
-    """Return whether the trial that reaches a rung last continues; `score` is its own, one of `scores`."""
+    """Return whether the trial with `score`, which is in `scores`, continues if it reaches the rung last."""
     others = list(scores)
     others.remove(score)
     return last_continues([(other,) for other in others] + [(score,)])
@@ -80,7 +80,7 @@ def test_a_round_that_is_reported_again_gets_the_same_decision(name: str):
         assert halving.continues(number, judged) == continued
 
 
-def test_asha_has_one_bracket_and_hyperband_deals_trials_to_all_as_in_the_paper():
+def test_asha_has_one_bracket_and_hyperband_fills_its_brackets_as_in_the_paper():
     assert {BRACKETS["asha"](number, 9) for number in range(100)} == {0}
     dealt = Counter(BRACKETS["hyperband"](number, 17) for number in range(64 + 22 + 8 + 4))
     assert dealt == {0: 64, 1: 22, 2: 8, 3: 4}, "algorithm 1 for eta 4 and at most three stops"

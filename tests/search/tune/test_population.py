@@ -1,4 +1,4 @@
-"""Populations on a real study, real files and real trainings, one trial at a time; the test calls as Tune would."""
+"""Test populations on a real study with real trainings, one trial at a time; the tests act as Tune."""
 
 import itertools
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def suggest(trial):
 
 
 class Killed(Exception):
-    """The driver is killed."""
+    """Raised where a real driver would be killed."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class PopulationSearch:
 
     @contextmanager
     def session(self) -> Iterator[StudySearcher]:
-        """Open the run as a driver does; at the end the driver is killed."""
+        """Open the run as a driver does; the end of the block is like the death of the driver."""
         with opened_study(self.run, None) as study:
             assert self.checked.shape
             population = Population(self.run, study, self.checked.space, self.checked.shape)
@@ -88,7 +88,7 @@ class PopulationSearch:
             searcher.on_trial_result("a", row.to_json())
 
     def run_to_end(self) -> None:
-        """Search to the end."""
+        """Run the search to its end."""
         with self.session() as searcher:
             while (given := searcher.suggest("a")) != Searcher.FINISHED:
                 self.train(searcher, given)
@@ -148,7 +148,7 @@ def clones(search: PopulationSearch) -> dict[int, tuple[Trial, Clone]]:
     return {number: (trial, trial.clone) for number, trial in search.trials.items() if trial.clone}
 
 
-def test_a_population_trains_each_round_of_each_place_once(whole):
+def test_a_population_trains_as_many_rounds_as_without_clones_and_none_twice(whole):
     assert len(whole.order) == len(set(whole.order)) == SIZE * ROUNDS
     assert len(whole.trials) == SIZE + len(clones(whole)) > SIZE + 1, "some trials were replaced"
     ended = [trial.state for trial in whole.trials.values()]
@@ -176,7 +176,7 @@ def test_the_worst_trial_of_a_round_is_replaced_by_a_clone_of_the_best(whole):
         assert number > old.number
 
 
-def test_a_clone_has_its_donors_config_and_other_numbers_from_its_first_round_on(whole):
+def test_a_clone_has_the_config_of_its_donor_up_to_the_copied_round_and_then_new_values(whole):
     moved = set()
     for trial, clone in clones(whole).values():
         donor = whole.trials[clone.trial]
@@ -185,7 +185,7 @@ def test_a_clone_has_its_donors_config_and_other_numbers_from_its_first_round_on
         for one, found in ((trial, config), (donor, before)):
             fixed = optuna.trial.FixedTrial(one.params)
             assert found.at(ROUNDS) == suggest_config(whole.checked.space, fixed), (
-                "the study's parameters are those of the config"
+                "the study's parameters must give the config"
             )
         moved |= {name for name, value in trial.params.items() if value != donor.params[name]}
     assert {"learning_rate", "dropout"} <= moved <= {"learning_rate", "dropout", "batch_size"}
@@ -227,7 +227,7 @@ def killed_at(place: str, search: PopulationSearch, count: int) -> None:
 
 @pytest.mark.parametrize(("place", "lost"), [("add", False), ("add", True), ("end", False), ("config", False)])
 def test_a_driver_killed_while_it_replaces_a_trial_resumes_to_the_same_outcome(place, lost, begin, whole):
-    """The kill comes before the clone exists, before the old trial has ended, or before the clone has files."""
+    """Kill the driver before the clone exists, before the old trial has ended, or before the clone has files."""
     search = begin()
     killed_at(place, search, 2)
     if lost:
@@ -237,14 +237,14 @@ def test_a_driver_killed_while_it_replaces_a_trial_resumes_to_the_same_outcome(p
     assert search.order == whole.order
 
 
-def test_a_search_that_is_killed_after_every_round_equals_the_uninterrupted_one(begin, whole):
+def test_a_search_that_is_killed_after_every_round_equals_an_uninterrupted_search(begin, whole):
     search = begin()
     for turn in itertools.count():
         with search.session() as searcher:
             if (given := searcher.suggest("a")) == Searcher.FINISHED:
                 searcher.close()
                 break
-            if turn % 3:  # else the driver is killed before the worker starts
+            if turn % 3:  # every third time the driver is killed before the worker starts
                 search.train(searcher, given)
         if turn % 4 == 0:
             search.run.folder.delete(STUDY)
@@ -274,16 +274,17 @@ def test_a_value_that_leaves_fewer_steps_than_rounds_is_not_used(begin):
     search = begin()
     with search.session() as searcher:
         search.train(searcher, searcher.suggest("a"))
-        told, population = searcher.study.trials[0], searcher.order
+        frozen, population = searcher.study.trials[0], searcher.order
         assert isinstance(population, Population)
-        params, wide = told.params | {"batch_size": 50}, told.distributions | {"batch_size": IntDistribution(2, 64)}
+        params = frozen.params | {"batch_size": 50}
+        wide = frozen.distributions | {"batch_size": IntDistribution(2, 64)}
         donor = create_trial(value=0.0, params=params, distributions=wide)
         donor.number = 0
         found = {population._explored(donor, Clone(0, 1, 16, number))["batch_size"] for number in range(12)}
     assert 50 in found and all(size == 50 or size <= 64 / ROUNDS for size in found)
 
 
-def test_the_worst_trial_in_the_only_objective_is_replaced(begin):
+def test_the_trial_with_the_worst_value_of_the_objective_is_replaced(begin):
     search = begin()
     search.run.search = search.run.search.replace(objective=("seconds",))
     with search.session() as searcher:
@@ -306,7 +307,7 @@ def test_a_finished_trial_may_still_be_cloned_by_trials_a_round_behind(begin):
         assert (first.folder / "checkpoints" / f"{ROUNDS - 1:05d}").exists("state.pt")
 
 
-def test_while_all_trials_are_trained_the_searcher_asks_tune_to_wait(begin):
+def test_the_searcher_makes_tune_wait_while_all_trials_are_in_training(begin):
     search = begin()
     with search.session() as searcher:
         given = [searcher.suggest(str(number)) for number in range(SIZE)]
@@ -319,7 +320,7 @@ def test_while_all_trials_are_trained_the_searcher_asks_tune_to_wait(begin):
         assert searcher.suggest("more") == Searcher.FINISHED
 
 
-def test_a_used_up_budget_ends_every_trial_after_its_present_round(begin):
+def test_a_used_up_budget_ends_every_trial_after_its_current_round(begin):
     search = begin()
     with search.session() as searcher:
         while len(search.order) < SIZE + 2:

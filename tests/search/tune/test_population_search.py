@@ -1,4 +1,4 @@
-"""A population on real workers: interrupted and resumed; a clone's config trained again from the start."""
+"""Test a population on real workers: interrupted and resumed; a clone's config trained again from the start."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The start of Ray on this machine, and a search on a cluster of two nodes that share only the run directory."""
+"""Test the start of Ray on this machine, and a search on a cluster of two nodes that share only the run directory."""
 
 import shutil
 import subprocess
@@ -30,13 +30,13 @@ cluster.shutdown()
 """
 
 
-def test_without_a_share_cuda_is_not_initialised():
+def test_without_a_memory_limit_cuda_is_not_initialised():
     limit_gpu_memory(None)
     assert not torch.cuda.is_initialized()
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_a_ray_that_cannot_start_is_one_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_start_of_ray_is_one_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
     (tmp_path / ("long" * 30)).mkdir()
     with (
@@ -53,7 +53,7 @@ def test_this_machine_is_one_node():
 
 @pytest.fixture
 def cluster_environment() -> Iterator[dict[str, str]]:
-    """Return an environment in which Ray uses loopback only, and a directory of its own with a short path."""
+    """Return environment variables with which Ray uses the loopback address only, and a directory with a short path."""
     with tempfile.TemporaryDirectory(prefix="rc-", ignore_cleanup_errors=True) as scratch:
         own = {"RAY_TMPDIR": scratch, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
         yield environment() | own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -94,4 +94,4 @@ def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_
     assert done.stdout.splitlines()[-1] == str(run / "report.html")
     nodes, files = zip(*(row.node.split() for _, row in rows(run)), strict=True)
     assert len(set(nodes)) == 2
-    assert all("/_ray_pkg_" in file for file in files), "the workers imported the code that the driver shipped"
+    assert all("/_ray_pkg_" in file for file in files), "the workers must import the code that the driver shipped"

@@ -1,4 +1,4 @@
-"""A search with one trial at a time depends on its seed alone, however often it is interrupted."""
+"""Test that a search with one trial at a time depends only on its seed, even if it is interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from tests.search.example_run import write_search
 from tests.search.untrained import ROUND_COUNT, Untrained
 
 TRIALS = 16
-"""More than the first trials, whose parameters the samplers draw at random."""
+"""Number of trials: more than the samplers draw at random at the start of a search."""
 
 
 def searched(place: Path, corpus: Path, cuts: list[int], **changed: Any) -> Run:
-    """Search in sessions that are killed after `cuts` rounds each, then in one that runs to the end."""
+    """Search in sessions that are killed after the given numbers of rounds, then in a session that runs to the end."""
     run = write_search(place, corpus, tasks=("sst",), rounds=ROUND_COUNT, **changed)
     for steps in (*cuts, None):
         with opened_study(run, None) as study:
@@ -25,7 +25,7 @@ def searched(place: Path, corpus: Path, cuts: list[int], **changed: Any) -> Run:
 
 
 def outcome(run: Run) -> list[Any]:
-    """Return all of a run's trials, without times."""
+    """Return the data of a run's trials, without times."""
     return [
         (trial.number, trial.params, trial.state, trial.values, trial.reason, [row.score for row in trial.rows])
         for trial in run.trials()
@@ -35,7 +35,7 @@ def outcome(run: Run) -> list[Any]:
 @pytest.mark.parametrize(
     ("sampler", "objective"), [*((name, ["score"]) for name in SAMPLERS), ("tpe", ["score", "seconds"])]
 )
-def test_a_search_that_was_killed_and_resumed_equals_the_uninterrupted_one(
+def test_a_search_that_was_killed_and_resumed_equals_an_uninterrupted_search(
     tmp_path: Path, sample_corpus_directory: Path, sampler: str, objective: list[str]
 ):
     same = {"sampler": sampler, "objective": objective}

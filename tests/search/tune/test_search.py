@@ -1,4 +1,4 @@
-"""Whole searches with Ray Tune, Optuna and worker processes: the files of a finished and of an interrupted search."""
+"""Test whole searches with Ray Tune, Optuna and worker processes: the files of finished and interrupted searches."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def study_trials(run: Path) -> list[optuna.trial.FrozenTrial]:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory) -> Path:
-    """Write the space of most searches."""
+    """Write the space that most of the searches use."""
     path = tmp_path_factory.mktemp("space") / "space.py"
     path.write_text(SPACE)
     return path
@@ -36,7 +36,7 @@ def space(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory, tiny_encoder, space) -> tuple[Path, str]:
-    """Search to the end in a process of its own; return the run's directory and the printed lines."""
+    """Run a search to its end in a process of its own; return the run's directory and the printed lines."""
     storage = tmp_path_factory.mktemp("runs")
     done = finish(command(space, storage, tiny_encoder, "--trials", "7", "--concurrency", "2"))
     assert done.returncode == 0, done.stderr
@@ -124,7 +124,7 @@ def test_a_trial_that_is_not_finite_fails_with_its_reason(tmp_path, tiny_encoder
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_search_that_a_signal_ended_resumes_without_repeating_a_finished_round(
+def test_a_search_that_was_ended_by_a_signal_resumes_without_repeating_a_finished_round(
     tmp_path, tiny_encoder, space, finish_here, sent
 ):
     arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
@@ -148,7 +148,7 @@ def test_a_search_that_a_signal_ended_resumes_without_repeating_a_finished_round
     trials = study_trials(run)
     assert len(trials) == 4 and not {"RUNNING", "WAITING"} & {trial.state.name for trial in trials}
     assert [trial.params["learning_rate"] for trial in trials[:2]] == [1e-2, 1e-3], (
-        "the points that the space starts with"
+        "the first points are START of the space"
     )
 
 

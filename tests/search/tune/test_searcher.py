@@ -1,4 +1,4 @@
-"""The searcher on a real study and real files; the test calls it as Tune would."""
+"""Test the searcher on a real study and real files; the test calls it as Tune does."""
 
 import pickle
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class Search:
     def session(
         self, *, trials: int = 20, spent: bool = False, shape: TrialShape | None = None
     ) -> Iterator[StudySearcher]:
-        """Open the run as a driver does; at the end the driver is killed: it closes nothing."""
+        """Open the run as a driver does; at the end of the block nothing is closed, as if the driver were killed."""
         with opened_study(self.run, None) as study:
             enqueue(study, self.space.start)
             order = TrialQueue(self.space)
@@ -92,7 +92,7 @@ def params(suggested: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Ending:
-    """How Tune ends a trial of three rounds, and the state, value and reason that the study must have."""
+    """A way in which Tune ends a trial of three rounds, and the state, value and reason that the study must have."""
 
     state: str
     value: float | None
@@ -103,7 +103,7 @@ class Ending:
 
     @property
     def has_result(self) -> bool:
-        """Whether Tune passes the last row: it has none of a trial that raised or was interrupted."""
+        """Whether Tune passes the last row. It passes none if the trial raised an error or was interrupted."""
         return not self.error and self.state != "RUNNING"
 
 
@@ -185,7 +185,7 @@ def test_rounds_that_the_study_lacks_are_reported_when_their_trial_is_resumed(se
 
 
 @pytest.mark.parametrize(("state", "value"), [("COMPLETE", 0.75), ("PRUNED", 0.75), ("FAIL", None)])
-def test_an_end_that_was_written_but_not_told_to_the_study_is_told_at_the_next_start(search: Search, state, value):
+def test_an_end_in_the_files_that_the_study_lacks_is_added_to_the_study_at_the_next_start(search: Search, state, value):
     with search.session() as searcher:
         searcher.suggest("a")
         for row in search.train(0, 3):
@@ -197,7 +197,7 @@ def test_an_end_that_was_written_but_not_told_to_the_study_is_told_at_the_next_s
     assert search.run.trials()[0].reason == "as it was"
 
 
-def test_an_interrupted_search_draws_the_points_of_the_uninterrupted_one_and_none_twice(
+def test_an_interrupted_search_draws_the_points_of_an_uninterrupted_search_and_none_twice(
     search: Search, tmp_path: Path, sample_corpus_directory: Path
 ):
     def end(searcher: StudySearcher, name: str) -> float:
@@ -218,7 +218,7 @@ def test_an_interrupted_search_draws_the_points_of_the_uninterrupted_one_and_non
     assert pieces == whole
 
 
-def test_start_points_come_first_and_once_however_often_a_search_is_resumed(search: Search):
+def test_start_points_come_first_and_once_even_if_a_search_is_resumed_several_times(search: Search):
     for trials in (1, 2, 5):
         with search.session(trials=trials) as searcher:
             while (suggested := searcher.suggest("a")) != Searcher.FINISHED:
@@ -238,7 +238,7 @@ def test_all_sessions_together_begin_no_more_trials_than_asked_for(search: Searc
         assert searcher.suggest("c") == Searcher.FINISHED
 
 
-def test_a_used_up_budget_begins_no_trial_and_leaves_none_running(search: Search):
+def test_a_search_with_a_used_up_budget_begins_no_trial_and_leaves_none_running(search: Search):
     with search.session() as searcher:
         searcher.suggest("a")
         search.train(0, 2)

@@ -1,4 +1,4 @@
-"""Slots: how many trials fit on the nodes, and the resources of each."""
+"""Test the slots of a search: how many trials fit on the nodes, and the resources of each trial."""
 
 import pytest
 
@@ -27,12 +27,12 @@ LAPTOP, TWO_GPUS, HEAD = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 0.0}
         ([{"CPU": 99.0, "GPU": 1.0}], None, 1, 1 / 49, Slots(49, 1, 1 / 49)),
     ],
 )
-def test_the_asked_number_of_trials_runs_at_once_or_as_many_as_fit(nodes, concurrency, cpus, gpus, slots):
+def test_as_many_trials_run_at_once_as_requested_or_as_fit(nodes, concurrency, cpus, gpus, slots):
     assert choose_slots(nodes, concurrency, cpus, gpus) == slots
 
 
 @pytest.mark.parametrize(
-    ("nodes", "concurrency", "cpus", "gpus", "said"),
+    ("nodes", "concurrency", "cpus", "gpus", "message"),
     [
         ([LAPTOP], None, 9, None, "A trial of 9 CPUs and 0 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
         ([LAPTOP], None, 1, 1, "A trial of 1 CPUs and 1 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
@@ -56,10 +56,10 @@ def test_the_asked_number_of_trials_runs_at_once_or_as_many_as_fit(nodes, concur
         ([LAPTOP, TWO_GPUS], 3, 1, None, "--concurrency 3: only 2 trials of 1 CPUs and 1 GPUs fit at once. Lower"),
     ],
 )
-def test_a_trial_that_fits_on_no_node_is_refused(nodes, concurrency, cpus, gpus, said):
+def test_resources_that_do_not_fit_the_nodes_are_an_error(nodes, concurrency, cpus, gpus, message):
     with pytest.raises(InputError) as raised:
         choose_slots(nodes, concurrency, cpus, gpus)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_a_trial_has_one_thread_per_cpu_and_at_least_one():

@@ -1,4 +1,4 @@
-"""Tune's trial schedulers, called as Tune calls them: early stopping after a restart, and one round at a time."""
+"""Test the trial schedulers, called as Tune calls them: early stopping after a restart, and one round at a time."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def report(scheduler: HalvingScheduler | PopulationScheduler, number: int, row: 
 
 
 def halving(run: Run) -> HalvingScheduler:
-    """Start early stopping with rungs after rounds 1 and 4, filled from the rounds of a run's trials."""
+    """Return an early-stopping scheduler with rungs after rounds 1 and 4, filled from the rounds of a run's trials."""
     return HalvingScheduler(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
 
 

@@ -1,4 +1,4 @@
-"""Run the command of a single run in processes of its own: its output, errors, interruptions and resumed runs."""
+"""Run `python -m trainers.fit` in separate processes: its output, its errors, interruptions and resumed runs."""
 
 import json
 import os
@@ -32,7 +32,7 @@ import json, os, sys
 import trainers.fit.run_fit
 from model.pretrained import read_pretrained
 from trainers.fit.__main__ import app
-read_pretrained(sys.argv[1])  # once, before the processes are forked: it makes torch import many modules
+read_pretrained(sys.argv[1])  # before the processes are forked, because it makes torch import many modules
 codes = []
 for number, arguments in enumerate(json.load(sys.stdin)):
     if not (child := os.fork()):
@@ -50,11 +50,11 @@ print(json.dumps(codes))
 SETTINGS = ["passes=null", "steps=12", "rounds=4", "learning_rate=0.005", "surgery=pcgrad"]
 CHANGES = '[{"round": 3, "values": {"dropout": 0.3, "stages.0.learning_rate": 0.001}}]'
 STEPS = 3
-"""Optimiser steps of each round."""
+"""Number of optimiser steps of each round."""
 
 
 class Fit:
-    """The command on the tiny encoder, with the tests' cache for its corpus."""
+    """Start the command with the tiny encoder and with the cache of the tests."""
 
     def __init__(self, encoder: Path, cache: Path, place: Path):
         self.encoder, self.place = encoder, place
@@ -118,7 +118,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class ResumedRun:
-    """A run that was interrupted by each signal, resumed each time, and finished at last."""
+    """A run that was interrupted by each signal in turn, resumed after each, and then finished."""
 
     folder: Folder
     stops: list[Stop]
@@ -129,7 +129,7 @@ class ResumedRun:
 def resumed(tiny_encoder, user_cache, corpus, tmp_path_factory) -> ResumedRun:
     fit = Fit(tiny_encoder, user_cache, tmp_path_factory.mktemp("interrupted"))
     arguments, stops = fit.arguments(), []
-    # A resumed process trains the unfinished round again: after as many steps it is in the middle of the next round.
+    # A resumed process trains the unfinished round again, so the same number of steps ends in the middle of the next.
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         code, errors = fit.stop(arguments, STEPS + 2, sent)
         (place,) = (fit.place / "runs" / "fit").iterdir()
@@ -168,14 +168,14 @@ def test_a_run_that_was_interrupted_by_each_signal_ends_with_the_bits_of_an_unin
     assert len(resumed.folder.read_lines(ROUNDS)) == 4, "no round was recorded twice"
 
 
-def test_the_config_of_a_run_trained_again_gives_the_same_bits(resumed, tiny_encoder, user_cache, tmp_path):
+def test_training_again_with_the_config_of_a_run_gives_the_same_bits(resumed, tiny_encoder, user_cache, tmp_path):
     (tmp_path / "copied.json").write_bytes(resumed.folder.read(CONFIG))
     done = Fit(tiny_encoder, user_cache, tmp_path).run("copied.json", "--rows", str(ROWS), "--out", "again")
     assert done.returncode == 0, done.stderr
     assert outcome(Folder.at(tmp_path / "again")) == outcome(resumed.folder)
 
 
-def test_a_run_prints_its_recipe_its_length_its_rounds_and_at_last_its_directory(resumed):
+def test_a_run_prints_its_recipe_its_length_its_rounds_and_finally_its_directory(resumed):
     assert resumed.printed[0] == LOADING
     assert resumed.printed[1].startswith("Recipe smart on ")
     rows = read_rows(resumed.folder)
@@ -222,7 +222,7 @@ class Answer:
 
 @pytest.fixture(scope="module")
 def answers(resumed, tiny_encoder, user_cache, tmp_path_factory) -> tuple[Path, dict[str, Answer]]:
-    """Run each command line in a process, forked after the imports; return the folder and the answers."""
+    """Run each command line in a process that is forked after the imports; return the folder and the answers."""
     fit = Fit(tiny_encoder, user_cache, tmp_path_factory.mktemp("faults"))
     same = fit.arguments("--out", str(resumed.folder))
     given = [

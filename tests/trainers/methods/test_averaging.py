@@ -44,8 +44,8 @@ def test_a_copy_moves_a_share_of_the_distance_in_every_parameter_and_its_model_s
     follow(copy, model, share)
     torch.testing.assert_close(weights(copy), (1 - share) * before + share * target)
     assert torch.equal(weights(model), target)
-    assert share != 0 or torch.equal(weights(copy), before), "at 0 it stands still to the bit"
-    assert share != 1 or torch.equal(weights(copy), target), "at 1 it is a copy to the bit"
+    assert share != 0 or torch.equal(weights(copy), before), "a share of 0 changes no bit"
+    assert share != 1 or torch.equal(weights(copy), target), "a share of 1 copies the model exactly"
     assert all(parameter.grad_fn is None and parameter.grad is None for parameter in copy.parameters())
 
 

@@ -72,7 +72,7 @@ def test_most_chosen_tokens_become_the_mask_some_become_random_tokens_and_some_s
     tokens = torch.randint(5, VOCABULARY, (count,), generator=draw(1))
     shown = mask_tokens(tokens, torch.arange(count), MASK, VOCABULARY, False, draw())
     masked, changed = shown == MASK, (shown != tokens) & (shown != MASK)
-    # A random token is the mask, or the one that was there, once in so many draws each.
+    # A random token is the mask token, or the original token, with probability 1 / vocabulary size each.
     share = 0.1 / VOCABULARY
     assert within_three_sigma(int(masked.sum()), count, 0.8 + share)
     assert within_three_sigma(int(changed.sum()), count, 0.1 - 2 * share)

@@ -142,7 +142,7 @@ def test_the_dropout_setting_has_no_effect_at_dropout_0(mode, models):
 def test_dropout_alone_does_not_raise_the_smoothness_term(mode, models):
     faint = SMOOTH.replace(dropout=mode, radius=1e-12, step_size=1e-12, noise_scale=1e-12)
     found = term(passing(models, models.model(**HIGH_DROPOUT), faint), "smart")
-    assert all(value.item() < 1e-9 for value in found.values()), "what is left would be dropout"
+    assert all(value.item() < 1e-9 for value in found.values()), "any remainder would come from dropout"
 
 
 def test_a_larger_radius_gives_a_larger_term_and_the_search_exceeds_its_noise(models):

@@ -1,4 +1,4 @@
-"""The order of independent trials; the order of a population's trials is tested in `test_population.py`."""
+"""Test the order of independent trials; `test_population.py` tests the order of a population's trials."""
 
 from pathlib import Path
 
