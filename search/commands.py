@@ -24,11 +24,11 @@ COMMANDS = {
 
 
 class Commands(typer.core.TyperGroup):
-    """The subcommands, each imported when it is asked for."""
+    """The subcommands. The module of a subcommand is imported when the subcommand is used."""
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
-        self.commands = dict.fromkeys(COMMANDS)  # pyright: ignore  the names suffice for lists and for suggestions
+        self.commands = dict.fromkeys(COMMANDS)  # pyright: ignore  lists and suggestions use the names only
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a subcommand; None if there is none of that name."""

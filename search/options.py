@@ -1,4 +1,4 @@
-"""What the command lines share: options, and a help text that shows options in groups."""
+"""Options that several commands share, and a help text that shows options in groups."""
 
 from typing import Annotated, Any
 
@@ -115,4 +115,4 @@ def given(**options: Any) -> dict[str, Any]:
 
 def typed(option: str, value: Any) -> str:
     """Return an option as it is typed on a command line: once for each of its values."""
-    return " ".join(f"{option} {one}" for one in (value if isinstance(value, list | tuple) else [value]))
+    return " ".join(f"{option} {each}" for each in (value if isinstance(value, list | tuple) else [value]))

@@ -13,7 +13,7 @@ def started(module: str) -> AbstractContextManager[None]:
     Args:
         module: the command, as in `python -m MODULE`.
     """
-    # The file is run by its path: to import it would import a user's `trainers` folder before the check finds it.
+    # The file is run by its path: an import could load a folder `trainers` of the user before the check finds it.
     runpy.run_path(str(START))["check_packages"](module, ["model", "trainers"])
     from trainers import start  # here, because the check must come first
 

@@ -74,13 +74,13 @@ def read_only(application: WSGIApplication) -> WSGIApplication:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers each connection in its own thread: browsers open idle connections, which would block all others."""
+    """A server with a thread per connection: browsers open idle connections, which would block all others."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Does not log requests."""
+    """A request handler that does not log requests."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Discard the line."""

@@ -1,4 +1,4 @@
-"""The command line that chooses the members of an ensemble again."""
+"""Run `python -m search.ensemble`: choose the members of a run's ensemble again."""
 
 from typing import Annotated
 

@@ -16,34 +16,6 @@ NO_SOUP = "none"
 """The default: a greedy soup needs tens of passes over the dev rows, and gained nothing among 72 trials."""
 
 
-def write(run: Run, chosen: Chosen) -> None:
-    """Write `ensemble/metrics.json` and then `ensemble/members.json`."""
-    write_estimates(run, chosen.estimates)
-    write_ensemble(run, chosen.ensemble)
-
-
-def _delete_earlier(run: Run) -> None:
-    """Delete the files of an earlier ensemble, whose soup and predictions will be overwritten."""
-    for name in (MEMBERS_FILE, ESTIMATES_FILE):
-        (run.folder / FOLDER).delete(name)
-
-
-def table(estimates: EnsembleEstimates) -> Table:
-    """Return a table of the estimates of the ensemble beside those of the best single model."""
-    shown = Table(
-        "task", *(f"{model}, {rows}" for rows in ("dev", "cross-fitted") for model in ("best single", "ensemble"))
-    )
-    shown.caption = (
-        "Best single: the round with the best metric of the task; in the last line, the round with the best score. "
-        "Cross-fitted: measured on rows that took no part in the selection. In brackets: 95 % intervals."
-    )
-    for name, found in estimates.tasks_and_score.items():
-        single = found.best_single
-        dev = [_cell(single.dev if single else None), _cell(found.dev)]
-        shown.add_row(name, *dev, _cell(single.cross_fitted if single else None), _cell(found.cross_fitted))
-    return shown
-
-
 def build(runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = NO_SOUP, starmap: StarMap = starmap) -> None:
     """Select the first run's ensemble, predict with it, and print its estimates.
 
@@ -63,6 +35,34 @@ def build(runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = NO_SOUP
     write(runs[0], chosen)  # after the predictions: if members.json exists, the predictions exist too
     print("Ensemble on all labelled dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
+
+
+def write(run: Run, chosen: Chosen) -> None:
+    """Write `ensemble/metrics.json` and then `ensemble/members.json`."""
+    write_estimates(run, chosen.estimates)
+    write_ensemble(run, chosen.ensemble)
+
+
+def table(estimates: EnsembleEstimates) -> Table:
+    """Return a table of the estimates of the ensemble beside those of the best single model."""
+    shown = Table(
+        "task", *(f"{model}, {rows}" for rows in ("dev", "cross-fitted") for model in ("best single", "ensemble"))
+    )
+    shown.caption = (
+        "Best single: the round with the best metric of the task; in the last line, the round with the best score. "
+        "Cross-fitted: measured on rows that took no part in the selection. In brackets: 95 % intervals."
+    )
+    for name, found in estimates.tasks_and_score.items():
+        single = found.best_single
+        dev = [_cell(single.dev if single else None), _cell(found.dev)]
+        shown.add_row(name, *dev, _cell(single.cross_fitted if single else None), _cell(found.cross_fitted))
+    return shown
+
+
+def _delete_earlier(run: Run) -> None:
+    """Delete the files of an earlier ensemble, whose soup and predictions will be overwritten."""
+    for name in (MEMBERS_FILE, ESTIMATES_FILE):
+        (run.folder / FOLDER).delete(name)
 
 
 def _cell(estimate: Estimate | None) -> str:

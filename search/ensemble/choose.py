@@ -193,7 +193,9 @@ def _best_overall(
 ) -> tuple[Candidate, ResampledMetrics] | tuple[None, None]:
     """Return the candidate with the best score over all tasks; None if no candidate predicts all tasks."""
     shared = [
-        name for name in next(iter(candidates.values())).names if all(name in c.names for c in candidates.values())
+        name
+        for name in next(iter(candidates.values())).names
+        if all(name in found.names for found in candidates.values())
     ]
     if not shared:
         return None, None

@@ -51,7 +51,7 @@ class TaskEstimates:
 
 @dataclass(frozen=True)
 class StrategyEstimates:
-    """What one strategy reaches on the same candidates."""
+    """The metrics of one strategy's ensemble; all strategies select from the same candidates."""
 
     strategy: str
     members: dict[str, int]

@@ -167,8 +167,8 @@ def architecture(config: TrainConfig) -> tuple[object, ...]:
     The seed is one of them: heads with different initial weights do not average.
     """
     heads = tuple((task, config.head_of(task)) for task in config.tasks)
-    language = any(stage.objective == "mlm" for stage in config.stages)
-    return config.encoder, config.seed, config.pairs, config.pooling, heads, config.shared_layers, language
+    has_mlm_head = any(stage.objective == "mlm" for stage in config.stages)
+    return config.encoder, config.seed, config.pairs, config.pooling, heads, config.shared_layers, has_mlm_head
 
 
 def write_soup(run: Run, soup: Soup | None) -> None:

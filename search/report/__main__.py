@@ -15,7 +15,7 @@ def main(run: options.Run, storage: options.Storage = "runs") -> None:
         from trainers.start import LOADING, announce  # here, because `started` checks the packages first
 
         announce(LOADING)
-        import optuna  # here, as the next ones: it takes seconds
+        import optuna  # here, because it takes seconds
 
         from search.report.page import write  # here, because it imports torch, pandas and plotly
         from search.runs.run import Run, write_table  # here, because it imports pandas

@@ -1,4 +1,4 @@
-"""Describe a run at the top of its report: what was searched, on which data, and what limits its metrics."""
+"""Describe a run at the top of its report: its settings, its data, and the limits of its metrics."""
 
 from collections import Counter
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Read what several sections of the report share: a run's trials and their ranking."""
+"""Read the data that several sections of the report share: a run's trials and their ranking."""
 
 from dataclasses import dataclass
 

@@ -31,7 +31,7 @@ COMPARED = {
     "best single model, cross-fitted": ("#5b6673", "circle"),
     "ensemble, cross-fitted": ("#0b1f4d", "circle"),
 }
-"""What the plot of the ensemble compares: colour and marker."""
+"""Compared model and rows -> colour and marker in the plot of the ensemble."""
 
 
 def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Trial | None) -> go.Figure | None:

@@ -28,12 +28,12 @@ NOTES = (
     "Our metrics are dev metrics of each training's best round by score, as in the reports. They are optimistic, "
     "because the round is chosen on the same dev rows. An ensemble uses each member's best round for the task. With "
     "several seeds the table shows mean ± standard deviation.",
-    "Printed test metrics have no counterpart of ours, because the labels of the test splits are not public.",
+    "Printed test metrics cannot be compared with ours, because the labels of the test splits are not public.",
     "Chance: evaluating one model on all dev rows has a standard error of 0.5 points overall (SST 1.5, QQP 0.15, STS "
     "r 0.8; a point is 0.01), because the dev rows are a sample. Different seeds add to it. A difference of less than "
     "one point between single runs may be chance.",
 )
-"""Notes below the table, for a reader who has not seen the reports."""
+"""Notes below the table, which explain it to readers without the reports."""
 
 
 def compare(run: Run) -> pandas.DataFrame:

@@ -20,7 +20,7 @@ from trainers.recipes.registry import LISTED, RECIPES, configs, recipe
 from trainers.training.step_plan import Step, plan
 
 SPACE = Path("trainers/recipes/registry.py")
-"""What `search.json` names as the space of a reproduction."""
+"""The path that `search.json` records as the space of a reproduction."""
 OPTIONS = ("encoder", "seed")
 """Config fields that `--set` refuses, because they have options of their own."""
 Trainings = dict[str, TrainConfig]

@@ -52,7 +52,7 @@ def _file_lock(directory: Path, holder: str) -> Iterator[None]:
 
 @contextmanager
 def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
-    """Renew an object in a thread. If another process has taken the lock, interrupt this process."""
+    """Hold a lock object, and renew it in a thread. If another process has taken the lock, interrupt this process."""
     token = {"holder": holder, "token": secrets.token_hex(8)}
     found = _read(folder)
     if found and time.time() - found["renewed"] < STALE_SECONDS:

@@ -18,7 +18,7 @@ from trainers.trial import CHECKPOINTS, round_name
 TABLE = "trials.parquet"
 STUDY = "study.journal"
 PASSWORD_MASK = "***"
-"""What `search.json` has in place of a password in the study's URL."""
+"""The text in `search.json` in place of a password in the study's URL."""
 
 
 class Run:

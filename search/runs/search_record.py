@@ -1,7 +1,7 @@
 """Read and write `search.json`: the settings of a run and facts about it.
 
-`RequestedSettings` is what a command asks for, before a run exists. `SearchRecord` is what a run was started with: the
-same settings with all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
+`RequestedSettings` holds the settings of a command, before a run exists. `SearchRecord` holds the settings of a run, with
+all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
 """
 
 from typing import Any
@@ -61,7 +61,7 @@ class Settings(Config):
 
 
 class RequestedSettings(Settings):
-    """The settings that a command asks for, before the run starts. A setting that was not given has its default."""
+    """The settings of a command, before the run starts. A setting that was not given has its default."""
 
     dev_rows: int | None = None
     """Maximum number of dev rows per task that score a round; None computes it from the training work."""
@@ -91,7 +91,7 @@ class SearchRecord(Settings):
 
     @property
     def requested(self) -> RequestedSettings:
-        """The settings without the facts: those with which a command would start the same run."""
+        """The settings without the facts; a command with these settings would start the same run."""
         return RequestedSettings(**self.model_dump(include={*RequestedSettings.model_fields}))
 
 

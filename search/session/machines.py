@@ -1,4 +1,4 @@
-"""A record of the machines that a command line asks for."""
+"""A record of the machines that a command line requests."""
 
 from dataclasses import dataclass
 

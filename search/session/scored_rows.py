@@ -27,12 +27,12 @@ def dev_row_limit(
     """Return the largest number of dev rows per task on which rounds are scored.
 
     All trials of a search use the same number, because scores on different rows cannot be compared. The number keeps
-    evaluation within SHARE for the config whose training costs least. Where trials are not compared, it is the number
+    evaluation within SHARE for the config whose training costs least. If trials are not compared, the number is that
     of a single run.
 
     Args:
         requested: the number from the command line; None to derive it from the cost of training.
-        shape: of the rounds of all trials; None where trials are not compared.
+        shape: the shape of all trials; None if trials are not compared.
         configs: examples of the configs that will be trained.
         labelled: the number of labelled dev rows of each task.
 

@@ -97,7 +97,7 @@ def session(
 def _prepared(
     machines: Machines, prepare: Callable[[Slots], Prepared], limits: Limits, dashboard: bool
 ) -> Iterator[tuple[Prepared, Slots, str | None]]:
-    """Start Ray; yield a prepared run, the slots of its trials, and the address of Ray's dashboard, if it is wanted."""
+    """Start Ray; yield a prepared run, the slots of its trials, and the address of Ray's dashboard, if requested."""
     set_ray_environment(machines.address)
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
@@ -123,10 +123,10 @@ def _prepared(
 
 @contextmanager
 def _dashboard(run: Run, page: str | None) -> Iterator[None]:
-    """Serve the dashboard of the study from another process while the run is trained, if it is wanted.
+    """Serve the dashboard of the study from another process while the run is trained, if requested.
 
     Args:
-        page: the address of Ray's dashboard, "" if there is none; None if no dashboard is wanted.
+        page: the address of Ray's dashboard, "" if there is none; None if no dashboard was requested.
     """
     if page is None:
         yield

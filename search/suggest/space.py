@@ -83,7 +83,7 @@ def load_space(path: Path) -> Space:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's code may raise any error
-        raise InputError(f"{path} cannot be loaded: {_last_line(error, path)}. Correct it.") from error
+        raise InputError(f"{path} cannot be loaded: {_describe_error(error, path)}. Correct it.") from error
     suggest = getattr(module, "suggest", None)
     if not callable(suggest):
         raise InputError(f"{path} does not define suggest(trial). Define it; it returns a TrainConfig.")
@@ -143,7 +143,7 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     except (InputError, optuna.TrialPruned):
         raise
     except Exception as error:  # the user's code may raise any error
-        raise InputError(f"{space.path}: suggest raised {_last_line(error, space.path)}. Correct it.") from error
+        raise InputError(f"{space.path}: suggest raised {_describe_error(error, space.path)}. Correct it.") from error
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
     return config
@@ -158,7 +158,7 @@ def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
     steps, rounds = plan(config, corpus)
     judged = [round for round in rounds if round.judged]
     if not judged:
-        raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or cut fewer rounds.")
+        raise InputError(f"No round trains all of {', '.join(config.tasks)}. Train longer, or use fewer rounds.")
     before = steps[judged[0].start - 1].examples if judged[0].start else 0
     slack = max(sum(step.rows.values()) for step in steps)
     return TrialShape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
@@ -181,7 +181,7 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
     return config
 
 
-def _last_line(error: Exception, path: Path) -> str:
+def _describe_error(error: Exception, path: Path) -> str:
     """Describe an error in one line, with the line of the space file that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]

@@ -107,7 +107,7 @@ class Budget:
         """Count what earlier sessions have used; the clock does not run before `start`.
 
         Args:
-            trials: those of the run.
+            trials: the trials of the run.
             gpus: GPUs of one trial; earlier sessions are counted with the same number.
         """
         self.limits, self.gpus, self.started = limits, gpus, math.inf

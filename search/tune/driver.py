@@ -85,7 +85,7 @@ def trial_order(run: Run, study: optuna.Study, checked: CheckedSpace) -> TrialOr
 
 
 def _trial_scheduler(run: Run, shape: TrialShape | None, trials: list[Trial]) -> TrialScheduler:
-    """Return the trial scheduler; `trials` are those of the run."""
+    """Return the trial scheduler of a run; it starts from the rounds of the run's `trials`."""
     name = run.search.trial_scheduler
     if shape is None or name == "none":
         return FIFOScheduler()
@@ -118,7 +118,7 @@ def _run_config(scratch: str, budget: Budget, callbacks: list[tune.Callback]) ->
         name="tune",
         storage_path=scratch,
         verbose=0,
-        stop=budget.stops,  # at the end of a round: a Stopper that stops all trials would skip their endings
+        stop=budget.stops,  # called after each round: a Stopper that stops all trials at once would skip their endings
         callbacks=callbacks,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         failure_config=tune.FailureConfig(max_failures=FAILURES - 1),

@@ -87,10 +87,10 @@ def cluster_nodes() -> list[dict[str, float]]:
 def _start(scratch: str, dashboard: bool) -> Any:
     """Start Ray on this machine, with its files in `scratch`."""
     try:
-        # Workers search the folder in which Ray is started first; in the user's, a file may hide one of our packages.
+        # Workers import from the folder in which Ray was started. In the user's folder, a file may hide our packages.
         with contextlib.chdir(ROOT):
             return _init(address="local", _temp_dir=scratch, include_dashboard=dashboard, dashboard_host="127.0.0.1")
-    except Exception as error:  # Ray's own: a start that takes over half a minute is a bare Exception
+    except Exception as error:  # Ray raises a bare Exception if its start takes over half a minute
         raise InputError(
             f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
             "or pass --address of a cluster that runs."
@@ -105,7 +105,7 @@ def _join(address: str) -> Any:
             for package in SHIPPED:
                 shutil.copytree(ROOT / package, Path(copy, package), ignore=shutil.ignore_patterns("__pycache__"))
             return _init(address=address, runtime_env={"working_dir": copy})
-    except Exception as error:  # any error of Ray's: the port of another program, another version of Ray
+    except Exception as error:  # Ray raises many classes, for the port of another program or another version of Ray
         raise InputError(
             f"--address {address}: {first_line(error)}. Give auto, or HOST:PORT of a running head."
         ) from error

@@ -20,10 +20,12 @@ def set_ray_environment(address: str | None) -> None:
     """Set the variables. Call it before anything imports Ray, which reads some of them during its import.
 
     Args:
-        address: of a cluster to join; None to start Ray on this machine.
+        address: the address of a cluster to join; None to start Ray on this machine.
     """
     os.environ |= SETTINGS
     if address:
-        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s; Ray makes twenty
+        # One attempt takes 40 s; by default Ray makes twenty.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     else:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # all of Ray's sockets on loopback
+        # Ray then opens all of its sockets on the loopback interface.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

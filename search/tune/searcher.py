@@ -26,7 +26,7 @@ from trainers.training.rounds import RoundRow
 from trainers.trial import CONFIG, read_rows
 
 FREEZE_EVERY = 100
-"""Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage for ever."""
+"""Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage permanently."""
 
 
 class StudySearcher(Searcher):
@@ -62,7 +62,7 @@ class StudySearcher(Searcher):
         """Ended trials whose full states a clone may need."""
         self.weights = KeptWeights(run, (trial for number, trial in ended.items() if number not in self.donors))
         for frozen in self.trials.running():
-            if frozen.number in ended:  # the driver died after it wrote the end and before it told the study
+            if frozen.number in ended:  # the driver was killed between writing the end and reporting it to the study
                 trial = ended[frozen.number]
                 self._tidy(trial)
                 self._tell(self.trials.open(frozen), TrialState[trial.state], trial.values)
@@ -189,7 +189,7 @@ class StudySearcher(Searcher):
         self._end(trial, state, reason)
 
     def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """Write the end of a trial, then tell the study; the next start repairs a crash between the two."""
+        """Write the end of a trial, then report it to the study; the next start repairs a crash between the two."""
         record = self._record(trial)
         self._report(trial, record.rows)
         if not record.folder.exists(TRIAL):

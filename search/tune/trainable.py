@@ -73,7 +73,7 @@ class SearchTrial(tune.Trainable):
         """Train one round."""
         try:
             row = next(self.rows)
-        except Exception:  # for the driver: Ray may report only that the worker was lost
+        except Exception:  # the driver reads the file: Ray may report only that the worker was lost
             self.folder.write(ERROR, traceback.format_exc())
             raise
         self.folder.delete(ERROR)

@@ -84,5 +84,5 @@ class LeaveOnSignal(tune.Callback):
 
 
 def is_paused(row: RoundRow) -> bool:
-    """Return whether a population's trial that Tune stopped after this round will be resumed, or cloned over."""
+    """Return whether a population's trial that Tune stopped after this round will be resumed or replaced."""
     return not row.final

@@ -1,4 +1,4 @@
-"""Name how a trial ended, and why."""
+"""Return the state in which a trial has ended, and the reason."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def ending_state(row: RoundRow | None, *, error: bool, stopped: TrialState = Tri
     """Return the state of a trial that Tune has ended; RUNNING means interrupted, to be resumed.
 
     Args:
-        row: of the trial's last round; None if Tune reports none.
+        row: the row of the trial's last round; None if Tune reports none.
         error: whether the trial failed.
         stopped: the state of a trial that Tune stopped before its last round.
     """
@@ -32,7 +32,7 @@ def ending_reason(state: TrialState, trial: Trial, *, error: bool, spent: Callab
     """Return the reason that `trial.json` gives for the end of a trial.
 
     Args:
-        error: whether the trial failed, as `ending_state` has it.
+        error: whether the trial failed.
         spent: () -> bool, whether a budget of the search is used up.
     """
     if error:
