@@ -42,7 +42,8 @@ class Run:
                 return cls(folder)
         known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
         raise InputError(
-            f"There is no run {name!r}: no {SEARCH} in it. Runs in {storage}: {', '.join(known) or 'none'}."
+            f"There is no run {name!r}: no {SEARCH} was found at this path, or under this name in {storage}. "
+            f"Runs in {storage}: {', '.join(known) or 'none'}."
         )
 
     @cached_property

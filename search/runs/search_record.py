@@ -1,7 +1,7 @@
 """Read and write `search.json`: the settings of a run and facts about it.
 
-`RequestedSettings` holds the settings of a command, before a run exists. `SearchRecord` holds the settings of a run, with
-all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
+`RequestedSettings` holds the settings of a command, before a run exists. `SearchRecord` holds the settings of a run,
+with all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
 """
 
 from typing import Any

@@ -113,7 +113,10 @@ DATA_FAULTS: dict[str, Fault] = {
     ),
     "weights that do not fit": (weights_that_do_not_fit, ", 32], but its config.json says ["),
     "storage that is a file": (storage_that_is_a_file, "Give a folder or URI that can be written"),
-    "nothing to learn from": (with_options(warm_start="nothing"), "There is no run 'nothing': no search.json in it."),
+    "nothing to learn from": (
+        with_options(warm_start="nothing"),
+        "There is no run 'nothing': no search.json was found at this path, or under this name in ",
+    ),
     "nothing to resume": (lambda place: [*place.options(), "--resume"], f"There is no run {NAME!r}"),
     "a population too small to replace a trial": (
         with_options(trial_scheduler="population", trials=3),
@@ -122,7 +125,7 @@ DATA_FAULTS: dict[str, Fault] = {
     "unknown objective": (with_options(objective="scores"), "Unknown objective 'scores'; did you mean 'score'?"),
     "an objective that allows no other": (
         lambda place: [*place.options(objective="ensemble"), "--objective", "score"],
-        "--objective ensemble rewards what a trial adds to the others, and stands alone.",
+        "--objective ensemble cannot be combined with other objectives. Leave it or the others out.",
     ),
     "an objective that the sampler does not support": (
         with_options(sampler="gp", objective="ensemble"),

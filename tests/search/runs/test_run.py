@@ -46,8 +46,9 @@ def test_a_run_is_opened_by_its_name_its_path_or_its_uri(run: Run, tmp_path: Pat
         assert Run.open(name, storage).search == run.search
 
 
-def test_a_run_that_is_not_there_is_told_with_those_that_are(run: Run, tmp_path: Path):
-    with pytest.raises(InputError, match=f"There is no run 'two': no {SEARCH} in it. Runs in .*/runs: one\\."):
+def test_the_error_for_a_missing_run_lists_the_runs_that_exist(run: Run, tmp_path: Path):
+    fault = f"There is no run 'two': no {SEARCH} was found at this path, or under this name in .*/runs"
+    with pytest.raises(InputError, match=f"{fault}. Runs in .*/runs: one\\."):
         Run.open("two", str(tmp_path / "runs"))
     with pytest.raises(InputError, match="none"):
         Run.open("two", str(tmp_path / "elsewhere"))
