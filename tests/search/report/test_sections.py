@@ -12,6 +12,8 @@ from search.ensemble.build import write as write_ensemble
 from search.ensemble.choose import choose
 from search.report.page import render
 from search.report.search_plots import scored_study
+from search.runs.objectives import study_directions
+from search.runs.pareto import pareto_front
 from search.runs.run import Run
 from tests.search.example_run import PARAMETERS, TASK_NAMES, ExampleTrial, candidate_file, example_run, tokenizer
 from tests.search.report.pages import Page
@@ -167,3 +169,39 @@ def test_stopped_trials_count_with_their_best_score_in_the_plots_of_parameters(r
     values = [max(trial.scores.values()) for trial in run.trials() if trial.scores]
     assert [trial.value for trial in scored] == values
     assert len(scored) == 3
+
+
+def trials_on_front(run: Run) -> set[int]:
+    """Return the numbers of the finished trials on the Pareto front."""
+    finished = [trial for trial in run.trials() if trial.state == "COMPLETE"]
+    values = np.array([trial.values for trial in finished]) * [
+        1 if direction == "maximize" else -1 for direction in study_directions(run.objectives)
+    ]
+    return {trial.number for trial, on_front in zip(finished, pareto_front(values), strict=True) if on_front}
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_trials_on_the_pareto_front_are_listed_and_plotted_for_at_most_three_objectives(
+    tmp_path, sample_corpus_directory, count
+):
+    objectives = ["score", "seconds", "parameters", "sst"][:count]
+    trials = [ExampleTrial(0, skill=1.5), ExampleTrial(1, skill=1.2), ExampleTrial(2, rounds=1, skill=0.5)]
+    run = example_run(tmp_path / "run", sample_corpus_directory, trials, objective=objectives)
+    for number, seconds in enumerate((3.0, 2.0, 4.0)):
+        record = run.trial_folder(number).read_json("trial.json")
+        values = {"score": 0.9 - 0.1 * number, "seconds": seconds, "parameters": 1000, "sst": 0.5}
+        run.trial_folder(number).write_json("trial.json", record | {"values": [values[name] for name in objectives]})
+    assert trials_on_front(run) == {0, 1}
+    section = render(run).split('id="pareto-front"')[1].split("<h2")[0]
+    cells = [line.split("</td>")[0].strip() for line in section.split("<tr>")[2:]]
+    assert [cell.removeprefix("<td>") for cell in cells] == ["0", "1"]
+    assert ('id="pareto"' in section) == (count <= 3)
+
+
+def test_without_finished_trials_the_pareto_section_says_so(tmp_path, sample_corpus_directory):
+    run = example_run(tmp_path / "run", sample_corpus_directory, [], objective=["score", "seconds"])
+    assert "No trial has finished yet" in render(run)
+
+
+def test_with_one_objective_the_report_has_no_pareto_section(tmp_path, sample_corpus_directory):
+    assert "Pareto" not in render(example_run(tmp_path / "run", sample_corpus_directory, []))

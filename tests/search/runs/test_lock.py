@@ -1,4 +1,4 @@
-"""Two drivers of one run: never at once, and never kept out by a dead one."""
+"""Test that only one process at a time drives a run, and that the lock of a dead process blocks no other."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.stores import object_store
 from trainers.folder import Folder
 
 ROOT = Path(__file__).parents[3]
-HOLDS = """
+HOLD_LOCK = """
 import sys
 from search.runs.lock import locked
 from trainers.folder import Folder
@@ -36,22 +36,22 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, store: Folder) -> Fol
     return store if request.param == "store" else Folder.at(tmp_path / "run")
 
 
-def test_a_run_that_is_driven_is_refused_by_the_name_of_its_driver_until_that_ends(folder: Folder):
+def test_a_run_in_use_is_an_error_that_names_the_process_that_holds_the_lock(folder: Folder):
     for _ in range(2):
         with locked(folder), pytest.raises(InputError) as raised, locked(folder):
             pass
         assert f"'run' is in use by process {os.getpid()} on " in str(raised.value)
 
 
-def test_a_driver_that_fails_lets_go(folder: Folder):
+def test_an_exception_releases_the_lock(folder: Folder):
     with pytest.raises(ZeroDivisionError), locked(folder):
         raise ZeroDivisionError
     with locked(folder):
         pass
 
 
-def test_a_driver_that_is_killed_lets_go(tmp_path: Path):
-    arguments = [sys.executable, "-c", HOLDS, str(tmp_path)]
+def test_the_lock_of_a_killed_process_is_released(tmp_path: Path):
+    arguments = [sys.executable, "-c", HOLD_LOCK, str(tmp_path)]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "held\n"
         with pytest.raises(InputError, match=f"in use by process {process.pid} on "), locked(Folder.at(tmp_path)):
@@ -62,7 +62,9 @@ def test_a_driver_that_is_killed_lets_go(tmp_path: Path):
             pass
 
 
-def test_on_a_store_a_lock_is_renewed_and_an_old_one_is_void(store: Folder, monkeypatch: pytest.MonkeyPatch):
+def test_on_an_object_store_the_lock_is_renewed_and_becomes_void_without_renewal(
+    store: Folder, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     with locked(store):
         first = store.read_json(LOCK)
@@ -73,16 +75,16 @@ def test_on_a_store_a_lock_is_renewed_and_an_old_one_is_void(store: Folder, monk
         assert store.read_json(LOCK)["token"] != first["token"]
 
 
-def test_on_a_store_a_driver_whose_lock_was_taken_is_interrupted_and_leaves_the_lock_alone(
+def test_on_an_object_store_a_process_that_lost_its_lock_is_interrupted_and_does_not_delete_the_new_lock(
     store: Folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     other = {"holder": "another", "token": "another's", "renewed": time.time()}
 
-    def stolen() -> bool:
-        store.write_json(LOCK, other)  # again and again: a renewal may just have been under way
+    def take_lock() -> bool:
+        store.write_json(LOCK, other)  # repeatedly: a renewal in progress may overwrite it
         return False
 
     with pytest.raises(KeyboardInterrupt), locked(store):
-        wait_for(stolen, 10)
+        wait_for(take_lock, 10)
     assert store.read_json(LOCK) == other
