@@ -71,8 +71,8 @@ def search(place: Path, count: int, sampler: str) -> Cost:
     with opened_study(run, None) as study:
         trials, started = Untrained(run, study, count, live=LIVE), time.perf_counter()
         trials.train()
-        loop, memory = time.perf_counter() - started - trials.written, resident()
-    return Cost(count, trials.suggestions, loop, memory, 0.0)
+        loop, memory = time.perf_counter() - started - trials.write_seconds, resident()
+    return Cost(count, trials.suggestion_seconds, loop, memory, 0.0)
 
 
 def search_with_ray(place: Path, count: int, sampler: str) -> Cost:

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the search: tokenised data, small recipes, and a shared Ray."""
+"""Fixtures for tests of the search: tokenised data, named recipes, and a Ray cluster that tests share."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,20 +18,20 @@ set_ray_environment(None)  # before any test module imports Ray
 
 @pytest.fixture(scope="session")
 def sample_corpus_directory(tmp_path_factory) -> Path:
-    """Return the directory of the tokenised sample corpus."""
+    """Return the directory of the tokenised generated sample."""
     return example_corpus(tmp_path_factory.mktemp("corpora"))
 
 
 @pytest.fixture
 def systems(monkeypatch):
-    """Register small recipes of every kind under their names."""
+    """Register small recipes of each kind for the duration of a test."""
     for name, system in SYSTEMS.items():
         monkeypatch.setitem(RECIPES, name, lambda system=system: system)
 
 
 @pytest.fixture(scope="session")
 def ray_of_this_process() -> Iterator[Callable[[], None]]:
-    """Return a function that starts Ray in this process unless Ray runs; Ray runs until all tests have ended."""
+    """Return a function that starts Ray in this process if it is not running; Ray runs until all tests have ended."""
     import ray  # here, because most tests of the search need no Ray
 
     from search.tune.ray_cluster import started_ray  # here, because it imports Ray
@@ -40,7 +40,7 @@ def ray_of_this_process() -> Iterator[Callable[[], None]]:
 
         def start() -> None:
             if not ray.is_initialized():
-                with searching.surroundings_kept():
+                with searching.restored_environment():
                     stack.enter_context(started_ray(None, False))
 
         yield start
@@ -48,7 +48,7 @@ def ray_of_this_process() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture(scope="session")
 def finish_here(ray_of_this_process) -> Iterator[Callable[[list[str]], CompletedProcess[str]]]:
-    """Return a function that runs a command in this process; all its calls share one Ray."""
+    """Return a function that runs a command in this process, with the Ray cluster that all tests share."""
     from search.tune import ray_cluster  # here, because it imports Ray
 
     @contextmanager
@@ -67,7 +67,7 @@ def finish_here(ray_of_this_process) -> Iterator[Callable[[list[str]], Completed
 
 @pytest.fixture
 def without_ray() -> None:
-    """Shut down the Ray of this process, for a test that starts or joins one itself."""
+    """Shut down Ray in this process, for a test that starts a cluster or connects to one."""
     import ray  # here, because most tests of the search need no Ray
 
     ray.shutdown()

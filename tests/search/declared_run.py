@@ -1,4 +1,4 @@
-"""Write a run whose data directory declares the tasks in `tasks.json`."""
+"""Write a run directory whose tasks are declared by the data, in `tasks.json`."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ DECLARED_NAMES = tuple(USER_TASKS)
 
 
 def declared_run(place: Path, names: tuple[str, ...] = DECLARED_NAMES, **changes: object) -> Run:
-    """Write a run of a search for some of the declared tasks, with one trial.
+    """Write a run directory with one trial of a search on some of the declared tasks.
 
     Args:
         names: the tasks of the search.
-        changes: task -> its changed declaration.
+        changes: changed declarations, by the name of the task.
     """
     place.mkdir()
     source = str(write_user_data(place / "data", **changes))

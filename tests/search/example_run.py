@@ -1,4 +1,4 @@
-"""Write small runs: trials whose predictions are the labels with noise, and trials that were trained."""
+"""Write small run directories: with made-up trials that predict the labels plus noise, or with trained trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,20 +41,22 @@ PARAMETERS = {
 
 @dataclass(frozen=True)
 class ExampleTrial:
-    """A trial to write."""
+    """The description of a trial to write."""
 
     number: int
     state: TrialState = TrialState.COMPLETE
     rounds: int = 3
     skill: float = 1.0
+    """Factor of the labels in the last round's outputs; the noise has a standard deviation of 1."""
     tasks: tuple[str, ...] = TASK_NAMES
     parameters: int = len(PARAMETERS)
+    """How many of `PARAMETERS` the trial has."""
     reason: str = ""
 
 
 @cache
 def tokenizer() -> str:
-    """Return a tokenizer of whole words, as the text of a tokenizer.json."""
+    """Return a tokenizer whose tokens are the words of the generated sample, as the text of a `tokenizer.json`."""
     texts = [
         text
         for splits in sample_corpus().splits.values()
@@ -63,17 +65,17 @@ def tokenizer() -> str:
         for text in side
     ]
     words = sorted({word for text in texts for word in text.lower().split()})
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    made = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    result = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({token: number for number, token in enumerate(tokens)}, unk_token="[UNK]")
     )
-    made.normalizer = tokenizers.normalizers.Lowercase()
-    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    return made.to_str()
+    result.normalizer = tokenizers.normalizers.Lowercase()
+    result.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    return result.to_str()
 
 
 def example_corpus(place: Path) -> Path:
-    """Tokenise the generated sample under `place`; return its directory."""
+    """Tokenise the generated sample into a directory under `place`; return that directory."""
     return prepare("sample", tokenizer(), rows=None, seed=0, cache=place)[0]
 
 
@@ -103,10 +105,10 @@ def write_search(place: Path, corpus: Path, *, tasks: Sequence[str] = TASK_NAMES
     return Run(folder)
 
 
-# Do not wait for the disk: fsync took half of the time, and no test reads these files after a loss of power.
+# Skip fsync, which took half of the time: these files need not survive a power failure.
 @patch("os.fsync", new=lambda descriptor: None)
 def write_trial(run: Run, trial: ExampleTrial) -> None:
-    """Write a trial's files: its parameters, and of every round row, predictions and weights."""
+    """Write a trial's files: its parameters, and each round's row, predictions and (empty) weights."""
     draw = np.random.default_rng(trial.number)
     distributions = dict(list(PARAMETERS.items())[: trial.parameters])
     values = {"lambda_s": float(10 ** draw.uniform(-2, 1)), "dropout": float(draw.uniform(0, 0.5))}
@@ -131,7 +133,7 @@ def example_run(
     tasks: Sequence[str] = TASK_NAMES,
     **changed: object,
 ) -> Run:
-    """Write a run with the given trials, by default with four ended trials."""
+    """Write a run directory with the given trials, or by default with four ended trials."""
     run = write_search(place, corpus, tasks=tasks, **changed)
     default = (
         ExampleTrial(0, skill=1.5),
@@ -145,7 +147,7 @@ def example_run(
 
 
 def tiny_pretrained() -> Pretrained:
-    """Return a random encoder of one layer."""
+    """Return an encoder with one layer and random weights."""
     torch.manual_seed(0)
     shape = BertConfig(vocabulary=2000, width=16, layers=1, heads=2, feed_forward=32)
     # With BERT's initial weights, the output of the first token hardly depends on the sentence.
@@ -154,7 +156,7 @@ def tiny_pretrained() -> Pretrained:
 
 
 def trained_run(place: Path, corpus: Path, seeds: tuple[int, int] = (0, 1)) -> Run:
-    """Train two trials of a tiny encoder for two rounds; with equal seeds they start from the same heads."""
+    """Train two trials with a tiny encoder for two rounds; with equal seeds both start with the same heads."""
     pretrained = tiny_pretrained()
     run = write_search(place, corpus, encoder="tiny", rounds=2)
     save_encoder(place / "encoder", pretrained)
@@ -176,7 +178,7 @@ def candidate_file(run: Run, trial: int, number: int, task: str) -> tuple[Folder
 
 
 def outputs_of(corpus: Corpus, task: str, skill: float, draw: np.random.Generator) -> tuple[list[str], np.ndarray]:
-    """Return ids of the dev rows, and outputs [rows, width]: the labels times `skill`, plus noise."""
+    """Return the ids of the dev rows, and outputs [rows, width]: `skill` times the labels, plus noise."""
     split = corpus.splits[task]["dev"]
     labels, kind, width = split.labels, corpus.tasks[task].kind, corpus.tasks[task].outputs
     signal = np.eye(width)[labels.astype(int)] if kind == "classification" else labels[:, None] - labels.mean()
@@ -184,6 +186,7 @@ def outputs_of(corpus: Corpus, task: str, skill: float, draw: np.random.Generato
 
 
 def _write_round(folder: Folder, corpus: Corpus, trial: ExampleTrial, number: int) -> float:
+    """Write the files of a round; return its score."""
     draw = np.random.default_rng([trial.number, number])
     metrics = {}
     for task in trial.tasks:

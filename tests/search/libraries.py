@@ -1,4 +1,4 @@
-"""Generate libraries of candidates, and read the candidates of written runs."""
+"""Generate libraries of candidates, and read the candidates of runs."""
 
 from collections.abc import Mapping
 
@@ -31,10 +31,10 @@ def example_library(kind: Kind, *, candidates: int = 12, rows: int = 200, skill:
 
 
 def measured(runs: list[Run], tasks: Mapping[str, Task]) -> dict[str, CandidateMetrics]:
-    """Return the metrics of all kept rounds; seed 0 assigns the rows to folds."""
+    """Return the metrics of all kept rounds; the rows are assigned to folds with seed 0."""
     return measure_candidates(runs, kept_rounds(runs), tasks, dict.fromkeys(tasks, 0))
 
 
 def shortlisted(runs: list[Run], tasks: Mapping[str, Task]) -> dict[str, Candidates]:
-    """Return the shortlisted rounds with their predictions."""
+    """Return the shortlisted rounds of each task, with their predictions."""
     return read_shortlisted(runs, kept_rounds(runs), measured(runs, tasks))

@@ -1,4 +1,4 @@
-"""Write runs of recipes without training: each trial's predictions are the labels with noise."""
+"""Write run directories of recipes without training: each trial predicts the labels plus noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +29,13 @@ SYSTEMS: dict[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Training:
-    """An ended training to write as a trial."""
+    """The description of an ended training to write as a trial."""
 
     recipe: str
     seed: int = 0
     tasks: tuple[str, ...] = TASK_NAMES
     reason: str = ""
-    """The reason of its failure; empty if it did not fail."""
+    """Why the training failed; empty if it did not fail."""
     rounds: int = 3
 
 
@@ -43,7 +43,7 @@ GROUP = tuple(Training(f"group/{task}", tasks=(task,)) for task in TASK_NAMES)
 
 
 def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Sequence[Training], **changed: Any) -> Run:
-    """Write a run directory of recipes with ended trials."""
+    """Write the run directory of a reproduction of recipes, with ended trials."""
     trained_as = {part: part for name in names for part in configs(name)}
     own: dict[str, Any] = {"recipes": tuple(names), "trained_as": trained_as}
     own |= {name: changed.pop(name) for name in Reproduction.model_fields if name in changed}
@@ -58,6 +58,6 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
 
 
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:
-    """Replace score and metrics of a trial's round: append a row, because the later of two rows of a round counts."""
+    """Change the score and metrics of a round by appending a row: the later of two rows of a round counts."""
     row = read_rows(run.trial_folder(number))[round - 1]
     run.trial_folder(number).append_json(ROUNDS, replace(row, score=score, metrics=row.metrics | metrics).to_json())

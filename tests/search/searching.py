@@ -1,4 +1,4 @@
-"""Run real searches on a tiny encoder: each in a process of its own, or in the process of the tests."""
+"""Run searches as a user does, in a new process or in the process of the tests, and read what they wrote."""
 
 import io
 import json
@@ -30,13 +30,13 @@ def suggest(trial):
 
 
 def command(space: Path, storage: Path, encoder: Path, *options: str, name: str = "run") -> list[str]:
-    """Return the command line of a search."""
+    """Return the command line that starts a search."""
     fixed = ["--name", name, "--storage", str(storage), "--encoder", str(encoder)]
     return [sys.executable, "-m", "search.launch", str(space), *fixed, *options]
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a search in a process session of its own, as if from its own terminal."""
+    """Start a command in a new process session, as in a new terminal."""
     with open(log, "ab") as output:
         return subprocess.Popen(
             arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment()
@@ -44,16 +44,16 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(arguments: list[str], limit: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own to its end."""
+    """Run a command in a new process, and wait until it ends."""
     return subprocess.run(arguments, capture_output=True, text=True, timeout=limit, env=environment(), check=False)
 
 
 def finish_here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run `python -m MODULE ...` in this process to its end; use it through the fixture `finish_here`."""
+    """Run `python -m MODULE ...` in this process until it ends. Tests use the fixture of the same name."""
     python, option, module, *rest = arguments
     assert option == "-m", python
     code, out, err = 0, io.StringIO(), io.StringIO()
-    with surroundings_kept(), redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [module, *rest]):
+    with restored_environment(), redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [module, *rest]):
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         except SystemExit as ended:
@@ -62,12 +62,12 @@ def finish_here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def surroundings_kept() -> Iterator[None]:
-    """Restore the environment variables and the signal handlers, which a command changes for its own process."""
+def restored_environment() -> Iterator[None]:
+    """Restore environment variables and signal handlers at the end, because a command changes them in this process."""
     variables = dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with warnings.catch_warnings():  # runpy warns of a module that a test has already imported
+        with warnings.catch_warnings():  # runpy warns of a module that was imported before
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     finally:
@@ -78,21 +78,21 @@ def surroundings_kept() -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables for a command in a process of its own, without the settings of Ray."""
+    """Return the environment variables for a command in a new process, without the settings of Ray."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
 
 
 def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:
-    """Wait until a condition holds and return what it found."""
+    """Wait until `condition` returns a true value; return that value."""
     end = time.monotonic() + limit
     while not (found := condition()):
-        assert time.monotonic() < end, "the condition did not come true in time"
+        assert time.monotonic() < end, f"the condition was still false after {limit} s"
         time.sleep(0.05)
     return found
 
 
 def rows(run: Path) -> list[tuple[int, RoundRow]]:
-    """Read every line that the trials have written, repeated rounds included; return (trial, row) pairs."""
+    """Read (trial, row) from each line of all `rounds.jsonl` files, including rows of repeated rounds."""
     files = sorted((run / "trials").glob("*/rounds.jsonl"))
     lines = [(int(file.parent.name), line) for file in files for line in file.read_text().splitlines()]
     return [(number, RoundRow.from_json(json.loads(line))) for number, line in lines]

@@ -1,4 +1,4 @@
-"""A search without training: the real searcher, study and run directory; trials write rows of made-up scores."""
+"""Search without training: real searcher, study and run directory, but trials write rows with made-up scores."""
 
 import time
 from datetime import UTC, datetime
@@ -27,11 +27,11 @@ from trainers.training.rounds import RoundRow
 from trainers.trial import ROUNDS
 
 ROUND_COUNT = 9
-"""Rungs after rounds 1 and 4."""
+"""Rounds of each trial; the rungs of early stopping are after rounds 1 and 4."""
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
-    """Vary twelve parameters, two of them only if SMART is on."""
+    """Suggest twelve parameters, two of them only if SMART is on."""
     smart = SmartConfig()
     if trial.suggest_categorical("smart", [True, False]):
         lambda_s = trial.suggest_float("lambda_s", 1e-2, 10, log=True)
@@ -59,8 +59,8 @@ def suggest(trial: optuna.trial.BaseTrial) -> TrainConfig:
     )
 
 
-def row_of(number: int, config: TrainConfig, round: int) -> RoundRow:
-    """Return the row of a round: its score rises with the round and falls with the distance of dropout from 0.2."""
+def made_up_row(number: int, config: TrainConfig, round: int) -> RoundRow:
+    """Return the row of a round. The score rises with the round and falls with the distance of dropout from 0.2."""
     noise = numpy_generator(number, round).normal()
     score = float(1 - abs(config.dropout - 0.2) - 0.5 / round + 0.02 * noise)
     return example_row(
@@ -76,13 +76,13 @@ def row_of(number: int, config: TrainConfig, round: int) -> RoundRow:
 
 
 class Untrained:
-    """One session of a search: the test calls the searcher and the trial scheduler as Tune does."""
+    """A session of a search that calls the searcher and the trial scheduler as Ray Tune calls them."""
 
     def __init__(self, run: Run, study: optuna.Study, count: int, *, live: int = 1):
-        """Begin or resume the search.
+        """Start or resume the search.
 
         Args:
-            count: the number of trials, earlier sessions included.
+            count: the number of trials, including trials of earlier sessions.
             live: the number of trials that run at the same time.
         """
         space = Space(Path(__file__), "", suggest, [])
@@ -90,26 +90,26 @@ class Untrained:
         shape = trial_shape(suggest_config(space, example), run.corpus())
         self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
         self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
-        self.at_once, self.live = live, {}
-        self.suggestions: list[float] = []
-        """The seconds that each call of `suggest` took."""
-        self.written = 0.0
-        """The seconds that trials needed to write their rows."""
+        self.max_live, self.live = live, {}
+        self.suggestion_seconds: list[float] = []
+        """Seconds that the searcher needed for each suggestion."""
+        self.write_seconds = 0.0
+        """Seconds that trials needed to write their rows."""
 
     def train(self, steps: int | None = None) -> None:
-        """Run to the end or for a number of steps; in each step every live trial writes a round."""
+        """Run all trials to their end, or for a number of steps. In each step, every live trial writes a round."""
         while self.fill() and steps != 0:
             self.step()
             steps = steps and steps - 1
 
     def fill(self) -> bool:
-        """Ask the searcher for trials until all slots are in use; return whether any trial is live."""
-        while len(self.live) < self.at_once:
-            name, started = f"t{len(self.suggestions)}", time.perf_counter()
+        """Start trials until all slots are used or the searcher has no more; return whether any trial is live."""
+        while len(self.live) < self.max_live:
+            name, started = f"t{len(self.suggestion_seconds)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
             if suggested == Searcher.FINISHED:
                 break
-            self.suggestions.append(time.perf_counter() - started)
+            self.suggestion_seconds.append(time.perf_counter() - started)
             if suggested:
                 done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
                 self.live[name] = suggested, done + 1
@@ -119,7 +119,7 @@ class Untrained:
         """Write a round of every live trial, and report it to the trial scheduler and the searcher."""
         for name, (config, round) in list(self.live.items()):
             row = self._write(config, round)
-            result = flatten_dict(row.to_json())  # as Tune passes it on
+            result = flatten_dict(row.to_json())  # as Ray Tune passes results on
             trial = Trial("SearchTrial", config=config, stub=True)
             decision = self.scheduler.on_trial_result(None, trial, result)
             if row.last or decision == TrialScheduler.STOP:
@@ -131,7 +131,7 @@ class Untrained:
 
     def _write(self, config: dict[str, Any], round: int) -> RoundRow:
         started = time.perf_counter()
-        row = row_of(config["number"], TrainConfig.model_validate_json(config["train"]), round)
+        row = made_up_row(config["number"], TrainConfig.model_validate_json(config["train"]), round)
         Folder.at(config["folder"]).append_json(ROUNDS, row.to_json())
-        self.written += time.perf_counter() - started
+        self.write_seconds += time.perf_counter() - started
         return row
