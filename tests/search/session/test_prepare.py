@@ -1,4 +1,4 @@
-"""Create and reopen run directories: their content, and the checks that come before."""
+"""Test how run directories are created and reopened: their content, and the checks before any training."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them
         encoder=str(tiny_encoder),
         rows=ROWS,
         seed=3,
-        dev_rows=FEWEST,  # half an epoch is so short that evaluation exceeds its share even with the fewest rows
+        dev_rows=FEWEST,  # evaluation on the fewest rows already exceeds its share of half an epoch
     )
     assert (search.tasks, search.rounds, search.space_source) == (("sst", "qqp", "sts"), 2, space.read_text())
     assert first.run.corpus().fingerprint == search.fingerprint != corpus.fingerprint, "another seed samples other rows"
@@ -56,7 +56,7 @@ def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them
     assert (again.run.search, again.checked.shape) == (search, first.checked.shape)
 
 
-def test_a_run_directory_that_a_kill_left_unfinished_is_written_again(space: Path, tiny_encoder: Path):
+def test_an_unfinished_run_directory_of_a_killed_process_is_written_again(space: Path, tiny_encoder: Path):
     run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
     run.folder.delete(SEARCH)
     (run.folder / "corpus").write("corpus.json", "half")

@@ -1,4 +1,4 @@
-"""The number of dev rows on which rounds are scored: values worked out by hand, the bounds, the share of the time."""
+"""Test the number of dev rows on which rounds are scored: hand-calculated values, bounds, and the share of the time."""
 
 import pytest
 
@@ -20,26 +20,26 @@ def share(limit: int, examples: int, labelled: list[int]) -> float:
 
 @pytest.mark.parametrize("labelled", [[MANY], [MANY] * 3, [MANY, 150, 300]])
 @pytest.mark.parametrize("examples", [900, 1500, 2000])
-def test_evaluation_keeps_to_its_share_and_with_one_more_row_it_would_not(examples: int, labelled: list[int]):
+def test_evaluation_keeps_to_its_share_and_would_exceed_it_with_one_more_row(examples: int, labelled: list[int]):
     limit = affordable_rows(TRAIN_COST * examples, labelled)
     assert FEWEST < limit < DEV_ROWS
     assert share(limit, examples, labelled) <= SHARE < share(limit + 1, examples, labelled)
 
 
-def test_limits_are_those_worked_out_by_hand():
-    # 1.5 epochs of 1,500 rows of 3 tasks in 6 rounds: 3 x 1,125 forward passes per round; 15 / 85 of them are 595.
+def test_limits_equal_those_calculated_by_hand():
+    # 1.5 epochs of 1,500 rows of 3 tasks in 6 rounds need 3 x 1,125 forward passes per round; 15 / 85 of them are 595.
     assert affordable_rows(TRAIN_COST * 1125, [MANY] * 3) == 198
     # A task with 95 rows leaves 500 passes to the two other tasks.
     assert affordable_rows(TRAIN_COST * 1125, [MANY, MANY, 95]) == 250
 
 
-def test_the_limit_is_at_least_the_fewest_rows_and_at_most_those_of_a_single_run():
+def test_the_limit_lies_between_the_fewest_rows_and_the_rows_of_a_single_run():
     assert affordable_rows(TRAIN_COST * 10, [MANY] * 3) == FEWEST
     assert affordable_rows(TRAIN_COST * 10**6, [MANY] * 3) == DEV_ROWS
     assert affordable_rows(TRAIN_COST * 1125, [20, 30, 40]) == DEV_ROWS, "all rows of a small dev split are cheap"
 
 
-def test_the_requested_number_is_used_and_trainings_that_are_not_compared_use_that_of_a_single_run():
+def test_a_requested_number_is_used_and_trainings_that_are_not_compared_use_the_number_of_a_single_run():
     labelled = {"sst": MANY, "qqp": MANY}
     assert dev_row_limit(None, SHAPE, [], labelled) == affordable_rows(TRAIN_COST * 1000, [MANY, MANY]) == 264
     assert dev_row_limit(700, SHAPE, [], labelled) == 700

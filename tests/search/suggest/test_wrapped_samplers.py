@@ -1,11 +1,11 @@
-"""Test the sampler that draws again if an earlier trial has the same parameters."""
+"""Test the samplers that wrap another sampler: they avoid repeated points, or show it further trials."""
 
 import itertools
 from collections.abc import Callable
 
 import optuna
 import pytest
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 
 from search.suggest.samplers import SAMPLERS
 from search.suggest.wrapped_samplers import DeduplicatingSampler, HistorySampler
@@ -92,3 +92,25 @@ def test_draws_from_a_continuous_range_equal_those_of_the_wrapped_sampler():
         copy.add_trials(study.trials)
         draws.append(copy.ask().suggest_float("x", 0, 1))
     assert draws[0] == draws[1]
+
+
+MAKERS: dict[str, Callable[[], BaseSampler]] = {
+    "tpe": lambda: TPESampler(seed=0),
+    "random": lambda: RandomSampler(seed=0),
+    "cmaes": lambda: CmaEsSampler(seed=0, n_startup_trials=1),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_sampler_that_is_wrapped_with_the_studys_own_trials_draws_the_same_values_as_unwrapped(make):
+    def points(wrapped: bool) -> list[dict[str, float]]:
+        sampler = make()
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for _ in range(12):
+            if wrapped:
+                study.sampler = HistorySampler(sampler, lambda study: study.get_trials(deepcopy=False))
+            trial = study.ask()
+            study.tell(trial, trial.suggest_float("x", 0, 1) - trial.suggest_float("y", 0, 1))
+        return [trial.params for trial in study.get_trials()]
+
+    assert points(True) == points(False)
