@@ -1,4 +1,4 @@
-"""cluster.yaml: Ray accepts it, every node installs this project, and mistakes that Ray would accept are absent."""
+"""Test cluster.yaml: Ray accepts it, every node installs this project, and it lacks mistakes that Ray would accept."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_nodes_get_the_ray_of_the_project_and_of_this_environment(config: dict[s
 def test_every_node_installs_the_mounted_project_with_its_minilm_extra(
     commands: str, prepared: dict[str, Any], tmp_path: Path
 ) -> None:
-    pip = tmp_path / "venv" / "bin" / "pip"  # writes what the shell hands it: the real one would download gigabytes
+    pip = tmp_path / "venv" / "bin" / "pip"  # prints its arguments; the real command would download gigabytes
     pip.parent.mkdir(parents=True)
     pip.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     pip.chmod(0o755)
@@ -102,7 +102,7 @@ def test_no_command_is_one_of_rays_defaults(config: dict[str, Any]) -> None:
     assert config["head_start_ray_commands"]
     assert config["worker_start_ray_commands"]
     assert {"initialization_commands", *EVERY_NODE} <= set(config)
-    # Those of a node type would replace the common ones.
+    # The commands of a node type would replace the common commands.
     assert all("worker_setup_commands" not in node for node in config["available_node_types"].values())
 
 

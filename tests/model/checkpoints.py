@@ -1,4 +1,4 @@
-"""Small random checkpoints of every kind of encoder, with tokenizers trained on the sample corpus."""
+"""Write small random checkpoints of every kind of encoder, with tokenizers trained on the sample corpus."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Our BERT equals the public implementation, and its results do not depend on the layout of a batch."""
+"""Test that our BERT equals the public implementation, and that its results do not depend on the layout of a batch."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Dropout masks on the CPU: their statistics, reproducibility and sharing."""
+"""Test dropout masks on the CPU: their statistics, their reproducibility, and how draws share arrays."""
 
 import pytest
 import torch

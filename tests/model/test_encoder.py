@@ -1,4 +1,4 @@
-"""Every kind of encoder equals transformers, and its results do not depend on the layout of a batch."""
+"""Test that every kind of encoder equals transformers, and that results do not depend on the layout of a batch."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -98,7 +98,7 @@ def test_gradients_stay_within_a_sequence_and_reach_every_token(case: Case):
     hidden = encoder.encode(embedded, offsets, segments)
     (gradient,) = torch.autograd.grad(rows(hidden, offsets)[4].square().sum(), embedded)
     assert [bool(part.any()) for part in rows(gradient, offsets)] == [index == 4 for index in range(len(LENGTHS))]
-    # With dropout and up to the last token of the longest sequence, padding must not turn the gradient into NaN.
+    # Padding must not turn the gradient into NaN, with dropout and for the last token of the longest sequence.
     encoder = train(case.encoder(0.1, 0.1), True)
     first = encoder.encode_first(embedded, offsets, segments)
     (gradient,) = torch.autograd.grad(encoder.pool(first).sum(), embedded)

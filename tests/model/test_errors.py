@@ -1,4 +1,4 @@
-"""The wording of input errors."""
+"""Test the wording of input errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pair features, activations and outputs, and every head that combines them."""
+"""Test pair features, activations and outputs, and every head that combines them."""
 
 import math
 import random

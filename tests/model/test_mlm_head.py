@@ -1,4 +1,4 @@
-"""The MLM head: its logits, and its gradients in the word table."""
+"""Test the MLM head: its logits, and its gradients in the word table."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""A task's outputs do not depend on the other tasks of a batch, for every encoding and pooling."""
+"""Test that a task's outputs do not depend on the other tasks of a batch, for every encoding and pooling."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reading public checkpoints, and an error for every fault in one."""
+"""Test reading public checkpoints, and the error for each fault in a checkpoint."""
 
 import json
 import os

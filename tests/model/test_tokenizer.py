@@ -1,4 +1,4 @@
-"""Special tokens are found by their role."""
+"""Test that the special tokens of a tokenizer are found by their role."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Encoders of the transformers library: settings, input errors, and independence of BERT from the library."""
+"""Test encoders of the transformers library: settings, input errors, and that BERT does not need the library."""
 
 import json
 import subprocess

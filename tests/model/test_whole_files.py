@@ -1,4 +1,4 @@
-"""Files and directories appear complete or not at all."""
+"""Test that files and directories appear complete or not at all."""
 
 from pathlib import Path
 

@@ -6,7 +6,7 @@ VOID = {"meta", "br", "link"}
 
 
 class Page(HTMLParser):
-    """What a page loads, its links, ids, table rows and text; raises if tags do not pair."""
+    """A parsed page: its loads, links, ids, table rows and text. An assertion fails if its tags do not pair."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -25,11 +25,11 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """The page's text, with one blank between words."""
+        """Return the page's text, with one blank between words."""
         return " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag, attrs):
-        """Note links, ids and cells."""
+        """Store the links, ids and cells of the tag."""
         links = [value or "" for name, value in attrs if name in ("src", "href")]
         self.loads += [value for value in links if not value.startswith("#")]
         self.links += [value[1:] for value in links if value.startswith("#")]
@@ -42,11 +42,11 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        """Check that the tag closes the last open one."""
+        """Check that the tag closes the tag that was opened last."""
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        """Note text."""
+        """Store text."""
         if "script" not in self.open and "style" not in self.open:
             self.words.append(data)
             if self.open[-2:] and ("td" in self.open or "th" in self.open):

@@ -1,4 +1,4 @@
-"""Tests of configs with changes during a run: results depend on the config only, also after resumes and clones."""
+"""Test configs with changes during a run: results depend only on the config, also after resuming and cloning."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Tests of parsing configs from plain data and command lines, and of the errors."""
+"""Test the parsing of configs from plain data and command lines, and its errors."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Tests of checking a config against its tasks."""
+"""Test the checks of a config against its tasks."""
 
 from typing import Any
 

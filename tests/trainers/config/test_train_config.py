@@ -1,4 +1,4 @@
-"""Tests of configs: conversion to JSON, and the refusal of contradictions and of settings without an effect."""
+"""Test configs: conversion to JSON, and errors for contradictions and for settings without an effect."""
 
 from typing import Any
 
@@ -155,7 +155,7 @@ def test_a_setting_by_task_leaves_other_tasks_at_the_default(field):
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_scored_tasks_are_the_trained_tasks_in_order_of_first_use_and_then_also_scored():
+def test_scored_tasks_are_the_trained_tasks_in_order_of_first_use_and_then_those_in_also_scored():
     first, second = small_stage(tasks=("qqp",)), small_stage(tasks=("sst", "qqp"))
     texts = small_stage(objective="mlm", tasks=("cfimdb",))
     assert small_config(texts, first, second).tasks == ("qqp", "sst")

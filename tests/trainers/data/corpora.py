@@ -1,4 +1,4 @@
-"""Small data directories, their tokenizer and their tokenised corpora."""
+"""Write small data directories, and make their tokenizer and their tokenised corpora."""
 
 from pathlib import Path
 from typing import Any

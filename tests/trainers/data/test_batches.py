@@ -1,4 +1,4 @@
-"""The rows of batches, and their token sequences in one flat list."""
+"""Test which rows a batch has, and their token sequences in one flat list."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Opening a corpus: its rows, tasks and text sets, and input errors."""
+"""Test opening a corpus: its rows, tasks and text sets, and input errors."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading data directories in the format of the course, and an error for every fault in a file."""
+"""Test reading data directories in the format of the course, and the error for each fault in a file."""
 
 import re
 from pathlib import Path

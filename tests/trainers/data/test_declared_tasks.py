@@ -1,4 +1,4 @@
-"""Reading tasks that a user declares, and an error for every fault in a declaration."""
+"""Test reading tasks that a user declares, and the error for each fault in a declaration."""
 
 import json
 import re

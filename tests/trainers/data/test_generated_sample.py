@@ -1,4 +1,4 @@
-"""Properties of the generated corpus."""
+"""Test properties of the generated corpus."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Reading rows of the hub, from local datasets with the hub's columns; no test needs a connection."""
+"""Test reading rows of the hub, with local datasets that have the hub's columns; no test needs a connection."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Preparing a corpus: content, fingerprint, cache, samples and input errors."""
+"""Test preparing a corpus: content, fingerprint, cache, samples and input errors."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Stratified samples are nested, without repeated rows and in proportion to the labels."""
+"""Test that stratified samples are nested, repeat no row, and have the proportions of the labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Reading text sets, and an error for every fault in a file."""
+"""Test reading text sets, and the error for each fault in a file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of averaged weights, against closed forms and torch's implementation."""
+"""Test averaged weights against closed forms and torch's implementation."""
 
 import math
 

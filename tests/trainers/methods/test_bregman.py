@@ -1,4 +1,4 @@
-"""Tests of the momentum of the proximal term's teacher."""
+"""Test the momentum of the proximal term's teacher."""
 
 import pytest
 from hypothesis import given

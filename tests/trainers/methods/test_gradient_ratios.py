@@ -1,4 +1,4 @@
-"""Tests of the ratios between the gradients of regularisers and losses, and of the remarks about them."""
+"""Test the ratios between the gradients of regularisers and losses, and the remarks about them."""
 
 import pytest
 import torch

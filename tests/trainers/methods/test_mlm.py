@@ -1,4 +1,4 @@
-"""Tests of choosing and masking tokens."""
+"""Test choosing and masking tokens."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tests of the objectives: losses of tasks with and without regularisers, MLM and SimCSE."""
+"""Test the objectives: losses of tasks with and without regularisers, MLM and SimCSE."""
 
 from dataclasses import replace
 from typing import Any
@@ -195,7 +195,7 @@ def test_every_regulariser_adds_its_weight_times_its_term_to_the_plain_gradient(
     pulls = [gradient(**{name: 1.0}) - plain for name in ("smart", "bregman")]
     torch.testing.assert_close(gradient(r_drop=1.0), plain, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(all_three, plain + 0.5 * pulls[0] + 2 * pulls[1], rtol=1e-3, atol=1e-5)
-    assert all(pull.norm() > 1e-3 for pull in pulls), "they did nothing: this proves nothing"
+    assert all(pull.norm() > 1e-3 for pull in pulls), "the regularisers had no effect, so the test proves nothing"
 
 
 def test_the_own_loss_with_r_drop_is_the_mean_of_two_passes(models):

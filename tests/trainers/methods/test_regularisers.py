@@ -1,4 +1,4 @@
-"""Tests of the regularisers: when a term is 0, what it costs, and what it does not change."""
+"""Test the regularisers: when a term is 0, what it costs, and what it does not change."""
 
 import copy
 from dataclasses import replace

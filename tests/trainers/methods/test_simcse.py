@@ -1,4 +1,4 @@
-"""Tests of SimCSE's contrastive loss, against its formula."""
+"""Test SimCSE's contrastive loss against its formula."""
 
 import math
 

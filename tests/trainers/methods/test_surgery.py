@@ -106,7 +106,7 @@ def test_weights_and_memory_are_a_function_of_gramian_memory_and_generator(name,
     assert torch.equal(first, second) and torch.equal(kept, again)
     assert first.shape == (count,) and first.dtype == torch.float64
     assert kept.shape == (count, count) and kept.dtype == torch.float64
-    assert torch.equal(memory, given), "the memory was changed where it lies"
+    assert torch.equal(memory, given), "the memory was changed in place"
     assert torch.equal(torch.get_rng_state(), state), "a draw came from the global generator"
 
 

@@ -1,4 +1,4 @@
-"""Tests of all recipes: training, learning and resuming."""
+"""Test all recipes: training, learning and resuming."""
 
 import pytest
 

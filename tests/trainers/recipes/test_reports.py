@@ -1,4 +1,4 @@
-"""Tests of the reports' recipes and printed rows against the reports' tables."""
+"""Test the reports' recipes and printed rows against the reports' tables."""
 
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
@@ -240,7 +240,9 @@ def test_bregman_comes_with_smart_in_report_001_and_is_off_in_000_002_and_004():
         ("r004-smart-vaccine-rr-con-hlh", 32, 15, 3e-5, "gradvac", "concatenated"),
     ],
 )
-def test_batch_epochs_learning_rate_surgery_and_input_of_report_004(name, batch, epochs, rate, surgery, pairs):
+def test_recipes_of_report_004_have_its_batch_size_epochs_learning_rate_surgery_and_input(
+    name, batch, epochs, rate, surgery, pairs
+):
     config = one(name)
     *before, last = config.stages
     assert (last.batch_size, last.epochs, last.learning_rate, last.surgery) == (batch, epochs, rate, surgery)
@@ -273,7 +275,9 @@ def test_batch_epochs_learning_rate_surgery_and_input_of_report_004(name, batch,
         ("r004-rr-qqp", "cycle", 16, "together"),
     ],
 )
-def test_batch_schedule_batch_size_and_update_of_the_joint_stage(name, schedule, batch, update):
+def test_the_joint_stage_has_the_batch_schedule_the_batch_size_and_the_update_of_its_report(
+    name, schedule, batch, update
+):
     last = one(name).stages[-1]
     assert (last.batch_schedule, last.batch_size, last.update) == (schedule, batch, update)
 
@@ -302,7 +306,7 @@ def test_surgery_is_in_the_recipes_that_the_reports_name():
         ("r003-quora-first", [("supervised", ("qqp",), 4.63), ("supervised", ("sst", "qqp", "sts"), 10)]),
     ],
 )
-def test_the_order_of_stages(name, stages):
+def test_stages_have_the_order_of_the_reports(name, stages):
     assert [(stage.objective, stage.sources, stage.epochs) for stage in one(name).stages] == stages
 
 
@@ -313,7 +317,7 @@ def test_the_order_of_stages(name, stages):
         ("r001-rrobin-full-smart", {"qqp": 16, "sst": 1, "sts": 1}),
     ],
 )
-def test_interleaved_batch_sizes_of_report_001_are_the_printed_ones(name, sizes):
+def test_interleaved_batch_sizes_of_report_001_equal_the_printed_sizes(name, sizes):
     assert one(name).stages[-1].batch_sizes(EARLIER_QUORA) == sizes
 
 
@@ -327,7 +331,7 @@ def test_interleaved_batch_sizes_of_report_001_are_the_printed_ones(name, sizes)
         ("r004-surgery-con", 3_780),
     ],
 )
-def test_iterations_of_the_joint_stage_on_the_reports_data(name, steps):
+def test_the_joint_stage_has_the_iterations_of_its_report_on_the_reports_data(name, steps):
     (counts,) = batches(one(name), EARLIER_QUORA).values()
     assert set(counts.values()) == {steps}
 
@@ -359,7 +363,7 @@ HEADS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads(name):
+def test_heads_are_those_of_the_reports(name):
     config = one(name)
     for task, wanted in HEADS[name].items():
         head = config.head_of(task)
@@ -380,7 +384,7 @@ def test_the_frozen_encoder_of_report_001_stays_frozen_and_its_head_learns_faste
         assert (stage.trainable_layers, stage.learning_rate, stage.batch_size) == (0, 1e-3, 64)
 
 
-def test_learning_rates_of_the_sweep_of_report_003():
+def test_the_sweep_of_report_003_has_its_learning_rates():
     for digit in range(1, 6):
         (stage,) = one(f"r003-lr-{digit}e-5").stages
         assert stage.learning_rate == pytest.approx(digit * 1e-5)

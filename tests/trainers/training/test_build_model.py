@@ -1,4 +1,4 @@
-"""Tests of building models: initial weights, shared layers, heads and outputs."""
+"""Test building models: initial weights, shared layers, heads and outputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tests of checkpoints: exact reading, damaged files, code in files, and the choice of the best rounds."""
+"""Test checkpoints: exact reading, damaged files, code in files, and the choice of the best rounds."""
 
 import random
 from collections.abc import Callable

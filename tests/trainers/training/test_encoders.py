@@ -1,4 +1,4 @@
-"""Tests of training with every kind of encoder: the layout of pairs, and training on the sample."""
+"""Test training with every kind of encoder: the layout of pairs, and training on the sample."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of forward groups: together they hold the rows and the regulariser weights of the step."""
+"""Test forward groups: together they hold the rows and the regulariser weights of the step."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tests of AdamW's step, and of the learning rate from the first step to the last."""
+"""Test AdamW's step, and the learning rate from the first step to the last."""
 
 import math
 import subprocess

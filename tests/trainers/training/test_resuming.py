@@ -1,4 +1,4 @@
-"""Tests of resuming: a run that is killed within a round and resumed ends with the bits of an uninterrupted run."""
+"""Test that a run that is killed within a round and resumed ends with the bits of an uninterrupted run."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tests of stages: what a stage keeps from earlier stages, which layers it trains, and the copies of the model."""
+"""Test stages: what a stage keeps from earlier stages, which layers it trains, and the copies of the model."""
 
 from typing import Any
 

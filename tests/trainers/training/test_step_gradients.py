@@ -1,4 +1,4 @@
-"""Tests of the gradients of one step: surgery on shared parameters, and sums over forward groups."""
+"""Test the gradients of one step: surgery on shared parameters, and sums over forward groups."""
 
 from typing import Any
 

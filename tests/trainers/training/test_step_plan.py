@@ -1,4 +1,4 @@
-"""Tests of the step plan: durations of stages, rounds, and streams of rows that continue from stage to stage."""
+"""Test the step plan: durations of stages, rounds, and streams of rows that continue from stage to stage."""
 
 import math
 import sys

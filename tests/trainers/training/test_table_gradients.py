@@ -1,4 +1,4 @@
-"""Tests of table gradients: the rows of the step, and zeros in all other rows, also in rows of earlier steps."""
+"""Test table gradients: the rows of the step, and zeros in all other rows, also in rows of earlier steps."""
 
 import torch
 from torch import nn

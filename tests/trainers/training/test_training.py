@@ -1,4 +1,4 @@
-"""Tests of the training loop: round results, settings without effect, models that are not finite, resumed runs."""
+"""Test the training loop: round results, settings without effect, models that are not finite, resumed runs."""
 
 from dataclasses import replace
 from typing import Any
