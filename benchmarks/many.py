@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.ensemble.choose import DEFAULT_STRATEGY
+from search.choices import DEFAULT_STRATEGY
 from search.selection.candidates import Candidate, measure_candidates, read_shortlisted
 from search.selection.cross_fitting import FOLDS, cross_fit, make_folds, row_masks
 from search.selection.library import Library

@@ -11,8 +11,11 @@ PRECISIONS = ("float32", "bfloat16")
 OBJECTIVES = ("score", "ensemble", "seconds", "parameters")
 STRATEGIES = ("caruana", "greedy", "greedy_median", "vote", "vote_median", "soft_vote", "uniform", "single")
 SOUPS = ("none", "uniform", "greedy")
-STRATEGY, SOUP = "caruana", "none"
-"""The defaults."""
+DEFAULT_STRATEGY = "caruana"
+"""Better than the reports' greedy rule by .006 and .007 on unseen rows, among the rounds of 72 and 160
+trials, and by .020 cross-fitted among the 160; it selects about twice as many models."""
+DEFAULT_SOUP = "none"
+"""A greedy soup needs tens of passes over the dev rows, and gained nothing among 72 trials."""
 
 
 def listed(names: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from search import options
-from search.choices import SOUP, SOUPS, STRATEGIES, STRATEGY, listed
+from search.choices import DEFAULT_SOUP, DEFAULT_STRATEGY, SOUPS, STRATEGIES, listed
 from search.start import started
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -25,7 +25,7 @@ def main(
         typer.Option(
             metavar="NAME", rich_help_panel=options.METHOD, help=f"How to choose members: {listed(STRATEGIES)}."
         ),
-    ] = STRATEGY,
+    ] = DEFAULT_STRATEGY,
     soup: Annotated[
         str,
         typer.Option(
@@ -34,7 +34,7 @@ def main(
             help="How to average the weights of several rounds of the first run into one more candidate: "
             f"{listed(SOUPS)}.",
         ),
-    ] = SOUP,
+    ] = DEFAULT_SOUP,
     storage: options.Storage = "runs",
 ) -> None:
     """Choose the members of a run's ensemble again, from the trials of one or more runs; train nothing."""

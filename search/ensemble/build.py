@@ -5,18 +5,18 @@ from itertools import starmap
 import rich
 from rich.table import Table
 
-from search.ensemble.choose import DEFAULT_STRATEGY, Chosen, choose
+from search.choices import DEFAULT_SOUP, DEFAULT_STRATEGY
+from search.ensemble.choose import Chosen, choose
 from search.ensemble.estimates import ESTIMATES_FILE, EnsembleEstimates, Estimate, write_estimates
 from search.ensemble.members import FOLDER, MEMBERS_FILE, write_ensemble
 from search.ensemble.predict import StarMap, predict_members
 from search.ensemble.soup import write_soup
 from search.runs.run import Run
 
-NO_SOUP = "none"
-"""The default: a greedy soup needs tens of passes over the dev rows, and gained nothing among 72 trials."""
 
-
-def build(runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = NO_SOUP, starmap: StarMap = starmap) -> None:
+def build(
+    runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = DEFAULT_SOUP, starmap: StarMap = starmap
+) -> None:
     """Select the first run's ensemble, predict with it, and print its estimates.
 
     Args:

@@ -10,7 +10,7 @@ from search.selection.combiners import combine
 from trainers.evaluation.metrics import METRICS
 from trainers.tasks import Kind, Task
 
-TINY = 1e-7
+SMALLEST_PROBABILITY = 1e-7
 """Lower bound on the probability in a loss, so that one confident mistake does not outweigh all other rows."""
 
 
@@ -86,13 +86,13 @@ class Selection:
 def cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the negative log of the label's probability, [..., rows], from probabilities [..., rows, classes]."""
     own = predictions[..., np.arange(len(labels)), labels.astype(np.int64)]
-    return -np.log(np.maximum(own, TINY))
+    return -np.log(np.maximum(own, SMALLEST_PROBABILITY))
 
 
 def binary_cross_entropy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the negative log of the label's probability, [..., rows], from probabilities of class 1 [..., rows, 1]."""
     own = np.where(labels == 1, predictions[..., 0], 1 - predictions[..., 0])
-    return -np.log(np.maximum(own, TINY))
+    return -np.log(np.maximum(own, SMALLEST_PROBABILITY))
 
 
 def squared_error(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:

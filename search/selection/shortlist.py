@@ -11,7 +11,7 @@ from trainers.tasks import Task
 LIMIT = 100
 """Number of candidates per task that a strategy receives: the best on the rows that it selects on."""
 
-TINY = 1e-12
+NEGLIGIBLE_VARIANCE = 1e-12
 """Relative size below which a variance is a rounding error."""
 
 
@@ -80,7 +80,7 @@ def _pearson(
     """Return Pearson's r from the means of the terms of `_products`."""
     variances = (square - value**2) * (true_square - true**2)
     # The variance of a constant is a rounding error, not exactly 0.
-    varies = variances > TINY * square * true_square
+    varies = variances > NEGLIGIBLE_VARIANCE * square * true_square
     return np.where(varies, (product - value * true) / np.sqrt(np.where(varies, variances, 1)), 0)
 
 

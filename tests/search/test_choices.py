@@ -3,8 +3,6 @@
 from typing import get_args
 
 from search import choices
-from search.ensemble.build import NO_SOUP
-from search.ensemble.choose import DEFAULT_STRATEGY
 from search.ensemble.soup import SOUPS
 from search.runs.objectives import OBJECTIVES
 from search.selection.strategies import STRATEGIES
@@ -20,11 +18,12 @@ def test_the_choices_are_the_entries_of_the_registries():
     assert get_args(Precision) == choices.PRECISIONS
     assert tuple(OBJECTIVES) == choices.OBJECTIVES
     assert tuple(STRATEGIES) == choices.STRATEGIES
-    assert set(choices.SOUPS) == {NO_SOUP, *SOUPS}
+    assert tuple(SOUPS) == choices.SOUPS
 
 
-def test_the_default_strategy_and_soup_are_those_of_the_ensemble():
-    assert (choices.STRATEGY, choices.SOUP) == (DEFAULT_STRATEGY, NO_SOUP)
+def test_the_default_strategy_and_soup_are_entries_of_the_registries():
+    assert choices.DEFAULT_STRATEGY in STRATEGIES
+    assert choices.DEFAULT_SOUP in SOUPS
 
 
 def test_listed_names_have_commas_and_an_or_before_the_last():
