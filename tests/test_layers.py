@@ -1,4 +1,4 @@
-"""The layers of the project: which room may import which, and how large a file, a function or a folder may be.
+"""Test the layers of the project: which room may import which, and how large files, functions and folders may be.
 
 `python -m tests.test_layers` prints the import graph between the rooms.
 """

@@ -33,7 +33,7 @@ def run(tmp_path, sample_corpus_directory, systems, monkeypatch):
     return run
 
 
-def test_the_table_equals_the_one_calculated_by_hand(run):
+def test_the_table_equals_a_table_calculated_by_hand(run):
     head, lines = as_text(compare(run))
     assert head[:10] == ["recipe", "source", "row", "split", "seeds", "sst", "qqp", "sts", "overall", "plain"]
     assert [" | ".join(line[:12]) for line in lines] == [

@@ -101,7 +101,7 @@ def test_the_model_the_tasks_the_stages_and_the_rounds_may_not_change(path):
     assert f"{path} cannot change during a run; round 2 changes it. Change only dropout, " in describe(caught.value)
 
 
-def test_every_field_is_listed_as_one_that_may_or_may_not_change():
+def test_every_field_is_listed_as_changeable_or_as_fixed():
     listed = {part for path in [*FIXED, *MAY_CHANGE] for part in path.split(".")} | {"changes"}
     listed |= {"passes", "epochs", "examples", "texts", "mlm", "simcse", "accumulate"}  # further fields of a stage
     assert {*TrainConfig.model_fields, *Stage.model_fields} <= listed

@@ -142,7 +142,7 @@ def test_two_names_of_one_system_are_one_config(name, same):
 @pytest.mark.parametrize(
     ("name", "trained"), [("r001-frozen", "r001-frozen-sst"), ("r001-finetune", "r001-finetune-sst")]
 )
-def test_a_recipe_scored_on_three_tasks_trains_like_the_one_scored_on_its_own_task(name, trained):
+def test_a_recipe_scored_on_three_tasks_trains_like_the_recipe_scored_on_its_own_task(name, trained):
     assert one(name).tasks == ("sst", "qqp", "sts")
     assert as_trained(one(name)) == as_trained(one(trained))
 
