@@ -26,7 +26,7 @@ from trainers.training.checkpoint import read_weights
 
 CONFIG = TrainConfig(stages=(Stage(passes=1),))
 TRIALS = [ExampleTrial(number, skill=1.5 / 1.7 ** (6 - number)) for number in range(7)]
-"""The mean of the best two trials scores higher than the best trial; the mean of the best five is lower on most masks."""
+"""The mean of the best two trials scores higher than the best trial, the mean of the best five lower on most masks."""
 FOLD = 2
 """The fold whose rows have other predictions in the fixture `changed_run`."""
 
