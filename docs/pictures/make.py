@@ -9,9 +9,12 @@ live table, and a picture of the report that Chromium takes.
 
 import codecs
 import io
+import itertools
 import os
 import pty
 import re
+import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,8 +30,11 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 COLUMNS, LINES = 100, 34
+PAUSE = 0.1
+"""Seconds without output after which a screen is complete."""
 WIDTH, HEIGHT = 1160, 1500
 """Size of the report's picture in pixels."""
+STORAGE = Path("/tmp/runs")
 ROW = "│ trial"
 """The start of a row of the live table."""
 ROWS = 2
@@ -40,11 +46,14 @@ def main(
     trials: Annotated[int, typer.Option(min=2, help="Trials of the search.")] = 8,
 ) -> None:
     """Search the sample, and write terminal.svg and report.png beside this file."""
-    with tempfile.TemporaryDirectory() as storage:
-        options = ["--name", "first", "--storage", storage, "--trials", str(trials)]
+    STORAGE.mkdir()  # not a temporary name: the picture shows it
+    try:
+        options = ["--name", "first", "--storage", str(STORAGE), "--trials", str(trials)]
         screen = live_screen([sys.executable, "-m", "search.launch", "spaces/smart.py", *options])
         save_terminal(screen, HERE / "terminal.svg")
-        save_report(chromium, Path(storage) / "first" / "report.html", HERE / "report.png")
+        save_report(chromium, STORAGE / "first" / "report.html", HERE / "report.png")
+    finally:
+        shutil.rmtree(STORAGE)
 
 
 def live_screen(command: list[str]) -> list[Text]:
@@ -59,6 +68,8 @@ def live_screen(command: list[str]) -> list[Text]:
     found: list[Text] = []
     while content := _read(terminal):
         stream.feed(decode(content))
+        if select.select([terminal], [], [], PAUSE)[0]:
+            continue  # the screen is being drawn
         if sum(ROW in line for line in screen.display) >= ROWS:
             found = [_line(screen, row) for row in range(LINES)]
     _, status = os.waitpid(process, 0)
@@ -98,10 +109,10 @@ def _read(terminal: int) -> bytes:
 def _line(screen: pyte.Screen, row: int) -> Text:
     """Return a line of a screen with its colours."""
     text = Text()
-    for column in range(COLUMNS):
-        cell = screen.buffer[row][column]
-        color = None if cell.fg == "default" else _color(cell.fg)
-        text.append(cell.data, Style(color=color, bold=cell.bold, italic=cell.italics))
+    cells = [screen.buffer[row][column] for column in range(COLUMNS)]
+    for (color, bold, italics), same in itertools.groupby(cells, lambda cell: (cell.fg, cell.bold, cell.italics)):
+        style = Style(color=None if color == "default" else _color(color), bold=bold, italic=italics)
+        text.append("".join(cell.data for cell in same), style)
     return text
 
 
