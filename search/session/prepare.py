@@ -58,7 +58,8 @@ def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool
     if not _exists(location):
         if resume:
             raise InputError(
-                f"There is no run {location.name!r} at {location} to resume. Leave --resume out to start it."
+                f"There is no run {location.name!r} at {location} to resume. Pass its --name, or leave --resume out to "
+                "start it."
             )
         return requested
     run = Run(location)

@@ -5,12 +5,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import optuna
 
+from model.errors import InputError
 from search.runs.lock import locked
 from search.runs.run import Run, write_table
 from search.runs.search_record import SEARCH
@@ -117,7 +118,12 @@ def _prepared(
         announce(READING)
         prepared = prepare(slots)
         announce(STARTING)
-        with ray_cluster.started_ray(None, dashboard) as page:
+        with ExitStack() as stack:
+            try:
+                page = stack.enter_context(ray_cluster.started_ray(None, dashboard))
+            except InputError as error:  # the run directory exists by now: the same command would be refused
+                name = shlex.quote(prepared.run.search.name)
+                raise InputError(f"{error} The run is ready: add --name {name} --resume.") from error
             yield prepared, slots, page if dashboard else None
 
 

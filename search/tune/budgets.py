@@ -9,7 +9,7 @@ from typing import Any
 
 from model.errors import InputError
 from search.runs.trial_record import RUNNING, Trial
-from search.tune.trainable import row_of
+from search.tune.trials.results import row_of
 from trainers.training.rounds import RoundRow
 
 ENDED_BY_BUDGET = "ended with the search"

@@ -13,7 +13,7 @@ from ray import tune
 from search.runs.objectives import objective
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
-from search.tune.trainable import row_of
+from search.tune.trials.results import row_of
 from search.tune.tune_callbacks import is_paused
 from trainers.training.rounds import RoundRow
 

@@ -18,9 +18,9 @@ from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial,
 from search.selection.contribution import Contributions
 from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
-from search.tune.trainable import row_of
 from search.tune.trials.endings import ending_reason, ending_state
 from search.tune.trials.order import TrialOrder
+from search.tune.trials.results import row_of
 from search.tune.trials.study_trials import StudyTrials
 from trainers.training.rounds import RoundRow
 from trainers.trial import CONFIG, read_rows

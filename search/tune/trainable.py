@@ -1,7 +1,6 @@
 """Train trials in a Ray worker. Each trial is resumed from its own files; Tune's checkpoints are off."""
 
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,24 +11,7 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.devices import limit_gpu_memory
 from trainers.folder import Folder, local_copy
-from trainers.training.rounds import RoundRow
 from trainers.trial import ERROR, Origin, run_trial
-
-NESTED = ("metrics", "losses", "ratios")
-"""The entries of a round's row that are dicts."""
-
-
-def row_of(result: Mapping[str, Any]) -> RoundRow:
-    """Return the row of a round from Tune's result.
-
-    Searchers and trial schedulers get results as flat dicts with keys such as "metrics/sst", callbacks get nested ones.
-    """
-    nested = {name: dict[str, Any]() for name in NESTED}
-    for key, value in result.items():
-        name, _, inner = key.partition("/")
-        if inner and name in nested:
-            nested[name][inner] = value
-    return RoundRow.from_json({**nested, **result})
 
 
 class SearchTrial(tune.Trainable):

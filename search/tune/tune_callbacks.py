@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 
 from search.tune.budgets import Budget
-from search.tune.trainable import row_of
+from search.tune.trials.results import row_of
 from trainers.training.rounds import RoundRow
 
 

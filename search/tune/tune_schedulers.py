@@ -8,7 +8,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.runs.objectives import values_to_maximize
 from search.runs.trial_record import Trial
 from search.tune.halving import Halving
-from search.tune.trainable import row_of
+from search.tune.trials.results import row_of
 from trainers.training.rounds import RoundRow
 
 
