@@ -60,9 +60,7 @@ def test_an_unfinished_run_directory_of_a_killed_process_is_written_again(space:
     run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
     run.folder.delete(SEARCH)
     (run.folder / "corpus").write("corpus.json", "half")
-    with pytest.raises(
-        InputError, match=r"There is no run 'run' at .* to resume\. Pass its --name, or"
-    ):
+    with pytest.raises(InputError, match=r"There is no run 'run' at .* to resume\. Pass its --name, or"):
         prepare(space, resume=True)
     assert prepare(space, encoder=str(tiny_encoder), rows=ROWS).run.corpus().splits
 
