@@ -27,7 +27,7 @@ LANGUAGES = {"sh", "python", "json", "text"}
 REDUCED = {
     "search.launch": "--rows 96 --trials 2 --dev-rows 24 --concurrency 2",
     "search.reproduce": "--rows 96 --scale 0.05 --dev-rows 24",
-    "trainers.fit": "--rows 96 --dev-rows 24",
+    "trainers.fit": "--rows 32 --dev-rows 24",
 }
 """Command -> options that make a document's command short. They are appended: the last value of an option counts."""
 MARK = re.compile(r"<!-- not run: (\S.*) -->|<!-- ci: test -->")
@@ -89,41 +89,55 @@ def write_course_files(directory: Path) -> None:
 
 
 def run(workspace: Path, command: str, encoder: Path) -> None:
-    """Run the lines of a block; each must end with exit code 0."""
-    for line in command.replace("\\\n", " ").splitlines():
-        module = next((name for name in REDUCED if f"python -m {name} " in line), None)
-        if module and "--list" not in line:
-            of_trial = "config.json" in line  # the config of a trial names the encoder
-            line += f" {REDUCED[module]}" + ("" if of_trial else f" --encoder {encoder}")
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(line, shell=True, cwd=workspace, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    """Run a command; it must end with exit code 0."""
+    module = next((name for name in REDUCED if f"python -m {name} " in command), None)
+    if module and "--list" not in command:
+        of_trial = "config.json" in command  # the config of a trial names the encoder
+        command += f" {REDUCED[module]}" + ("" if of_trial else f" --encoder {encoder}")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, shell=True, cwd=workspace, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+(FIRST,) = (
+    line
+    for block in BLOCKS
+    for line in block.text.splitlines()
+    if block.document == "README.md" and "--name first" in line and "--resume" not in line
+)
+"""README's command that trains the run `first`, on which other commands work."""
 
 
 @pytest.fixture(scope="session")
 def first_run(workspace: Path, tiny_encoder: Path) -> None:
     """Train the run `first` with README's command."""
-    (command,) = (line for block in BLOCKS for line in block.text.splitlines() if is_first(block, line))
-    run(workspace, command, tiny_encoder)
-
-
-def is_first(block: Block, line: str) -> bool:
-    return block.document == "README.md" and "--name first" in line and "--resume" not in line
+    run(workspace, FIRST, tiny_encoder)
 
 
 def test_every_block_names_its_language():
     assert [block for block in BLOCKS if block.language not in LANGUAGES] == []
 
 
-@pytest.mark.parametrize("document", sorted({block.document for block in BLOCKS if block.language == "sh"}))
-def test_the_commands_of_a_document_run(document, workspace, tiny_encoder, request):
-    for block in BLOCKS:
-        if block.document == document and block.language == "sh" and block.runs:
-            if re.search(r"\bfirst\b", block.text):
-                request.getfixturevalue("first_run")
-            lines = [line for line in block.text.splitlines(keepends=True) if not is_first(block, line)]
-            run(workspace, "".join(lines), tiny_encoder)
+def commands() -> list[str]:
+    """Return the commands that the documents print, each once."""
+    blocks = [block for block in BLOCKS if block.language == "sh" and block.runs]
+    lines = [line for block in blocks for line in block.text.replace("\\\n", " ").splitlines()]
+    return list(dict.fromkeys(line for line in lines if line != FIRST))
+
+
+def reads_first(command: str) -> bool:
+    return bool(re.search(r"\bfirst\b", command))
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if not reads_first(command)])
+def test_a_command_of_the_documents_runs(command, workspace, tiny_encoder):
+    run(workspace, command, tiny_encoder)
+
+
+def test_the_commands_of_the_documents_on_the_run_first_run(workspace, first_run, tiny_encoder):
+    for command in filter(reads_first, commands()):
+        run(workspace, command, tiny_encoder)
 
 
 @pytest.mark.parametrize("name", sorted({block.file for block in BLOCKS if block.file.endswith("_space.py")}))
