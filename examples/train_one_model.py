@@ -17,10 +17,11 @@ def main(encoder: str = "minilm", rows: int = 128) -> None:
     before = 0.0
     for result in Training(config, Corpus.open(directory), pretrained):
         metrics = ", ".join(f"{task} {value:.3f}" for task, value in result.metrics.items())
-        print(f"round {result.round}: score {result.score:.3f} ({metrics}), {result.train_seconds:.1f} s")
-        if result.score < before:  # leaving the loop ends the training
+        score = result.score or 0.0  # a round has no score before every task has been trained
+        print(f"round {result.round}: score {score:.3f} ({metrics}), {result.train_seconds:.1f} s")
+        if score < before:  # leaving the loop ends the training
             break
-        before = result.score
+        before = score
 
 
 if __name__ == "__main__":
