@@ -25,7 +25,7 @@ def main(encoder: str = "minilm", rows: int = 128, out: Path = Path("runs/schedu
         for row in run_trial(Folder.at(out / batch_schedule), config, corpus, pretrained):
             found.append({"batch_schedule": batch_schedule, "round": row.round, "score": row.score, **row.metrics})
     table = pandas.DataFrame(found).pivot_table(index="batch_schedule", aggfunc="max")
-    print(table[["score", "sst", "qqp", "sts"]].to_string(float_format="{:.3f}".format))
+    print(table[["score", "sst", "qqp", "sts"]].round(3).to_string())
 
 
 if __name__ == "__main__":
