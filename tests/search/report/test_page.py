@@ -7,8 +7,6 @@ import pytest
 import typer.testing
 from optuna.trial import TrialState
 
-from search.ensemble.build import write as write_ensemble
-from search.ensemble.choose import choose
 from search.report.__main__ import app
 from search.report.page import render, write
 from search.report.sections import SECTIONS
@@ -16,13 +14,6 @@ from tests.search.example_run import TASK_NAMES, ExampleTrial, example_run
 from tests.search.report.pages import Page
 
 HOSTILE = "</script><script>alert('x')</script><b>"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, sample_corpus_directory):
-    run = example_run(tmp_path_factory.mktemp("runs") / "example", sample_corpus_directory)
-    write_ensemble(run, choose([run]))
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ import pytest
 import sklearn.metrics
 import tokenizers
 
-from search.ensemble.build import write as write_ensemble
-from search.ensemble.choose import choose
 from search.report.page import render
 from search.report.search_plots import scored_study
 from search.runs.objectives import study_directions
@@ -26,13 +24,6 @@ def best(run):
     """Return the best trial and the row of its best round."""
     rows = [(trial, row) for trial in run.trials() for row in trial.rows]
     return max(rows, key=lambda found: found[1].score)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, sample_corpus_directory):
-    run = example_run(tmp_path_factory.mktemp("runs") / "example", sample_corpus_directory)
-    write_ensemble(run, choose([run]))
-    return run
 
 
 @pytest.fixture(scope="module")
