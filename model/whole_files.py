@@ -2,10 +2,20 @@
 
 import contextlib
 import os
+import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+PARTIAL = re.compile(r"\..+\.partial")
+"""Names of files and directories that are being written, or that a killed process has left."""
+
+
+def partial_name(name: str) -> str:
+    """Return a name for the unfinished file or directory `name`; it cannot be guessed, so nothing can lie there."""
+    return f".{name}.{os.getpid()}-{secrets.token_hex(6)}.partial"
 
 
 @contextlib.contextmanager
@@ -16,9 +26,9 @@ def whole_file(target: Path, *, sync: bool) -> Iterator[IO[bytes]]:
         target: the file; a file that exists is replaced. Its directory must exist.
         sync: whether to wait until the disk has stored the content, so that it survives a loss of power.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(partial_name(target.name))
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:  # x: the file is new, so it is no link
             yield file
             if sync:
                 file.flush()

@@ -1,10 +1,16 @@
-"""Read and write the files of a run, on a disk or an object store. A file is either complete or absent."""
+"""Read and write the files of a run, on a disk or an object store. A file is either complete or absent.
+
+On a disk, nothing is read, written or deleted through a symbolic link inside the folder. The folder itself, or a folder
+above it, may be a link.
+"""
 
 import contextlib
 import hashlib
 import io
 import json
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +26,10 @@ from model.whole_files import whole_directory, whole_file
 class Folder:
     """A directory on a disk or an object store; `Folder.at(folder.uri)` opens the same one in another process."""
 
-    def __init__(self, filesystem: fs.FileSystem, path: str, uri: str):
+    def __init__(self, filesystem: fs.FileSystem, path: str, uri: str, root: str | None = None):
+        """Describe a folder; `root` is the folder that was opened, below which no link is followed."""
         self.filesystem, self.path, self.uri = filesystem, path.rstrip("/"), uri
+        self.root = self.path if root is None else root
 
     @classmethod
     def at(cls, location: str | Path) -> "Folder":
@@ -53,13 +61,17 @@ class Folder:
 
     def __truediv__(self, name: str) -> "Folder":
         place, mark, options = self.uri.partition("?")  # "s3://bucket/runs?region=..." keeps its options
-        return Folder(self.filesystem, f"{self.path}/{name}", f"{place.rstrip('/')}/{name}{mark}{options}")
+        return Folder(self.filesystem, f"{self.path}/{name}", f"{place.rstrip('/')}/{name}{mark}{options}", self.root)
 
     def __str__(self) -> str:
         return self.uri
 
     def exists(self, name: str = "") -> bool:
-        """Return whether the folder, or the file or folder `name` in it, exists."""
+        """Return whether the folder, or the file or folder `name` in it, exists.
+
+        Raises:
+            InputError: as in all methods, it is a symbolic link or no regular file.
+        """
         return self._info(name).type != fs.FileType.NotFound
 
     def size(self, name: str) -> int:
@@ -73,12 +85,16 @@ class Folder:
         return [info.mtime_ns or 0 for info in infos]
 
     def names(self) -> list[str]:
-        """List the names of files and folders in the folder, sorted; empty if there is no such folder."""
-        selector = fs.FileSelector(self.path, allow_not_found=True)
+        """List the names of files and folders in the folder, sorted; empty if there is no such folder.
+
+        Raises:
+            InputError: it is a file.
+        """
+        selector = fs.FileSelector(self._place(), allow_not_found=True)
         try:
             return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
         except NotADirectoryError:
-            return []
+            raise InputError(f"{self} is a file, not a folder. Move it away, or pass another path.") from None
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.
@@ -86,7 +102,7 @@ class Folder:
         Raises:
             FileNotFoundError: the file does not exist.
         """
-        with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+        with self.filesystem.open_input_file(self._place(name)) as file:
             return file.read()
 
     @contextlib.contextmanager
@@ -101,10 +117,10 @@ class Folder:
             # Upload only after the block: an interrupted stream would leave half of the file.
             content = io.BytesIO()
             yield content
-            with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
+            with self.filesystem.open_output_stream(self._place(name)) as stream:
                 stream.write(content.getbuffer())
             return
-        target = self.local / name
+        target = Path(self._place(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target, sync=sync) as file:
             yield file
@@ -117,23 +133,48 @@ class Folder:
     def append(self, name: str, line: str) -> None:
         """Append a line to a file; on an object store, write the whole file again."""
         if self.local:
-            self.local.mkdir(parents=True, exist_ok=True)
-            cut_unfinished_line(self.local / name)
-            with open(self.local / name, "a") as file:
-                file.write(line + "\n")
+            with self.in_place(name) as file:
+                cut_unfinished_line(file)
+                file.write(line.encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         else:
             before = self.read(name) if self.exists(name) else b""
             self.write(name, before + line.encode() + b"\n")
 
+    @contextlib.contextmanager
+    def in_place(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file on a disk to change it where it is; a missing file is created, with its folders.
+
+        Raises:
+            InputError: it is a folder, or it has a second name (a hard link), so that a change would reach both.
+        """
+        place = Path(self._place(name))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            raise InputError(f"{place} is a folder, not a file. Move it away.")
+        with open(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b") as file:
+            if os.fstat(file.fileno()).st_nlink > 1:
+                raise InputError(f"{place} has a second name elsewhere (a hard link). Replace it by a copy.")
+            yield file
+
     def delete(self, name: str) -> None:
-        """Delete a file or a folder with its content, if it exists."""
+        """Delete a file or a folder with its content, if it exists. Links inside it are deleted, not followed."""
         kind = self._info(name).type
         if kind == fs.FileType.Directory:
-            self.filesystem.delete_dir(f"{self.path}/{name}")
+            shutil.rmtree(self._place(name)) if self.local else self.filesystem.delete_dir(self._place(name))
         elif kind == fs.FileType.File:
-            self.filesystem.delete_file(f"{self.path}/{name}")
+            self.filesystem.delete_file(self._place(name))
+
+    def check_links(self) -> None:
+        """Check that nothing in the folder, at any depth, is a symbolic link or a special file.
+
+        Raises:
+            InputError: something is; names the first one.
+        """
+        for parent, folders, files in os.walk(self.local) if self.local else ():
+            for name in sorted([*folders, *files]):
+                _check_kind(f"{parent}/{name}")
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file."""
@@ -154,7 +195,33 @@ class Folder:
         return [json.loads(line) for line in self.read(name).decode().split("\n")[:-1]]
 
     def _info(self, name: str) -> fs.FileInfo:
-        return self.filesystem.get_file_info(f"{self.path}/{name}".rstrip("/"))
+        return self.filesystem.get_file_info(self._place(name))
+
+    def _place(self, name: str = "") -> str:
+        """Return the path of a file or folder of this folder, for one access.
+
+        Raises:
+            InputError: a part of the path below the root is a link or a special file, or leads elsewhere.
+        """
+        place = f"{self.path}/{name}".rstrip("/")
+        parts = place.removeprefix(self.root).strip("/").split("/")
+        if ".." in parts or "\0" in place:
+            raise InputError(f"{name!r} is no name of a file in {self}. Rename it.")
+        if self.local:
+            for count in range(1, len(parts) + 1) if parts != [""] else ():
+                _check_kind("/".join([self.root, *parts[:count]]))
+        return place
+
+
+def _check_kind(path: str) -> None:
+    """Check that a path holds a regular file, a directory or nothing."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+        raise InputError(f"{path} is {kind}, which a run does not follow. Replace it by a copy of what it stands for.")
 
 
 def publish(directory: Path, folder: Folder) -> None:
@@ -180,11 +247,10 @@ def local_copy(folder: Folder) -> Path:
     return target
 
 
-def cut_unfinished_line(path: Path) -> None:
-    """Remove an unfinished last line, so that an appended line does not continue it."""
-    if not path.exists():
-        return
-    with open(path, "r+b") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+def cut_unfinished_line(file: IO[bytes]) -> None:
+    """Remove an unfinished last line, so that an appended line does not continue it; leave the position at the end."""
+    file.seek(0)
+    content = file.read()
+    if content and not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)

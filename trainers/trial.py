@@ -1,6 +1,7 @@
 """Train one trial in its own directory, and resume it. A single run is a trial without a search."""
 
 import platform
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import partial
 import torch
 
 from model.encoder import Pretrained
+from model.whole_files import PARTIAL
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.evaluation.predictions import write_predictions
@@ -22,6 +24,8 @@ CONFIG = "config.json"
 ROUNDS = "rounds.jsonl"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
+ROUND_FILE = re.compile(r"(\d{5,})(-.+\.parquet)?")
+"""Names of a round's checkpoint and of its predictions."""
 ERROR = "error.txt"
 """The traceback of a failure, until the next round is finished."""
 STATES = 2
@@ -88,11 +92,15 @@ def run_trial(
 
 
 def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:
-    """Delete the files of rounds without a row, which a failure or a kill left, half-written files included."""
+    """Delete the files of rounds without a row, which a failure or a kill left, half-written files included.
+
+    Files with other names than those of rounds are not the trial's own, and stay.
+    """
     known = {round_name(number) for number in finished}
     for place in (folder / CHECKPOINTS, folder / PREDICTIONS):
         for name in place.names():
-            if name.split("-")[0] not in known:
+            own = ROUND_FILE.fullmatch(name)
+            if PARTIAL.fullmatch(name) or (own and own[1] not in known):
                 place.delete(name)
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from model.errors import InputError
@@ -25,27 +24,27 @@ STALE_SECONDS = 60.0
 
 @contextmanager
 def locked(folder: Folder) -> Iterator[None]:
-    """Hold the lock of a run directory.
+    """Hold the lock of a run directory, after checking that the directory has no links.
 
     Raises:
-        InputError: another process holds the lock; the message names the process.
+        InputError: another process holds the lock; the message names the process. Or something is a symbolic link.
     """
+    folder.check_links()
     holder = f"process {os.getpid()} on {platform.node()}"
-    with _file_lock(folder.local, holder) if folder.local else _object_lock(folder, holder):
+    with _file_lock(folder, holder) if folder.local else _object_lock(folder, holder):
         yield
 
 
 @contextmanager
-def _file_lock(directory: Path, holder: str) -> Iterator[None]:
+def _file_lock(folder: Folder, holder: str) -> Iterator[None]:
     """Lock a file. The kernel releases the lock when the process ends, even if it is killed."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / LOCK, "a+") as file:
+    with folder.in_place(LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _held(directory.name, (directory / LOCK).read_text().strip()) from None
+            raise _held(folder.name, file.read().decode(errors="replace").strip()) from None
         file.truncate(0)
-        file.write(holder)
+        file.write(holder.encode())
         file.flush()
         yield
 

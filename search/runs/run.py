@@ -34,11 +34,12 @@ class Run:
         """Open a run by its name under `storage`, its path or its URI.
 
         Raises:
-            InputError: there is no such run.
+            InputError: there is no such run, or something in it is a symbolic link.
         """
         places = [Folder.at(name), Folder.at(storage) / name]
         for folder in places:
             if folder.exists(SEARCH):
+                folder.check_links()
                 return cls(folder)
         known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
         raise InputError(

@@ -3,12 +3,11 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -16,7 +15,7 @@ from model.errors import InputError, first_line
 from search.runs.objectives import study_directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import PASSWORD_MASK, STUDY, Run
-from trainers.folder import cut_unfinished_line
+from trainers.folder import Folder, cut_unfinished_line
 
 STARTED = "started"
 """User attribute of a study: the start time of its run, which identifies the run among runs of the same name."""
@@ -67,7 +66,9 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = optuna.create_study(
-            storage=optuna.storages.get_storage(url) if url else _journal((run.folder.local or Path(scratch)) / STUDY),
+            storage=optuna.storages.get_storage(url)
+            if url
+            else _journal(run.folder if run.folder.local else Folder.at(scratch)),
             study_name=run.search.name,
             directions=study_directions(run.objectives),
             load_if_exists=True,
@@ -92,10 +93,12 @@ def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
             known.append(point)
 
 
-def _journal(path: Path) -> JournalStorage:
-    """Open a journal file after repairing what a killed process has left."""
+def _journal(folder: Folder) -> JournalStorage:
+    """Open the journal file in a local folder after repairing what a killed process has left."""
     # Optuna skips an unfinished last line, but would append the next entry to that line, and lose it.
-    cut_unfinished_line(path)
+    with folder.in_place(STUDY) as file:
+        cut_unfinished_line(file)
     # Optuna would wait 30 s for the lock of a killed process. The run is locked, so no other process writes.
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))
+    folder.delete(f"{STUDY}.lock")
+    path = f"{folder.path}/{STUDY}"
+    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))  # the default lock is a symbolic link

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.whole_files import whole_directory, whole_file
+from model.whole_files import PARTIAL, partial_name, whole_directory, whole_file
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path):
@@ -53,3 +53,8 @@ def test_the_first_of_several_equal_directories_is_kept(tmp_path: Path):
 def test_a_directory_that_cannot_be_renamed_is_an_error(tmp_path: Path):
     with pytest.raises(OSError), whole_directory(tmp_path / "key") as partial:
         partial.rmdir()
+
+
+def test_the_names_of_partial_files_cannot_be_guessed():
+    names = {partial_name("a") for _ in range(10)}
+    assert len(names) == 10 and all(PARTIAL.fullmatch(name) for name in names)

@@ -1,6 +1,8 @@
 """Test that files on a disk and on an object store are complete or absent, even if a process is killed."""
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -144,14 +146,95 @@ def test_a_file_of_lines_truncated_anywhere_keeps_its_complete_lines(tmp_path_fa
     assert folder.read_lines("rows.jsonl") == [*kept, "next"]
 
 
-def test_only_an_unfinished_last_line_is_removed(tmp_path):
-    path = tmp_path / "rows"
-    cut_unfinished_line(path)
-    assert not path.exists()
+def test_only_an_unfinished_last_line_is_removed():
     for before, after in [(b"", b""), (b"half", b""), (b"a\nb", b"a\n"), (b"a\n\n", b"a\n\n")]:
-        path.write_bytes(before)
-        cut_unfinished_line(path)
-        assert path.read_bytes() == after
+        file = io.BytesIO(before)
+        cut_unfinished_line(file)
+        assert file.getvalue() == after
+        assert file.tell() == len(after)
+
+
+ACCESSES: dict[str, Callable[[Folder, str], object]] = {
+    "exists": lambda folder, name: folder.exists(name),
+    "read": lambda folder, name: folder.read(name),
+    "names": lambda folder, name: (folder / name).names(),
+    "write": lambda folder, name: folder.write(name, "changed"),
+    "append": lambda folder, name: folder.append(name, "changed"),
+    "in place": lambda folder, name: folder.in_place(name).__enter__(),
+    "delete": lambda folder, name: folder.delete(name),
+    "read inside": lambda folder, name: (folder / name).read("kept"),
+    "write inside": lambda folder, name: (folder / name).write("kept", "changed"),
+    "append inside": lambda folder, name: (folder / name / "deep").append("kept", "changed"),
+    "create inside": lambda folder, name: folder.write(f"{name}/new", "changed"),
+    "delete inside": lambda folder, name: (folder / name).delete("kept"),
+    "walk": lambda folder, name: folder.check_links(),
+}
+
+
+@pytest.mark.parametrize("access", ACCESSES)
+@pytest.mark.parametrize("target", ["documents", "documents/kept", "nothing"])
+def test_no_access_follows_a_link_inside_the_folder(tmp_path, access, target):
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "kept").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "link").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match=r"run/link is a symbolic link, which a run does not follow\. Replace it"):
+        ACCESSES[access](Folder.at(tmp_path / "run"), "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["documents", "run"] or not (tmp_path / "nothing").exists()
+    assert [(path.name, path.read_text()) for path in (tmp_path / "documents").iterdir()] == [("kept", "mine")]
+    assert (tmp_path / "run" / "link").is_symlink()
+
+
+def test_the_opened_folder_and_those_above_it_may_be_links(tmp_path):
+    (tmp_path / "real" / "run").mkdir(parents=True)
+    (tmp_path / "storage").symlink_to("real")
+    (tmp_path / "other").symlink_to("real/run")
+    for path in (tmp_path / "storage" / "run", tmp_path / "other"):
+        folder = Folder.at(path)
+        (folder / "inside").append("rows", path.name)
+        folder.check_links()
+    assert (tmp_path / "real" / "run" / "inside" / "rows").read_text() == "run\nother\n"
+
+
+def test_deleting_a_folder_leaves_what_its_links_lead_to(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("mine")
+    (tmp_path / "run" / "old").mkdir(parents=True)
+    (tmp_path / "run" / "old" / "link").symlink_to(tmp_path / "kept")
+    Folder.at(tmp_path / "run").delete("old")
+    assert (tmp_path / "kept" / "file").read_text() == "mine" and Folder.at(tmp_path / "run").names() == []
+
+
+@pytest.mark.parametrize("access", ["exists", "read", "write", "append", "in place", "walk"])
+def test_a_named_pipe_is_refused_without_waiting_for_it(tmp_path, access):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is neither a file nor a folder"):
+        ACCESSES[access](Folder.at(tmp_path), "pipe")
+
+
+def test_a_file_with_a_second_name_is_not_changed_in_place(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    os.link(tmp_path / "mine", tmp_path / "run" / "rows")
+    with pytest.raises(InputError, match=r"run/rows has a second name elsewhere \(a hard link\)"):
+        Folder.at(tmp_path / "run").append("rows", "changed")
+    Folder.at(tmp_path / "run").write("rows", "replaced")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "..", "a\0b"])
+def test_a_name_that_leaves_the_folder_is_refused(folder, name):
+    for access in (folder.exists, folder.read, folder.delete, lambda name: folder.write(name, "")):
+        with pytest.raises(InputError, match="is no name of a file in"):
+            access(name)
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        (Folder.at(tmp_path) / "file").names()
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        Folder.at(tmp_path.parent).append(tmp_path.name, "line")
 
 
 def test_a_uri_opens_the_same_folder_in_another_working_directory(tmp_path, monkeypatch):

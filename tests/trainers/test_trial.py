@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.errors import InputError
 from tests.conftest import interrupted, outcome, small_config, small_stage
 from tests.example_row import example_row
 from tests.stores import object_store
@@ -23,7 +24,7 @@ from trainers.training.build_model import build
 from trainers.training.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
 from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
-from trainers.trial import ROUNDS, read_rows, round_name, run_trial
+from trainers.trial import ROUNDS, clear_unfinished, read_rows, round_name, run_trial
 
 SMART = SmartConfig(lambda_s=1.0)
 FOUR = small_config(small_stage(batch_schedule="smart_round_robin", surgery="pcgrad", rounds=4, steps=8), smart=SMART)
@@ -177,7 +178,7 @@ def test_a_trial_with_damaged_files_resumes_from_undamaged_ones_and_ends_with_th
 @pytest.mark.parametrize("name", ["predictions", "checkpoints"])
 def test_a_round_whose_files_cannot_be_written_is_not_recorded(name, trials, whole, tmp_path):
     (tmp_path / name).write_text("no directory")
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match=f"{name} is a file, not a folder"):
         list(trials.rows(Folder.at(tmp_path)))
     assert read_rows(Folder.at(tmp_path)) == []
     (tmp_path / name).unlink()
@@ -192,6 +193,27 @@ def test_unfinished_files_of_killed_workers_are_deleted_when_the_trial_resumes(t
     trials.run(Folder.at(copy))
     named = [sorted(str(path.relative_to(home)) for path in home.rglob("*")) for home in (copy, whole)]
     assert named[0] == named[1]
+
+
+def test_only_files_with_the_names_of_rounds_are_deleted(trials, copy):
+    mine = ("checkpoints/notes", "checkpoints/.mine", "predictions/00004", "predictions/4-sst.parquet")
+    for name in ("checkpoints/00004", "predictions/00004-sst.parquet", *mine):
+        (copy / name).write_text("mine")
+    clear_unfinished(Folder.at(copy), {1, 2, 3})
+    left = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file() and path.read_bytes() == b"mine"}
+    assert left == {*mine} - {"predictions/00004"}
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "predictions"])
+def test_a_link_in_the_place_of_a_folder_is_refused_and_nothing_behind_it_deleted(name, trials, copy, tmp_path):
+    documents = tmp_path / "documents"
+    (documents / "00009").mkdir(parents=True)
+    (documents / "00009" / "letter").write_text("mine")
+    shutil.rmtree(copy / name)
+    (copy / name).symlink_to(documents)
+    with pytest.raises(InputError, match=f"{name} is a symbolic link"):
+        list(trials.rows(Folder.at(copy)))
+    assert [str(path.relative_to(documents)) for path in documents.rglob("*")] == ["00009", "00009/letter"]
 
 
 def test_the_last_row_is_yielded_again_before_training_continues(trials, copy):

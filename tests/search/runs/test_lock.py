@@ -50,6 +50,17 @@ def test_an_exception_releases_the_lock(folder: Folder):
         pass
 
 
+@pytest.mark.parametrize("name", [LOCK, "rounds", "trials/00001/checkpoints"])
+def test_a_run_with_a_link_is_refused_and_no_file_is_touched(tmp_path: Path, name: str):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run" / name).parent.mkdir(parents=True)
+    (tmp_path / "run" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=f"run/{name} is a symbolic link"), locked(Folder.at(tmp_path / "run")):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert name == LOCK or not (tmp_path / "run" / LOCK).exists()
+
+
 def test_the_lock_of_a_killed_process_is_released(tmp_path: Path):
     arguments = [sys.executable, "-c", HOLD_LOCK, str(tmp_path)]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -39,10 +39,23 @@ def test_a_journal_with_an_incomplete_last_line_loses_only_that_line(run: Run, i
 def test_a_journal_lock_of_a_killed_process_does_not_delay_the_next_process(run: Run):
     start_trial(run)
     journal = (run.folder.local or Path()) / STUDY
-    journal.with_name(f"{STUDY}.lock").symlink_to(journal)
+    journal.with_name(f"{STUDY}.lock").touch()
     started = time.monotonic()
     assert start_trial(run) == 2
     assert time.monotonic() - started < LOCK_WAIT_SECONDS / 2
+
+
+def test_a_journal_that_is_a_link_is_refused_and_its_target_unchanged(run: Run, tmp_path: Path):
+    (tmp_path / "mine").write_text("unfinished line")
+    ((run.folder.local or Path()) / STUDY).symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=f"{STUDY} is a symbolic link"):
+        start_trial(run)
+    assert (tmp_path / "mine").read_text() == "unfinished line"
+
+
+def test_the_locks_of_a_journal_are_no_links(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("os.symlink")
+    assert start_trial(run) == 1
 
 
 def test_a_study_that_was_deleted_from_a_storage_url_is_rebuilt_from_the_trials_files(
