@@ -25,7 +25,7 @@ from search.ensemble.soup import SOUPS, WeightAverages, make_soups
 from search.runs.run import Run
 from search.selection.bootstrap import interval
 from search.selection.candidates import Candidate, CandidateMetrics, Rounds, kept_rounds, read_candidates
-from search.selection.cross_fitting import FOLDS, MASKS, row_masks
+from search.selection.cross_fitting import MASKS, CrossFitted, row_masks
 from search.selection.library import Library, tasks_of
 from search.selection.shortlist import LIMIT, best_candidates, metric_and_loss, rank
 from search.selection.strategies import STRATEGIES
@@ -161,22 +161,32 @@ def _comparison(ways: Mapping[str, Way], libraries: Mapping[str, Library], masks
     for name, way in ways.items():
         made = [way(mask) for mask in range(MASKS + HALVES)]
         everywhere = {task: np.ones(len(library.labels), bool) for task, library in libraries.items()}
-        pooled = {
-            task: np.where(masks[task][1:MASKS, :, None], 0, [made[1 + fold][task] for fold in range(FOLDS)]).sum(
-                axis=0
-            )
+        of_folds = {
+            task: _cross_fitted([predicted[task] for predicted in made[1:MASKS]], ~masks[task][1:MASKS])
             for task in libraries
         }
+        metrics = {task: found.metric(libraries[task]) for task, found in of_folds.items()}
         parts = [{task: ~found[mask] for task, found in masks.items()} for mask in range(MASKS, MASKS + HALVES)]
         scores = [_score(found, libraries, part) for found, part in zip(made[MASKS:], parts, strict=True)]
         unseen[name] = np.array(scores)
-        dev, cross_fitted = _score(made[0], libraries, everywhere), _score(pooled, libraries, everywhere)
+        dev, cross_fitted = _score(made[0], libraries, everywhere), float(score(metrics, tasks_of(libraries)))
         table[name] = [f"{dev:.4f}", f"{cross_fitted:.4f}", f"{unseen[name].mean():.4f} {_text(unseen[name])}"]
     shown = Table("", "dev, same rows", "cross-fitted", "unseen halves", "over the best single run", "over greedy")
     for name, cells in table.items():
         gains = [unseen[name] - unseen[other] for other in ("best single run", "greedy")]
         shown.add_row(name, *cells, *(f"{gain.mean():+.4f} {_text(gain)}" for gain in gains))
     return shown
+
+
+def _cross_fitted(predicted: list[np.ndarray], held_out: np.ndarray) -> CrossFitted:
+    """Take each fold's predictions of its own rows.
+
+    Args:
+        predicted: predictions [rows, width] of all rows by each fold's selection.
+        held_out: [folds, rows], whether a row belongs to a fold.
+    """
+    folds = held_out.argmax(axis=0)
+    return CrossFitted(np.stack(predicted)[folds, np.arange(len(folds))], folds)
 
 
 def _score(found: Predicted, libraries: Mapping[str, Library], rows: Mapping[str, np.ndarray]) -> float:

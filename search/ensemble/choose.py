@@ -30,7 +30,7 @@ from search.selection.candidates import (
     read_shortlisted,
     searched_tasks,
 )
-from search.selection.cross_fitting import MASKS, Fold, cross_fit, cross_fit_single, make_folds, row_masks
+from search.selection.cross_fitting import MASKS, CrossFitted, Fold, cross_fit, cross_fit_single, make_folds, row_masks
 from search.selection.library import Library, Selection, tasks_of
 from search.selection.shortlist import best_candidates
 from search.selection.strategies import STRATEGIES
@@ -65,8 +65,8 @@ class Selected:
     selection: Selection
     dev: np.ndarray
     """[rows, width], predictions of the rows on which the selection was made."""
-    cross_fitted: np.ndarray
-    """[rows, width], predictions of each row by a selection made without the row's fold."""
+    cross_fitted: CrossFitted
+    """Predictions of each row by a selection made without the row's fold."""
 
 
 def choose(
@@ -242,7 +242,7 @@ def _strategy_estimates(
 ) -> StrategyEstimates:
     tasks = tasks_of(libraries)
     dev = {task: float(libraries[task].metric(found.dev)) for task, found in selected.items()}
-    cross_fitted = {task: float(libraries[task].metric(found.cross_fitted)) for task, found in selected.items()}
+    cross_fitted = {task: found.cross_fitted.metric(libraries[task]) for task, found in selected.items()}
     return StrategyEstimates(
         name,
         {task: int(np.count_nonzero(found.selection.weights)) for task, found in selected.items()},

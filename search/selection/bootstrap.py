@@ -1,12 +1,12 @@
 """Bootstrap over rows: the values of a metric or score on resampled rows, and its 95 % interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from search.selection.cross_fitting import CrossFitted, mean_metric
 from search.selection.library import Library
-from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.scores import score
 from trainers.seeds import numpy_generator
 from trainers.tasks import Task
@@ -34,18 +34,21 @@ class ResampledMetrics:
     """On rows that took no part in the selection."""
 
 
-def resampled_metrics(library: Library, dev: np.ndarray, cross_fitted: np.ndarray, seed: int) -> ResampledMetrics:
-    """Compute the metric of predictions [rows, width] of a library's rows, with bootstrap resamples.
+def resampled_metrics(library: Library, dev: np.ndarray, cross_fitted: CrossFitted, seed: int) -> ResampledMetrics:
+    """Compute the metric of predictions of a library's rows, with bootstrap resamples.
 
     Args:
-        dev: predictions by a selection that was made on these rows.
+        dev: [rows, width], predictions by a selection that was made on these rows.
         cross_fitted: predictions of each row by a selection that was made without the row.
     """
-    found = (
-        Resampled(float(library.metric(predictions)), bootstrap(library.task.metric, predictions, library.labels, seed))
-        for predictions in (dev, cross_fitted)
+    metric, labels = library.task.metric, library.labels
+    return ResampledMetrics(
+        Resampled(float(library.metric(dev)), bootstrap(metric, dev, labels, seed)),
+        Resampled(
+            cross_fitted.metric(library),
+            bootstrap(metric, cross_fitted.predictions, labels, seed, cross_fitted.parts(metric)),
+        ),
     )
-    return ResampledMetrics(*found)
 
 
 def resampled_score(metrics: Mapping[str, ResampledMetrics], tasks: Mapping[str, Task]) -> ResampledMetrics:
@@ -56,18 +59,23 @@ def resampled_score(metrics: Mapping[str, ResampledMetrics], tasks: Mapping[str,
     )
 
 
-def bootstrap(metric: str, predictions: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return the metric of `predictions` [rows, width] on rows drawn with replacement, [resamples].
+def bootstrap(
+    metric: str, predictions: np.ndarray, labels: np.ndarray, seed: int, parts: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """Return `mean_metric` on rows that are drawn with replacement inside each part, [resamples].
 
-    Equal seeds draw equal rows, so two ensembles can be compared resample by resample.
+    Equal seeds and parts draw equal rows, so two ensembles can be compared resample by resample.
 
     Args:
         metric: a name in METRICS.
+        predictions: [rows, width]
+        labels: [rows]
+        parts: the row numbers of each part; None for one part with all rows.
     """
+    parts = parts or [np.arange(len(labels))]
     draw = numpy_generator(seed, "bootstrap")
-    drawn = (draw.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES))
-    compute = METRICS[metric].compute
-    return np.array([compute(predictions[rows], labels[rows]) for rows in drawn])
+    drawn = ([rows[draw.integers(len(rows), size=len(rows))] for rows in parts] for _ in range(RESAMPLES))
+    return np.array([mean_metric(metric, predictions, labels, resample) for resample in drawn])
 
 
 def interval(resamples: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING
 from search.selection.candidates import Candidate, finite_outputs
-from search.selection.cross_fitting import FOLDS, Fold, cross_fit, make_folds, row_masks
+from search.selection.cross_fitting import FOLDS, CrossFitted, Fold, cross_fit, fold_numbers, make_folds, row_masks
 from search.selection.library import Library, tasks_of
 from search.selection.shortlist import metric_and_loss, shortlist
 from search.selection.strategies import STRATEGIES
@@ -96,9 +96,9 @@ def _ensemble_metric(library: Library, trial: np.ndarray, seed: int) -> float:
         trial: [rounds, rows, width], predictions of the trial's rounds.
     """
     if not len(library) + len(trial):
-        return float(library.metric(_constant(library)))
+        return CrossFitted(_constant(library), fold_numbers(library.labels, seed)).metric(library)
     folds = [_with_trial(fold, trial) for fold in make_folds([library] * FOLDS, seed, LIMIT)]
-    return float(library.metric(cross_fit(STRATEGIES["greedy"], folds, seed)))
+    return cross_fit(STRATEGIES["greedy"], folds, seed).metric(library)
 
 
 def _with_trial(fold: Fold, trial: np.ndarray) -> Fold:

@@ -21,6 +21,9 @@ class Metric:
     """Return the metric [...] of predictions [..., rows, width] and labels [..., rows]; every row has a label."""
     share: Callable[[np.ndarray], np.ndarray]
     """Map the metric [...] to values between 0 and 1, as the score averages them."""
+    mean_of_rows: bool = False
+    """Whether the metric is a mean over rows. If not, predictions of several models must not be pooled to compute it:
+    selection computes it on the rows of each model and averages."""
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -37,7 +40,7 @@ def pearson(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric("accuracy", accuracy, share=lambda metric: metric),
+    "accuracy": Metric("accuracy", accuracy, share=lambda metric: metric, mean_of_rows=True),
     "pearson": Metric("Pearson r", pearson, share=lambda metric: (metric + 1) / 2),
 }
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from search.selection.bootstrap import bootstrap, interval, resampled_metrics, resampled_score
+from search.selection.cross_fitting import CrossFitted, fold_numbers
 from tests.search.libraries import example_library
 from trainers.evaluation.scores import score
 from trainers.tasks import TASKS
@@ -42,11 +43,35 @@ def test_equal_seeds_resample_two_ensembles_on_the_same_rows():
     assert (once - other).std() < np.hypot(once.std(), other.std())
 
 
+def test_ensembles_that_differ_between_folds_by_their_scale_only_have_equal_estimates_and_no_gain():
+    library = example_library("regression", candidates=1, rows=300)
+    folds = fold_numbers(library.labels, 0)
+    single, scaled = library.predictions[0], library.predictions[0] * (1 + folds[:, None]) - folds[:, None]
+    one, other = (
+        resampled_metrics(library, single, CrossFitted(found, folds), 0).cross_fitted for found in (single, scaled)
+    )
+    assert other.value == pytest.approx(one.value)
+    np.testing.assert_allclose(other.resamples - one.resamples, 0, atol=1e-6)
+    low, high = interval(one.resamples)
+    assert low < one.value < high
+    of_all_rows = interval(bootstrap("pearson", single, library.labels, 0))
+    np.testing.assert_allclose((low, high), of_all_rows, atol=0.02)
+
+
+def test_every_resample_takes_as_many_rows_of_each_fold_as_the_fold_has():
+    labels = np.repeat(np.arange(5.0), [2, 3, 4, 5, 6]).astype(np.float32)  # the fold of each row is its label
+    parts = [np.flatnonzero(labels == fold) for fold in range(5)]
+    # Predict the label exactly in the folds 0 to 2: the accuracy of a resample is 9 of 20, whichever rows are drawn.
+    right = np.eye(5, dtype=np.float32)[np.where(labels < 3, labels, 0).astype(int)]
+    np.testing.assert_allclose(bootstrap("accuracy", right, labels, 0, parts), 9 / 20)
+
+
 def test_the_resampled_score_is_the_score_of_the_resampled_metrics():
     metrics = {}
     for task in ("sst", "qqp", "sts"):
         library = example_library(TASKS[task].kind, candidates=1)
-        metrics[task] = resampled_metrics(library, library.predictions[0], library.predictions[0], 0)
+        own = library.predictions[0]
+        metrics[task] = resampled_metrics(library, own, CrossFitted(own, fold_numbers(library.labels, 0)), 0)
     overall = resampled_score(metrics, TASKS)
     values = {task: metric.dev.value for task, metric in metrics.items()}
     assert overall.dev.value == pytest.approx(float(score(values, TASKS)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from search.selection.contribution import LIMIT, Contributions, contribution
+from search.selection.cross_fitting import FOLDS, fold_numbers
 from search.selection.library import Library
 from tests.search.example_run import ExampleTrial, example_run, write_trial
 from tests.search.libraries import TASK_OF_KIND, example_library
@@ -23,7 +24,8 @@ def part(library, *numbers):
 def test_the_contribution_of_the_first_trial_is_its_advantage_over_a_constant_prediction(kind):
     library = example_library(kind, candidates=1, rows=100)
     if kind == "regression":
-        expected = library.metrics[0] / 2
+        folds = fold_numbers(library.labels, 0)
+        expected = np.mean([library.rows(folds == fold).metrics[0] for fold in range(FOLDS)]) / 2
     else:
         expected = library.metrics[0] - np.bincount(library.labels.astype(int)).max() / 100
     assert contribution({"task": part(library)}, {"task": library}, 0) == pytest.approx(expected, abs=1e-6)

@@ -60,8 +60,8 @@ def test_no_selection_would_have_taken_a_candidate_outside_the_shortlist(kind):
     np.testing.assert_array_equal(chosen[best_candidates(library.candidates(chosen))], best_candidates(library))
     strategy = STRATEGIES["greedy"]
     np.testing.assert_array_equal(
-        cross_fit(strategy, make_folds([library.candidates(chosen)] * FOLDS, 1), 1),
-        cross_fit(strategy, make_folds([library] * FOLDS, 1), 1),
+        cross_fit(strategy, make_folds([library.candidates(chosen)] * FOLDS, 1), 1).predictions,
+        cross_fit(strategy, make_folds([library] * FOLDS, 1), 1).predictions,
     )
 
 
@@ -72,7 +72,7 @@ def test_the_cut_inside_a_fold_uses_nothing_of_the_held_out_rows(kind):
         library = example_library(kind, candidates=300, rows=200, skill=0, seed=seed)
         for metrics, cut in ((cut_by_all, library.candidates(best_candidates(library, 5))), (cut_inside, library)):
             folds = make_folds([cut] * FOLDS, seed, 5)
-            metrics.append(float(library.metric(cross_fit(STRATEGIES["uniform"], folds, seed))))
+            metrics.append(cross_fit(STRATEGIES["uniform"], folds, seed).metric(library))
     # The standard deviation of a mean of eight accuracies is .012, of eight values of r .025; the difference varies
     # less, because the rows are the same.
     assert np.mean(cut_inside) == pytest.approx(0.5 if kind == "binary" else 0, abs=0.05)
