@@ -25,7 +25,9 @@ def started(module: str) -> Iterator[None]:
     """
     check_packages(module, ["model"])  # `trainers` holds this file
     from trainers.command_line import command  # here, because it imports `model`
+    from trainers.cpus import limit_threads  # here, because the check must come first
 
+    limit_threads()
     with command(module):
         yield
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import shutil
 import socket
 import tempfile
@@ -18,6 +17,7 @@ import yaml
 from model.errors import InputError, first_line
 from search.tune.slots import Slots
 from trainers.command_line import catch_signals
+from trainers.cpus import usable_cpus
 from trainers.devices import limit_gpu_memory
 from trainers.start import ROOT
 
@@ -67,8 +67,8 @@ def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, .
 
 
 def local_node() -> list[dict[str, float]]:
-    """List the resources of this machine as Ray would count them: one node."""
-    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+    """List the resources of this machine that this process may use: one node."""
+    return [{"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}]
 
 
 def cluster_nodes() -> list[dict[str, float]]:
@@ -85,11 +85,14 @@ def cluster_nodes() -> list[dict[str, float]]:
 
 
 def _start(scratch: str, dashboard: bool) -> Any:
-    """Start Ray on this machine, with its files in `scratch`."""
+    """Start Ray on this machine, with its files in `scratch` and the resources that this process may use."""
+    (node,) = local_node()
+    resources = {"num_cpus": int(node["CPU"]), "num_gpus": int(node["GPU"])}  # by itself Ray counts forbidden CPUs, too
     try:
         # Workers import from the folder in which Ray was started. In the user's folder, a file may hide our packages.
         with contextlib.chdir(ROOT):
-            return _init(address="local", _temp_dir=scratch, include_dashboard=dashboard, dashboard_host="127.0.0.1")
+            places = {"_temp_dir": scratch, "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
+            return _init(address="local", **resources, **places)
     except Exception as error:  # Ray raises a bare Exception if its start takes over half a minute
         raise InputError(
             f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "

@@ -7,6 +7,8 @@ from model.errors import InputError
 
 LEAST_USED = 0.95
 """The least part of a GPU that its trials must use: 3 trials of 0.33 do, 3 trials of 0.3 do not."""
+LEAST_SHARE = 0.01
+"""The smallest share of a GPU that a trial may have."""
 ROUNDING = 1e-9
 """Added before rounding down: in floating point 1/(1/49) may be less than 49."""
 
@@ -42,12 +44,14 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
         nodes: the resources of each node, "CPU" and "GPU".
         concurrency: trials at once; None for as many as fit.
         cpus: CPUs of one trial.
-        gpus: GPUs of one trial: a whole number, or 1/k, which may be rounded down; None for 1 if any node has a GPU.
+        gpus: GPUs of one trial: 0, 1, or 1/k, which may be rounded down; None for 1 if any node has a GPU.
 
     Raises:
-        InputError: a trial fits on no node, fewer trials fit than `concurrency`, or `gpus` is neither whole nor 1/k.
+        InputError: a trial fits on no node, fewer trials fit than `concurrency`, or a trial could not use all that it
+            is given.
     """
-    gpus = _whole_or_fraction(gpus) if gpus is not None else float(any(node.get("GPU", 0) for node in nodes))
+    _check_cpus(cpus)
+    gpus = _one_or_share(gpus) if gpus is not None else float(any(node.get("GPU", 0) for node in nodes))
     fitting = sum(_fitting(node, cpus, gpus) for node in nodes)
     if not fitting:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
@@ -64,14 +68,25 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
     return Slots(concurrency or fitting, cpus, gpus)
 
 
-def _whole_or_fraction(gpus: float) -> float:
-    """Check that a trial has whole GPUs or 1/k of one; return the unrounded number."""
-    if gpus >= 1 and gpus % 1:
+def _check_cpus(cpus: float) -> None:
+    """Check that a trial has whole CPUs, one per thread, or a share of one CPU."""
+    if 1 < cpus < math.inf and cpus % 1:
         raise InputError(
-            f"--gpus-per-trial {gpus:g}: a trial needs a whole number of GPUs, or a share of one GPU. "
-            f"Pass {int(gpus)} or {int(gpus) + 1}, or a share such as 0.5, 0.33 or 0.25."
+            f"--cpus-per-trial {cpus:g}: a trial has one thread per CPU, so a part of a CPU would stay unused. "
+            f"Pass {int(cpus)} or {int(cpus) + 1}, or a share of one CPU such as 0.5."
         )
-    if gpus >= 1 or not gpus:
+
+
+def _one_or_share(gpus: float) -> float:
+    """Check that a trial has no GPU, one, or 1/k of one; return the unrounded number."""
+    if gpus > 1:
+        raise InputError(
+            f"--gpus-per-trial {gpus:g}: a trial trains on one GPU, so the others would stay unused. "
+            "Pass 1, or a share of one GPU such as 0.5, 0.33 or 0.25."
+        )
+    if 0 < gpus < LEAST_SHARE:
+        raise InputError(f"--gpus-per-trial {gpus:g}: the smallest share of a GPU is {LEAST_SHARE}. Pass a larger one.")
+    if gpus in (0, 1):
         return gpus
     neighbours = math.floor(1 / gpus + ROUNDING)
     if neighbours * gpus < LEAST_USED:

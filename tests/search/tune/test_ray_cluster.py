@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from model.errors import InputError
@@ -46,9 +47,13 @@ def test_a_failed_start_of_ray_is_one_error_with_a_remedy(tmp_path: Path, monkey
         pass
 
 
-def test_this_machine_is_one_node():
-    (node,) = local_node()
-    assert node["CPU"] >= 1 and node["GPU"] >= 0
+@pytest.mark.usefixtures("without_ray")
+def test_ray_and_the_slots_count_only_the_cpus_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    gpus = float(torch.cuda.device_count())
+    assert local_node() == [{"CPU": 1.0, "GPU": gpus}]
+    with started_ray(None, False):
+        assert {name: ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")} == {"CPU": 1, "GPU": gpus}
 
 
 @pytest.fixture

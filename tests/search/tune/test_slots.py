@@ -1,5 +1,7 @@
 """Test the slots of a search: how many trials fit on the nodes, and the resources of each trial."""
 
+import math
+
 import pytest
 
 from model.errors import InputError
@@ -21,7 +23,7 @@ LAPTOP, TWO_GPUS, HEAD = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 0.0}
         ([LAPTOP, TWO_GPUS], None, 1, 0, Slots(16, 1, 0)),
         ([TWO_GPUS], None, 1, 0.25, Slots(8, 1, 0.25)),
         ([TWO_GPUS], None, 4, 0.25, Slots(2, 4, 0.25)),
-        ([TWO_GPUS, TWO_GPUS], 2, 1, 2, Slots(2, 1, 2)),
+        ([TWO_GPUS, TWO_GPUS], 2, 1, 1, Slots(2, 1, 1)),
         ([TWO_GPUS], None, 1, 0.33, Slots(6, 1, 1 / 3)),
         ([{"CPU": 99.0, "GPU": 8.0}], None, 1, 0.19, Slots(40, 1, 0.2)),
         ([{"CPU": 99.0, "GPU": 1.0}], None, 1, 1 / 49, Slots(49, 1, 1 / 49)),
@@ -36,21 +38,39 @@ def test_as_many_trials_run_at_once_as_requested_or_as_fit(nodes, concurrency, c
     [
         ([LAPTOP], None, 9, None, "A trial of 9 CPUs and 0 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
         ([LAPTOP], None, 1, 1, "A trial of 1 CPUs and 1 GPUs fits on no node; the largest has 8 CPUs and 0 GPUs."),
-        ([TWO_GPUS, TWO_GPUS], None, 1, 3, "the largest has 8 CPUs and 2 GPUs. Lower"),
+        ([TWO_GPUS], None, 9, 1, "A trial of 9 CPUs and 1 GPUs fits on no node; the largest has 8 CPUs and 2 GPUs."),
         ([HEAD], None, 1, None, "fits on no node"),
         (
             [TWO_GPUS],
             None,
             1,
-            1.5,
-            "--gpus-per-trial 1.5: a trial needs a whole number of GPUs, or a share of one GPU. Pass 1 or 2, or",
+            2,
+            "--gpus-per-trial 2: a trial trains on one GPU, so the others would stay unused. Pass 1, or a share of one",
         ),
+        ([TWO_GPUS], None, 1, 1.5, "--gpus-per-trial 1.5: a trial trains on one GPU"),
+        ([LAPTOP], None, 1, math.inf, "--gpus-per-trial inf: a trial trains on one GPU"),
+        ([LAPTOP], None, 1, 8, "--gpus-per-trial 8: a trial trains on one GPU"),
+        (
+            [LAPTOP],
+            None,
+            1.5,
+            None,
+            "--cpus-per-trial 1.5: a trial has one thread per CPU, so a part of a CPU would stay unused. Pass 1 or 2, ",
+        ),
+        ([LAPTOP], None, math.inf, None, "A trial of inf CPUs and 0 GPUs fits on no node"),
         (
             [TWO_GPUS],
             None,
             1,
             0.4,
             "--gpus-per-trial 0.4: as many trials as fit would leave a part of each GPU unused.",
+        ),
+        (
+            [TWO_GPUS],
+            None,
+            1,
+            1e-310,
+            "--gpus-per-trial 1e-310: the smallest share of a GPU is 0.01. Pass a larger one.",
         ),
         ([TWO_GPUS], None, 1, 0.7, "Pass 1, or 0.5 for one more trial per GPU."),
         ([LAPTOP, TWO_GPUS], 3, 1, None, "--concurrency 3: only 2 trials of 1 CPUs and 1 GPUs fit at once. Lower"),
@@ -63,12 +83,12 @@ def test_resources_that_do_not_fit_the_nodes_are_an_error(nodes, concurrency, cp
 
 
 def test_a_trial_has_one_thread_per_cpu_and_at_least_one():
-    assert [Slots(1, cpus, 0).threads for cpus in (0.5, 1, 1.5, 4)] == [1, 1, 1, 4]
+    assert [Slots(1, cpus, 0).threads for cpus in (0.5, 1, 4)] == [1, 1, 4]
     assert (Slots(1, 1, 0).device, Slots(1, 1, 0.5).device) == ("cpu", "cuda")
 
 
 def test_trials_that_share_a_gpu_share_the_memory_that_cuda_contexts_leave():
-    assert [Slots(1, 1, gpus).memory for gpus in (0, 0.25, 0.5, 1, 2)] == [None, 0.25, 0.5, None, None]
+    assert [Slots(1, 1, gpus).memory for gpus in (0, 0.25, 0.5, 1)] == [None, 0.25, 0.5, None]
     gib = 2**30
     assert tensor_memory_share(0.25, 80 * gib) * 80 == pytest.approx(19)
     for neighbours in (2, 3, 8):
