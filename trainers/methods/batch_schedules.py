@@ -9,7 +9,10 @@ Plan = list[tuple[str, ...]]
 """[steps]: the tasks that have a batch in each step, in the order of the config."""
 
 BatchSchedule = Callable[[dict[str, int], dict[str, int], float, torch.Generator], Plan]
-"""(training rows by task, batch size by task, progress of the stage from 0 to 1, generator of the epoch) -> plan."""
+"""(training rows by task, batch size by task, progress of the stage from 0 to 1, generator of the epoch) -> plan.
+
+For equal generators, plans have equal lengths, and only schedules in `PROGRESSIVE` depend on the progress.
+"""
 
 TEMPERATURE = 2.0
 """Sampling proportional to the square root of the rows, the second rule that Stickland and Murray 2019 compare."""
@@ -119,6 +122,8 @@ def sequential(sizes: dict[str, int], batch_sizes: dict[str, int], progress: flo
 def annealed(sizes: dict[str, int], batch_sizes: dict[str, int], progress: float, generator: torch.Generator) -> Plan:
     """Draw one task per step: in proportion to rows at the start of a stage, almost uniformly at its end.
 
+    The exponent of the rows falls from 1 to 0.2 with the completed share of the stage, however its duration is given.
+
     Source: Stickland and Murray 2019 (BERT and PALs), annealed sampling.
     """
     return _drawn(sizes, batch_sizes, 1 - 0.8 * progress, generator)
@@ -142,6 +147,8 @@ BATCH_SCHEDULES: dict[str, BatchSchedule] = {
     "annealed": annealed,
     "temperature": temperature,
 }
+PROGRESSIVE = frozenset({"annealed"})
+"""Batch schedules that depend on the progress of the stage. Their epochs are planned anew as the stage advances."""
 SEVERAL_TASKS_A_STEP = ["smart_round_robin", "cycle", "simultaneous", "equal", "interleaved"]
 """Batch schedules whose steps have batches of several tasks."""
 ONE_TASK_A_STEP = ["shuffle", "annealed", "temperature"]
@@ -159,4 +166,4 @@ def _drawn(sizes: dict[str, int], batch_sizes: dict[str, int], exponent: float, 
     weights = torch.tensor(list(odds.values()), dtype=torch.float64)
     singles = [(task,) for task in odds]
     places = torch.multinomial(weights, steps, replacement=True, generator=generator)
-    return [singles[place] for place in places.tolist()]
+    return list(map(singles.__getitem__, places.tolist()))

@@ -11,9 +11,12 @@ from model.errors import InputError
 from trainers.config.task_checks import check_tasks
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
-from trainers.methods.batch_schedules import BATCH_SCHEDULES, Plan
+from trainers.methods.batch_schedules import BATCH_SCHEDULES, PROGRESSIVE, Plan
 from trainers.methods.surgery import check_surgery
 from trainers.seeds import generator
+
+BLOCK = 0.01
+"""Share of a stage after which a batch schedule that depends on the progress plans the rest of the epoch again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +189,16 @@ def _stage_rows(
     known: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
     epoch = steps = examples = 0
     while not goal.reached(steps, examples, epoch):
-        plan_of_epoch = _epoch(config, index, epoch, sizes, goal.progress(steps, examples, epoch))
-        for done, sources in enumerate(plan_of_epoch):
-            if goal.reached(steps, examples, epoch + done / len(plan_of_epoch)):
+        planned = goal.progress(steps, examples, epoch)
+        plan_of_epoch = _epoch(config, index, epoch, sizes, planned)
+        for done in range(len(plan_of_epoch)):
+            passed = epoch + done / len(plan_of_epoch)
+            if goal.reached(steps, examples, passed):
                 return
-            rows = _take(stage, sources, batch_sizes, sizes, taken)
+            progress = goal.progress(steps, examples, passed)
+            if stage.batch_schedule in PROGRESSIVE and progress - planned >= BLOCK:
+                planned, plan_of_epoch = progress, _epoch(config, index, epoch, sizes, progress)
+            rows = _take(stage, plan_of_epoch[done], batch_sizes, sizes, taken)
             examples += sum(rows.values())
             steps += 1
             yield known.setdefault(tuple(rows.items()), rows)
@@ -211,7 +219,7 @@ def _take(
 
 
 def _epoch(config: TrainConfig, index: int, epoch: int, sizes: dict[str, int], progress: float) -> Plan:
-    """Return the sources of each optimiser step of one epoch."""
+    """Return the sources of each optimiser step of one epoch, all of it planned for one progress of the stage."""
     stage = config.stages[index]
     draw = generator(config.seed, index, epoch, "batch schedule")
     steps = BATCH_SCHEDULES[stage.batch_schedule](sizes, stage.batch_sizes(sizes), progress, draw)
@@ -241,11 +249,9 @@ class _Goal:
     def reached(self, steps: int, examples: int, epochs: float) -> bool:
         return steps >= self.steps or examples >= self.examples or epochs >= self.epochs
 
-    def progress(self, steps: int, examples: int, epoch: int) -> float:
-        """Return the completed share of the stage at the start of an epoch; with `epochs`, the last epoch has 1."""
-        if self.epochs < math.inf:
-            return epoch / max(1, math.ceil(self.epochs) - 1)
-        return max(steps / self.steps, examples / self.examples)
+    def progress(self, steps: int, examples: int, epochs: float) -> float:
+        """Return the completed share of the stage."""
+        return max(steps / self.steps, examples / self.examples, epochs / self.epochs)
 
 
 def _goal(stage: Stage, sizes: dict[str, int]) -> _Goal:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainers.methods.batch_schedules import BATCH_SCHEDULES, batch_counts, proportional_sizes, shares
+from trainers.methods.batch_schedules import BATCH_SCHEDULES, PROGRESSIVE, batch_counts, proportional_sizes, shares
 
 ANY_SIZES = st.dictionaries(st.sampled_from(["sst", "qqp", "sts", "cfimdb"]), st.integers(1, 300), min_size=1)
 ANY_BATCH_SIZES = st.fixed_dictionaries({task: st.integers(1, 64) for task in ["sst", "qqp", "sts", "cfimdb"]})
@@ -243,9 +243,9 @@ def test_tasks_are_drawn_in_proportion_to_their_shares(name, progress, exponent)
     assert stats.chisquare(observed, [share * total for share in expected.values()]).pvalue > 1e-3, observed
 
 
-def test_temperature_sampling_does_not_depend_on_progress():
+@every_schedule
+def test_exactly_the_progressive_schedules_depend_on_progress_and_their_length_does_not(name):
     sizes, batch_sizes = {"sst": 40, "qqp": 100}, {"sst": 4, "qqp": 4}
-    assert plan("temperature", sizes, batch_sizes, progress=0.0) == plan(
-        "temperature", sizes, batch_sizes, progress=1.0
-    )
-    assert plan("annealed", sizes, batch_sizes, progress=0.0) != plan("annealed", sizes, batch_sizes, progress=1.0)
+    early, late = (plan(name, sizes, batch_sizes, progress=progress) for progress in (0.0, 1.0))
+    assert (early != late) == (name in PROGRESSIVE)
+    assert len(early) == len(late)

@@ -16,9 +16,9 @@ from model.errors import InputError
 from tests.conftest import small_config, small_stage
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import next_rows
-from trainers.methods.batch_schedules import BATCH_SCHEDULES
+from trainers.methods.batch_schedules import BATCH_SCHEDULES, annealed, shares
 from trainers.training.optimizer import warmup_then_decay
-from trainers.training.step_plan import Step, plan, plan_rounds, plan_steps, stream_name
+from trainers.training.step_plan import BLOCK, Step, plan, plan_rounds, plan_steps, stream_name
 
 TASK_SIZES = {"sst": 40, "qqp": 70, "sts": 23, "cfimdb": 9}
 SIZES = TASK_SIZES | {"imdb": 31, "snli": 55}
@@ -186,8 +186,8 @@ def test_a_duration_in_steps_counts_optimiser_steps_with_separate_updates_too():
 
 PROGRESS = [
     ({"epochs": 1}, [0.0]),
-    ({"epochs": 3}, [0.0, 0.5, 1.0]),
-    ({"epochs": 2.5}, [0.0, 0.5, 1.0]),
+    ({"epochs": 3}, [0.0, 1 / 3, 2 / 3]),
+    ({"epochs": 2.5}, [0.0, 0.4, 0.8]),
     ({"steps": 20}, [0.0, 0.45, 0.9]),  # 9 steps per epoch
     ({"examples": 500}, [0.0, 0.422, 0.844]),  # 72 of sst, 70 of qqp, 69 of sts per epoch
 ]
@@ -204,6 +204,59 @@ def test_a_batch_schedule_receives_the_completed_share_of_the_stage(duration, ex
     monkeypatch.setitem(BATCH_SCHEDULES, "recorded", recorded)
     one_stage(batch_schedule="recorded", **duration)
     assert progresses == pytest.approx(expected)
+
+
+ANNEALED: dict[str, dict[str, Any]] = {
+    "passes": {"passes": 1.5},
+    "a tenth of a pass": {"passes": 0.1},
+    "steps": {"steps": 700},
+    "examples": {"examples": 5000},
+    "one epoch": {"epochs": 1},
+    "epochs": {"epochs": 2.5},
+}
+
+
+@pytest.mark.parametrize("duration", ANNEALED.values(), ids=ANNEALED)
+def test_annealed_sampling_follows_the_share_of_the_stage_that_is_done(duration, monkeypatch):
+    """Stickland and Murray 2019: alpha = 1 - 0.8 * progress, over the whole stage, for every kind of duration."""
+    sizes, alphas = {"sst": 900, "qqp": 20_000, "sts": 600}, []
+
+    def recorded(sizes, batch_sizes, progress, generator):
+        alphas.append(1 - 0.8 * progress)
+        return annealed(sizes, batch_sizes, progress, generator)
+
+    monkeypatch.setitem(BATCH_SCHEDULES, "annealed", recorded)
+    stage = small_stage(batch_schedule="annealed", batch_size=8, rounds=1, **duration)
+    steps = plan_steps(small_config(stage), sizes)
+    assert alphas == sorted(alphas, reverse=True)
+    assert (alphas[0], alphas[-1]) == (1, pytest.approx(0.2, abs=0.8 * 2 * max(BLOCK, 1 / len(steps))))
+    assert max(-np.diff(alphas)) < 0.8 * (BLOCK + 2 / len(steps)) + 1e-9
+    tasks = [task for step in steps for task in step.rows]
+    for part in (0, 1, 2):  # the tasks that are drawn, not only the exponent
+        third = tasks[len(tasks) * part // 3 : len(tasks) * (part + 1) // 3]
+        expected = shares(sizes, 1 - 0.8 * (2 * part + 1) / 6)["qqp"]
+        error = 4 * (expected * (1 - expected) / len(third)) ** 0.5  # four standard errors
+        assert third.count("qqp") / len(third) == pytest.approx(expected, abs=error + 0.02)
+
+
+def test_annealed_sampling_advances_with_the_examples_and_not_with_the_steps():
+    """Batches of qqp have 64 rows, all others 1: half of the examples are taken long before half of the steps."""
+    stage = small_stage(batch_schedule="annealed", batch_size={"sst": 1, "qqp": 64, "sts": 1}, passes=1.0)
+    steps = plan_steps(small_config(stage), {"sst": 900, "qqp": 20_000, "sts": 600})
+    middle = next(step.done for step in steps if step.examples >= steps[-1].examples / 2)
+    assert middle < 0.45 * len(steps)
+
+
+def test_a_schedule_that_ignores_progress_is_planned_once_per_epoch(monkeypatch):
+    calls = []
+
+    def recorded(*given):
+        calls.append(given)
+        return BATCH_SCHEDULES["shuffle"](*given)
+
+    monkeypatch.setitem(BATCH_SCHEDULES, "recorded", recorded)
+    one_stage(batch_schedule="recorded", epochs=3)
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("schedule", ["shuffle", "smart_round_robin", "annealed", "temperature"])
