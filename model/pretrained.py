@@ -4,11 +4,15 @@ The code calls the names and configs of Hugging Face checkpoints public, and its
 """
 
 import json
+import mmap
+import os
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -16,7 +20,10 @@ from torch import Tensor, nn
 from model.bert import Bert, BertConfig
 from model.checkpoint_files import CONFIG, TOKENIZER, WEIGHTS, find_checkpoint, read_json, read_tensors
 from model.encoder import Encoder, Pretrained, build_mlm_head
-from model.errors import InputError
+from model.errors import InputError, first_line
+from model.files.checksum import BLANK, KEY, ChecksumError, check_checksum, write_with_checksum
+from model.files.json_text import parse_json
+from model.files.regular_files import open_file, read_file
 from model.tokenizer import convert_wordpiece, read_tokenizer
 from model.transformers_encoder import (
     TransformersConfig,
@@ -92,27 +99,56 @@ def save_encoder(directory: Path, pretrained: Pretrained) -> None:
     """Write the encoder of a run to `directory`, from which `load_encoder` reads it."""
     directory.mkdir(parents=True, exist_ok=True)
     head = {f"{_MLM_HEAD_PREFIX}{name}": tensor for name, tensor in pretrained.mlm_head.items()}
-    contents = {
+    texts = {
         CONFIG: json.dumps(asdict(pretrained.config), indent=2).encode(),
         TOKENIZER: pretrained.tokenizer.encode(),
-        WEIGHTS[0]: safetensors.torch.save(pretrained.weights | head),
     }
-    for name, content in contents.items():
+    for name, content in texts.items():
         with whole_file(directory / name, sync=False) as file:
             file.write(content)
+    checksums = {KEY: BLANK} | {name: str(zlib.crc32(content)) for name, content in texts.items()}
+    with whole_file(directory / WEIGHTS[0], sync=False) as file:
+        write_with_checksum(file, safetensors.torch.save(pretrained.weights | head, checksums), first=True)
 
 
 def load_encoder(directory: Path) -> Pretrained:
-    """Read the encoder that `save_encoder` wrote. The weights are mapped into memory and read on first use."""
-    fields = json.loads((directory / CONFIG).read_text())
-    config = TransformersConfig(**fields) if "public" in fields else BertConfig(**fields)
-    weights = safetensors.torch.load_file(directory / WEIGHTS[0])
+    """Read the encoder that `save_encoder` wrote. The weights are mapped into memory; all of them are read once.
+
+    Raises:
+        InputError: a file is missing or damaged, or another version of this program wrote it.
+    """
+    texts = {name: read_file(directory / name) for name in (CONFIG, TOKENIZER)}
+    name = WEIGHTS[0]
+    try:
+        weights, checksums = _checked_tensors(directory / name)
+        for name, content in texts.items():
+            if checksums.get(name) != str(zlib.crc32(content)):
+                raise ChecksumError("it does not belong to the weights beside it")
+        name = CONFIG
+        fields = parse_json(texts[CONFIG])
+        config = TransformersConfig(**fields) if "public" in fields else BertConfig(**fields)
+    except (ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"The run's encoder cannot be used: {directory / name}: {first_line(error)}. "
+            "Copy the file from a backup of the run, or start a new run."
+        ) from error
     head = {
         name.removeprefix(_MLM_HEAD_PREFIX): weights.pop(name)
         for name in list(weights)
         if name.startswith(_MLM_HEAD_PREFIX)
     }
-    return Pretrained(config, weights, (directory / TOKENIZER).read_text(), head)
+    return Pretrained(config, weights, texts[TOKENIZER].decode(), head)
+
+
+def _checked_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, mapped into memory, and its metadata, after checking its checksum."""
+    with open_file(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ChecksumError("the file is empty")
+        check_checksum(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), first=True)
+    with safetensors.safe_open(path, "pt") as opened:
+        metadata = opened.metadata()
+    return safetensors.torch.load_file(path), metadata
 
 
 def _first_layers(whole: Pretrained, name: str) -> Pretrained:

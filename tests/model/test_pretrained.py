@@ -285,3 +285,18 @@ def test_a_checkpoint_in_the_cache_of_the_hub_client_needs_no_network(tmp_path: 
     (repository / "refs" / "main").write_text("a" * 40)
     result = read_in_process("some/bert", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
     assert result.stdout == "32\n", result.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_encoder_of_a_run_is_an_error_that_names_the_file(name: str, checkpoint: Path, tmp_path: Path):
+    save_encoder(tmp_path, read_pretrained(str(checkpoint)))
+    whole = (tmp_path / name).read_bytes()
+    places = [int(share * len(whole)) for share in (0, 0.001, 0.01, 0.3, 0.99)]
+    flipped = [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in places]
+    for damaged in (*flipped, whole[:-1], b""):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"The run's encoder cannot be used: {tmp_path}/{name}: "):
+            load_encoder(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=rf"Cannot read {tmp_path}/{name}: No such file"):
+        load_encoder(tmp_path)

@@ -1,29 +1,23 @@
 """Write and read checkpoints: a weights file and a state file, which never contain code; choose the best rounds."""
 
+import contextlib
 import io
-import json
-import pickle
-import zipfile
-import zlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from model.errors import first_line
+from model.files.checksum import BLANK, KEY, ChecksumWriter, check_checksum, write_with_checksum
 from trainers.folder import Folder
 from trainers.training.rounds import RoundRow
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
-CHECKSUM = "crc32"
 BEST = 10
 """Number of best rounds per score and metric whose weights are kept."""
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
-"""The exceptions that reading a damaged archive may raise."""
-
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -37,7 +31,7 @@ def write_weights(folder: Folder, weights: dict[str, Tensor]) -> None:
     # Neither the weights nor the state are synced, because they have hundreds of MB per round. A power failure may
     # damage them. The damage is detected, and training from the checkpoint before ends with the same bits.
     with folder.writing(WEIGHTS, sync=False) as file:
-        file.write(safetensors.torch.save(weights, {CHECKSUM: _checksum(weights)}))
+        write_with_checksum(file, safetensors.torch.save(weights, {KEY: BLANK}), first=True)
 
 
 def read_weights(folder: Folder) -> dict[str, Tensor]:
@@ -46,21 +40,18 @@ def read_weights(folder: Folder) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    try:
+    with _reading(folder, WEIGHTS):
         content = folder.read(WEIGHTS)
-        weights = safetensors.torch.load(content)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}/{WEIGHTS}: {error}") from error
-    length = int.from_bytes(content[:8], "little")  # length of the header, at the start of every safetensors file
-    if json.loads(content[8 : 8 + length])["__metadata__"][CHECKSUM] != _checksum(weights):
-        raise CheckpointError(f"{folder}/{WEIGHTS}: the checksum of the weights is wrong")
-    return weights
+        check_checksum(content, first=True)
+        return safetensors.torch.load(content)
 
 
 def write_state(folder: Folder, state: dict[str, Any]) -> None:
-    """Write the state of a training except its weights: tensors, numbers and containers of them."""
+    """Write the state of a training except its weights: tensors, numbers and containers of them; then a checksum."""
     with folder.writing(STATE, sync=False) as file:
-        torch.save(state, file)
+        writer = ChecksumWriter(file)
+        torch.save(state, writer)
+        writer.end()
 
 
 def read_state(folder: Folder) -> dict[str, Any]:
@@ -69,13 +60,24 @@ def read_state(folder: Folder) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    try:
+    with _reading(folder, STATE):
         content = folder.read(STATE)
-        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums but does not check them
-            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except UNREADABLE as error:
-        raise CheckpointError(f"{folder}/{STATE}: {error}") from error
+        check_checksum(content, first=False)
+        archive = io.BytesIO(memoryview(content)[: -len(BLANK)])
+        return torch.load(archive, weights_only=True, map_location="cpu")
+
+
+@contextlib.contextmanager
+def _reading(folder: Folder, name: str) -> Iterator[None]:
+    """Raise CheckpointError if a file is missing or a library cannot read its content."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:  # the machine's fault, except that there is no file
+        if not isinstance(error, FileNotFoundError):
+            raise
+        raise CheckpointError(f"{folder}/{name} does not exist") from error
+    except Exception as error:
+        raise CheckpointError(f"{folder}/{name}: {first_line(error)}") from error
 
 
 def best_rounds(rows: Mapping[Key, RoundRow], count: int = BEST) -> set[Key]:
@@ -92,10 +94,3 @@ def best_rounds(rows: Mapping[Key, RoundRow], count: int = BEST) -> set[Key]:
         if row.score is not None:
             values.setdefault("score", {})[key] = row.score
     return {key for found in values.values() for key in sorted(found, key=found.__getitem__, reverse=True)[:count]}
-
-
-def _checksum(weights: dict[str, Tensor]) -> str:
-    total = 0
-    for name in sorted(weights):
-        total = zlib.crc32(weights[name].reshape(-1).view(torch.uint8).numpy().data, total)
-    return str(total)

@@ -1,13 +1,18 @@
 """Test the Parquet files of outputs and the prediction files of the course."""
 
+import io
 from pathlib import Path
 
 import hypothesis.extra.numpy as arrays
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.errors import InputError
+from model.files.checksum import BLANK, KEY, write_with_checksum
 from trainers.evaluation.predictions import read_predictions, read_submission, submission, write_predictions
 from trainers.folder import Folder
 from trainers.tasks import TASKS
@@ -32,6 +37,44 @@ def test_a_view_of_a_larger_array_is_written_correctly(tmp_path: Path):
     whole = np.arange(12, dtype=np.float32).reshape(4, 3)
     write_predictions(Folder.at(tmp_path), "part", ["a", "b"], whole[::2, :2])
     assert read_predictions(Folder.at(tmp_path), "part")[1].tolist() == [[0, 1], [6, 7]]
+
+
+@settings(max_examples=100)
+@given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+def test_a_changed_byte_anywhere_is_an_error_that_names_the_file(place, change, tmp_path_factory):
+    folder = Folder.at(tmp_path_factory.mktemp("run"))
+    write_predictions(folder, "part", ["a", "b"], np.ones((2, 3), np.float32))
+    content = bytearray(folder.read("part"))
+    content[int(place * len(content))] ^= change
+    folder.write("part", bytes(content))
+    with pytest.raises(InputError, match=r"part cannot be used: it(s checksum is wrong| has no checksum)"):
+        read_predictions(folder, "part")
+
+
+TABLES = {
+    "other columns": pa.table({"id": ["a"], "values": [1.0]}),
+    "single numbers": pa.table({"id": ["a"], "output": [1.0]}),
+    "float64": pa.table({"id": ["a"], "output": pa.array([[1.0]], pa.list_(pa.float64(), 1))}),
+    "an id twice": pa.table({"id": ["a", "a"], "output": pa.array([[1.0], [1.0]], pa.list_(pa.float32(), 1))}),
+    "no id": pa.table({"id": pa.array([None], pa.string()), "output": pa.array([[1.0]], pa.list_(pa.float32(), 1))}),
+    "no output": pa.table({"id": ["a"], "output": pa.array([None], pa.list_(pa.float32(), 1))}),
+    "no number": pa.table({"id": ["a"], "output": pa.array([[None]], pa.list_(pa.float32(), 1))}),
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_a_table_of_another_form_is_an_error_that_names_the_file(table: pa.Table, tmp_path: Path):
+    content = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({KEY: BLANK}), content)
+    with Folder.at(tmp_path).writing("part") as file:
+        write_with_checksum(file, content.getvalue(), first=False)
+    with pytest.raises(InputError, match="part cannot be used"):
+        read_predictions(Folder.at(tmp_path), "part")
+
+
+def test_missing_predictions_are_an_error_that_names_the_file(tmp_path: Path):
+    with pytest.raises(InputError, match="part does not exist"):
+        read_predictions(Folder.at(tmp_path), "part")
 
 
 EXPECTED = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -118,18 +119,26 @@ def test_a_file_truncated_anywhere_raises_a_checkpoint_error(folder, share):
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(start=st.floats(0, 1, exclude_max=True), length=st.integers(1, 300))
-def test_zeros_written_anywhere_into_the_weights_are_detected(folder, start, length):
+@given(name=st.sampled_from([WEIGHTS, STATE]), place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+def test_a_changed_byte_anywhere_raises_a_checkpoint_error(folder, name, place, change):
     write_weights(folder, TENSORS)
-    content = folder.read(WEIGHTS)
-    begin = int(start * len(content))
-    end = min(len(content), begin + length)
-    folder.write(WEIGHTS, content[:begin] + bytes(end - begin) + content[end:])
-    try:
-        found = read_weights(folder)
-    except CheckpointError:
-        return
-    assert same(found, TENSORS), "the zeros replaced other bytes, and no error was raised"
+    write_state(folder, {"step": 3, "tensors": TENSORS})
+    content = bytearray(folder.read(name))
+    content[int(place * len(content))] ^= change
+    folder.write(name, bytes(content))
+    with pytest.raises(CheckpointError, match=rf"{name}: its checksum is wrong|{name}: it has no checksum"):
+        (read_weights if name == WEIGHTS else read_state)(folder)
+
+
+def test_weights_of_another_program_raise_a_checkpoint_error(folder):
+    folder.write(WEIGHTS, safetensors.torch.save({"a": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match="it has no checksum"):
+        read_weights(folder)
+
+
+def test_a_disk_that_cannot_be_read_is_no_damaged_checkpoint(folder):
+    with pytest.raises(NotADirectoryError):
+        read_weights(Folder.at(__file__))
 
 
 class CodeOnUnpickling:
@@ -143,8 +152,7 @@ class CodeOnUnpickling:
 
 
 def test_code_in_a_state_is_not_executed(folder, tmp_path):
-    with folder.writing(STATE) as file:
-        torch.save({"step": CodeOnUnpickling(tmp_path / "executed")}, file)
+    write_state(folder, {"step": CodeOnUnpickling(tmp_path / "executed")})
     with pytest.raises(CheckpointError):
         read_state(folder)
     assert not (tmp_path / "executed").exists()
