@@ -1,5 +1,6 @@
 """Read and write `trial.json`, the record of one trial in the run directory."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -8,6 +9,7 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 
+from search.runs.plain_values import as_plain, printable
 from trainers.folder import Folder
 from trainers.training.checkpoint import STATE
 from trainers.training.rounds import RoundRow
@@ -58,8 +60,8 @@ class Trial:
 
     @property
     def optuna_distributions(self) -> dict[str, BaseDistribution]:
-        """Name of a parameter -> its distribution."""
-        return {name: json_to_distribution(text) for name, text in self.distributions.items()}
+        """Name of a parameter -> its distribution; choices that no storage keeps unchanged are text, as in `params`."""
+        return {name: _distribution(text) for name, text in self.distributions.items()}
 
     @property
     def scores(self) -> dict[int, float]:
@@ -96,15 +98,24 @@ def start_trial(folder: Folder, trial: optuna.trial.FrozenTrial, config: str | N
 
 def end_trial(folder: Folder, state: TrialState, values: list[float] | None, reason: str) -> None:
     """Write the state, the values and the reason of an ended trial into `trial.json`."""
-    _write(replace(read_trial(folder), state=state.name, values=values, reason=reason))
+    _write(replace(read_trial(folder), state=state.name, values=values, reason=printable(reason)))
 
 
 def read_trial(folder: Folder) -> Trial:
-    """Read a trial's `trial.json` and its rounds."""
+    """Read a trial's `trial.json` and its rounds; values of parameters that no storage keeps unchanged become text."""
     record = folder.read_json(TRIAL)
     clone = record.get(CLONE)
     fields = {name: record[name] for name in FIELDS}
+    fields["params"] = {name: as_plain(value) for name, value in record["params"].items()}
     return Trial(folder=folder, rows=read_rows(folder), clone=Clone(**clone) if clone else None, **fields)
+
+
+def _distribution(text: str) -> BaseDistribution:
+    record = json.loads(text)
+    attributes = record["attributes"]
+    if "choices" in attributes:
+        attributes["choices"] = [as_plain(choice) for choice in attributes["choices"]]
+    return json_to_distribution(json.dumps(record))
 
 
 def _write(trial: Trial) -> None:

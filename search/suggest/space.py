@@ -1,6 +1,7 @@
 """Load a space file and check its configs before any worker starts."""
 
 import contextlib
+import difflib
 import importlib.util
 import traceback
 import warnings
@@ -11,8 +12,12 @@ from typing import Any, cast
 
 import optuna
 import pydantic
+from optuna.distributions import BaseDistribution
 
 from model.errors import InputError
+from search.runs.plain_values import printable
+from search.suggest.optuna_internals import LookupTrial
+from search.suggest.space_trial import SpaceTrial, check_stored
 from trainers.config.parsing import describe
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
@@ -134,7 +139,7 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         optuna.TrialPruned: the space calls this point infeasible.
     """
     try:
-        config = space.suggest(trial)
+        config = space.suggest(cast(optuna.trial.BaseTrial, SpaceTrial(trial, space.path)))
         if isinstance(config, TrainConfig):
             # Validated even without fixed fields: `suggest` may use pydantic's `model_copy`, which checks nothing.
             config = TrainConfig.model_validate(dict(config) | space.fixed)
@@ -168,16 +173,29 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
     """Return the config of a START point.
 
     Raises:
-        InputError: the point lies outside the space or has a parameter that `suggest` does not use.
+        InputError: a value cannot be stored or lies outside the space, or the names are not those that `suggest` asks
+            for at this point.
     """
-    trial = optuna.trial.FixedTrial(point)
+    where = f"{space.path}: START point {point}"
+    for name, value in point.items():
+        check_stored(space.path, f"START point {point} has {name!r}:", value, "Give a value that suggest can draw.")
+
+    def value_of(name: str, distribution: BaseDistribution) -> Any:
+        if name not in point:
+            unused = [other for other in point if other not in trial.params]
+            if misspelt := difflib.get_close_matches(name, map(str, unused), n=1):
+                raise InputError(f"{where} has {misspelt[0]!r}, which suggest does not use; did you mean {name!r}?")
+            raise InputError(f"{where} lacks {name!r}, which suggest asks for. Add it.")
+        return point[name]
+
+    trial = LookupTrial(value_of)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Optuna only warns about a value outside its range, and uses it
         config = suggest_config(space, trial)
     for name in point.keys() - trial.params.keys():
-        raise InputError(
-            f"{space.path}: START point {point} has {name!r}, which suggest does not use at this point. Remove it."
-        )
+        nearest = difflib.get_close_matches(str(name), trial.params, n=1)
+        remedy = f"; did you mean {nearest[0]!r}?" if nearest else ". Remove it."
+        raise InputError(f"{where} has {name!r}, which suggest does not use at this point{remedy}")
     return config
 
 
@@ -186,4 +204,4 @@ def _describe_error(error: Exception, path: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
     where = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return printable(f"{type(error).__name__}: {error}{where}")

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError, first_line
 from search.runs.objectives import study_directions
+from search.runs.plain_values import printable
 from search.runs.rebuilt_study import end_attributes
 from search.runs.run import Run
 from search.runs.search_record import SearchRecord
@@ -185,7 +186,8 @@ def _value_in_space(params: Mapping[str, Any], name: str, distribution: BaseDist
         raise UnusableTrial(f"lacks {name!r}", f"lack {name!r}")
     if not contains(distribution, params[name]):
         allowed = _allowed(distribution)
-        raise UnusableTrial(f"has {name} {params[name]} outside {allowed}", f"have {name} outside {allowed}")
+        found = printable(str(params[name]))
+        raise UnusableTrial(f"has {name} {found} outside {allowed}", f"have {name} outside {allowed}")
     return distribution.to_external_repr(distribution.to_internal_repr(params[name]))
 
 

@@ -1,6 +1,7 @@
 """Test the page as a whole: one file without loads, safe against markup in names and texts, complete for any run."""
 
 import html
+import json
 import re
 
 import pytest
@@ -10,6 +11,8 @@ from optuna.trial import TrialState
 from search.report.__main__ import app
 from search.report.page import render, write
 from search.report.sections import SECTIONS
+from search.runs.rebuilt_study import rebuild_study
+from search.runs.run import Run, write_table
 from tests.search.example_run import TASK_NAMES, ExampleTrial, example_run
 from tests.search.report.pages import Page
 
@@ -54,6 +57,19 @@ def test_a_run_without_predictions_or_tokenizer_has_a_report(tmp_path, sample_co
     for trial in run.trials():
         trial.folder.delete("predictions")
     assert "There are no predictions of sst" in Page(render(run)).text
+
+
+def test_a_run_with_lists_as_parameters_has_a_report(tmp_path, sample_corpus_directory):
+    run = example_run(tmp_path / "example", sample_corpus_directory)
+    for trial in run.trials():
+        record = trial.folder.read_json("trial.json")
+        text = json.dumps({"name": "CategoricalDistribution", "attributes": {"choices": [[1], [trial.number, 2]]}})
+        record["params"]["hidden"], record["distributions"]["hidden"] = [trial.number, 2], text
+        trial.folder.write_json("trial.json", record)
+    assert "[0, 2]" in Page(render(Run(run.folder))).text
+    hidden = [trial.params["hidden"] for trial in rebuild_study(Run(run.folder)).get_trials()]
+    assert hidden == ["[0, 2]", "[1, 2]", "[2, 2]", "[3, 2]"]
+    write_table(Run(run.folder))
 
 
 SMALL_RUNS = {

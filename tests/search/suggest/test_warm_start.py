@@ -27,7 +27,7 @@ from search.tune.slots import Slots
 from search.tune.trials.order import TrialQueue
 from tests.conftest import ROWS
 from tests.search.example_run import example_search
-from tests.search.suggest.earlier_trials import GOOD, earlier_trial, write_study
+from tests.search.suggest.earlier_trials import GOOD, WIDE, earlier_trial, write_study
 from trainers.folder import Folder
 
 SPACE = """
@@ -71,6 +71,20 @@ FITS: dict[str, tuple[FrozenTrial, dict[str, Any]]] = {
     ),
     "pruned": (earlier_trial(state=TrialState.PRUNED), GOOD),
 }
+
+
+def test_a_trial_with_a_choice_that_no_storage_keeps_is_not_used_with_the_reason(space: Space):
+    hidden = optuna.distributions.CategoricalDistribution(["[1]"])
+    hidden.choices = ([1], float("nan"), "\ud800")  # pyright: ignore[reportAttributeAccessIssue]  as an old study has it
+    for value, shown in (([1], "[1]"), (float("nan"), "nan"), ("\ud800", "\\ud800")):
+        params, distributions = (
+            {"schedule": value, "batch_size": 8},
+            {"schedule": hidden, "batch_size": WIDE["batch_size"]},
+        )
+        trial = create_trial(value=0.5, params=params, distributions=distributions)
+        warm = warm_start_from([source(trial, earlier_trial())], space, SEARCH)
+        reason = f"1 of 2 trials not used: 1 has schedule {shown} outside cycle, interleaved."
+        assert warm.notes == [f"Warm start from old: 1 trials. {reason}"]
 
 
 @pytest.mark.parametrize(("trial", "params"), FITS.values(), ids=FITS)

@@ -265,6 +265,25 @@ def test_a_config_whose_rounds_do_not_compare_fails_with_that_reason(search: Sea
     assert "do not compare" in str(search.run.trials()[0].reason)
 
 
+@pytest.mark.parametrize(
+    "line", ["trial.suggest_categorical('a', [(1, 2)])", "trial.set_user_attr('a', {1})", "raise ValueError('\\ud800')"]
+)
+def test_a_trial_that_draws_what_no_storage_keeps_fails_alone_and_every_resume_goes_on(search: Search, line: str):
+    path = search.space.path
+    path.write_text(
+        path.read_text().replace("if trial.number == 3:", f"if trial.number == 2:\n        {line}\n    if False:")
+    )
+    changed = replace(search, space=load_space(path))
+    with changed.session() as searcher:
+        assert [params(searcher.suggest(name)) for name in "ab"] == [0.125, 0.25]
+        assert searcher.suggest("c") is None
+        assert searcher.suggest("d")["number"] == 3
+    with changed.session() as searcher:
+        assert [searcher.suggest(name)["number"] for name in "abcd"] == [0, 1, 3, 4]
+    failed = changed.run.trials()[2]
+    assert failed.state == "FAIL" and str(failed.reason).startswith(f"{path}: ")
+
+
 def test_ended_trials_keep_the_weights_of_the_best_rounds_and_running_trials_keep_all(search: Search):
     with search.session() as searcher:
         trained = [search.train(searcher.suggest(name)["number"], 4, last=True) for name in "abc"]
