@@ -87,7 +87,7 @@ def load_space(path: Path) -> Space:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise any error
+    except (Exception, SystemExit) as error:  # the user's code may raise any error, or call `exit`
         raise InputError(f"{path} cannot be loaded: {_describe_error(error, path)}. Correct it.") from error
     suggest = getattr(module, "suggest", None)
     if not callable(suggest):
@@ -147,7 +147,7 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
         raise
-    except Exception as error:  # the user's code may raise any error
+    except (Exception, SystemExit) as error:  # the user's code may raise any error, or call `exit`
         raise InputError(f"{space.path}: suggest raised {_describe_error(error, space.path)}. Correct it.") from error
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
@@ -199,7 +199,7 @@ def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:
     return config
 
 
-def _describe_error(error: Exception, path: Path) -> str:
+def _describe_error(error: BaseException, path: Path) -> str:
     """Describe an error in one line, with the line of the space file that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]

@@ -73,6 +73,7 @@ def test_a_choice_that_a_storage_changes_is_an_error_before_the_search_starts(tm
         ("trial.set_user_attr('clone', 1)", "the search itself uses the user attribute 'clone'. Rename yours."),
         ("trial.set_user_attr('stopped', [1])", "the search itself uses the user attribute 'stopped'. Rename yours."),
         ("trial.set_user_attr(1, 1)", "the name of a user attribute is 1 (int)"),
+        ("raise SystemExit(3)", "suggest raised SystemExit: 3 (line 8)"),
         ("raise ValueError('\\ud800')", "suggest raised ValueError: \\ud800 (line 8)"),
     ],
 )
@@ -120,7 +121,9 @@ def test_a_storage_gives_back_what_a_space_may_suggest(tmp_path):
         suggest_config(checked, study.ask())
     again = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(tmp_path / "journal"))))
     for trial in again.get_trials():
-        assert {name: list(trial.distributions[name].choices) for name in wanted} == wanted
+        assert {name: trial.distributions[name] for name in wanted} == {
+            name: optuna.distributions.CategoricalDistribution(choices) for name, choices in wanted.items()
+        }
         assert all(trial.params[name] in wanted[name] for name in wanted)
         assert 0.5 <= trial.params["low"] <= 2 and trial.params["step"] in (0, 4, 8)
         assert trial.user_attrs == {"list": [1, {"a": None}]}
