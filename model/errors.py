@@ -20,9 +20,17 @@ def unknown(what: str, name: str, known: Iterable[str], *, listed: str = "") -> 
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     guess = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    return InputError(f"Unknown {what} {name!r}{guess} {listed or 'Known: ' + (', '.join(known) or 'none') + '.'}")
+    return InputError(
+        f"Unknown {what} {shortened(name)}{guess} {listed or 'Known: ' + (', '.join(known) or 'none') + '.'}"
+    )
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of a library's error message, for use within a sentence; the class name if it is empty."""
-    return str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
+def shortened(value: object, length: int = 80) -> str:
+    """Return a value as Python writes it, cut to `length` characters: for values that anybody may have written."""
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]} ..."
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's error message, for use in a sentence; the class name if it is empty."""
+    return str(error).strip().partition("\n")[0].rstrip(".:")[:300] or type(error).__name__

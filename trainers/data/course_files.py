@@ -1,18 +1,22 @@
 """Read a data directory: tables in the format of the course, checked line by line, and text sets."""
 
-import csv
-import io
 import math
-from collections.abc import Collection, Iterator
+import re
+from array import array
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from model.errors import InputError
+from model.errors import InputError, shortened
 from trainers.data.declared_tasks import declared_tasks
 from trainers.data.raw_rows import RawCorpus, RawSplit
-from trainers.data.text_files import read_text, read_text_set
+from trainers.data.tables import HEADER_LINE, table_rows
+from trainers.data.text_files import read_text_set
 from trainers.tasks import TASKS, Task
+
+LABEL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+"""A label: a plain decimal number in ASCII. Python's `float` also takes "0_4", "1e0" and "inf"."""
 
 
 def read_directory(directory: Path, texts: Collection[str] = ()) -> RawCorpus:
@@ -59,19 +63,18 @@ def _read_task(directory: Path, task: Task) -> dict[str, RawSplit]:
             missing = directory / task.files[split]
             others = " and ".join(path.name for path in paths.values())
             raise InputError(f"{missing} is missing, but {others} exists. Add it, or remove the task's other files.")
-    seen: dict[str, tuple[Path, int]] = {}
-    return {split: _read_split(path, task, split != "test", seen) for split, path in paths.items()}
+    splits = {split: _read_split(path, task, split != "test") for split, path in paths.items()}
+    _check_unique([(paths[split], rows.ids) for split, rows in splits.items()])
+    return splits
 
 
-def _read_split(path: Path, task: Task, labelled: bool, seen: dict[str, tuple[Path, int]]) -> RawSplit:
+def _read_split(path: Path, task: Task, labelled: bool) -> RawSplit:
     columns = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
     ids: list[str] = []
     texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
-    labels: list[float] = []
-    for line, fields in _rows(path, columns):
-        identifier = fields[0]
-        _check_id(identifier, path, line, seen)
-        ids.append(identifier)
+    labels = array("f")
+    for line, fields in table_rows(path, columns):
+        ids.append(_id(fields[0], path, line))
         for side, text in zip(texts, fields[1:], strict=False):
             side.append(text.strip())
         labels.append(_label(fields[-1], task, path, line) if labelled else math.nan)
@@ -79,69 +82,44 @@ def _read_split(path: Path, task: Task, labelled: bool, seen: dict[str, tuple[Pa
         raise InputError(f"{path} has a header but no rows. Add rows, or remove the task's files.")
     if labelled and all(map(math.isnan, labels)):
         raise InputError(f"{path}: none of its {len(ids)} rows has a label. Fill column {task.label_column!r}.")
-    return RawSplit(ids, texts, np.array(labels, np.float32))
+    return RawSplit(ids, texts, np.array(labels))
 
 
-def _check_id(identifier: str, path: Path, line: int, seen: dict[str, tuple[Path, int]]) -> None:
-    if identifier in seen:
-        first_path, line_before = seen[identifier]
-        where = f"line {line_before}" if first_path == path else f"{first_path.name}, line {line_before}"
-        raise InputError(f"{path}, line {line}: id {identifier!r} occurs twice, first in {where}. Make ids unique.")
+def _check_unique(files: list[tuple[Path, list[str]]]) -> None:
+    """Check that an id occurs once in all files of a task."""
+    if len({identifier for _, ids in files for identifier in ids}) == sum(len(ids) for _, ids in files):
+        return
+    seen: dict[str, tuple[Path, int]] = {}
+    for path, ids in files:
+        for line, identifier in enumerate(ids, start=HEADER_LINE + 1):
+            if identifier in seen:
+                first, line_before = seen[identifier]
+                where = f"line {line_before}" if first == path else f"{first.name}, line {line_before}"
+                fault = f"id {shortened(identifier)} occurs twice, first in {where}"
+                raise InputError(f"{path}, line {line}: {fault}. Make ids unique.")
+            seen[identifier] = path, line
+
+
+def _id(identifier: str, path: Path, line: int) -> str:
     # In a prediction file, such an id could not be separated from the value after it.
-    if not identifier.strip() or any(mark in identifier for mark in ",\t\r\n"):
-        fault = f"id {identifier!r} is blank or contains a comma, tab or line break"
+    if not identifier.strip() or "," in identifier:
+        fault = f"id {shortened(identifier)} is blank or contains a comma"
         raise InputError(f"{path}, line {line}: {fault}. Change the id.")
-    seen[identifier] = path, line
+    return identifier
 
 
 def _label(text: str, task: Task, path: Path, line: int) -> float:
     if not text.strip():
         return math.nan
-    try:
+    fault = "is not a plain decimal number, such as 3 or 2.5"
+    if LABEL.fullmatch(text):
         value = float(text)
-    except ValueError:
-        value, fault = math.nan, "is not a number"
-    else:
         fault = f"is outside {task.low:g} to {task.high:g}"
-    if task.low <= value <= task.high:
-        if task.kind == "regression":
-            return value
-        if value.is_integer():
-            return value - task.low
-        fault = "is not an integer"
-    raise InputError(f"{path}, line {line}: label {text!r} of task {task.name} {fault}. Correct or remove the row.")
-
-
-def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line number of each row and its fields in the order of `columns`."""
-    records = _records(path)
-    _, header = next(records, (0, []))
-    positions = [_column_position(path, header, name) for name in columns]
-    for line, fields in records:
-        if len(fields) != len(header):
-            fault = f"the row has {len(fields)} fields, the header {len(header)}"
-            raise InputError(f"{path}, line {line}: {fault}. Write one row per line, with tabs between the fields.")
-        yield line, [fields[position] for position in positions]
-
-
-def _column_position(path: Path, header: list[str], name: str) -> int:
-    if header.count(name) != 1:
-        fault = "occurs twice" if name in header else "is not"
-        found = f"found {', '.join(map(repr, header))}" if header else "the file is empty"
-        raise InputError(f"{path}, line 1: column {name!r} {fault} in the header; {found}. Separate columns with tabs.")
-    return header.index(name)
-
-
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # Keep quoting on: without it, 692 of CFIMDB's 1,707 training rows change without any error.
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            remedy = "A field that starts with a double quote must end with one; double the quotes inside it"
-            raise InputError(f"{path}, line {line}: malformed row ({error}). {remedy}.") from None
-        if fields is None:
-            return
-        yield line, fields
+        if task.low <= value <= task.high:
+            if task.kind == "regression":
+                return value
+            if value.is_integer():
+                return value - task.low
+            fault = "is not an integer"
+    found = f"label {shortened(text)} of task {task.name}"
+    raise InputError(f"{path}, line {line}: {found} {fault}. Correct or remove the row.")

@@ -4,18 +4,18 @@
          "label_column": "label", "files": {"train": "nli-train.tsv", "dev": "nli-dev.tsv", "test": "nli-test.tsv"}}}
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
 from torch import nn
 
-from model.errors import InputError, unknown
-from trainers.data.text_files import read_text
+from model.errors import InputError, shortened, unknown
+from model.files.json_text import parse_json
+from model.files.regular_files import read_file
 from trainers.settings import Config
 from trainers.tasks import TASKS, Kind, Task, default_metric
 
@@ -30,14 +30,21 @@ RESERVED_NAMES = {
     *("strategy", "seed", "soup", "rows", "candidates", "strategies"),
 }
 """Names that tables and records of a run use next to the names of tasks."""
+LONGEST_NAME = 100
+"""Largest number of characters of a task's name, which is a part of file names."""
+CLASSES = 10_000
+"""Largest number of classes of a task."""
+LARGEST = 1e6
+"""Largest absolute label. A corpus stores labels in float32, which has all integers up to 1.6e7."""
+Label = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
 
 
 class TaskDeclaration(Config):
     """A task as the user declares it."""
 
     kind: Kind
-    low: float
-    high: float
+    low: Label
+    high: Label
     text_columns: tuple[str, ...] = Field(min_length=1, max_length=2)
     label_column: str
     files: dict[str, str]
@@ -47,6 +54,8 @@ class TaskDeclaration(Config):
             yield f"low {self.low:g} is not below high {self.high:g}"
         if self.kind == "classification" and not (self.low.is_integer() and self.high.is_integer()):
             yield f"low and high of a classification must be integers, not {self.low:g} and {self.high:g}"
+        elif self.kind == "classification" and self.high - self.low >= CLASSES:
+            yield f"low {self.low:g} and high {self.high:g} make more than {CLASSES:,} classes"
         if self.kind == "binary" and (self.low, self.high) != (0, 1):
             yield f"low and high of a binary task must be 0 and 1, not {self.low:g} and {self.high:g}"
         columns = ["id", *self.text_columns, self.label_column]
@@ -64,7 +73,8 @@ def declared_tasks(directory: Path) -> dict[str, Task]:
     """Return the tasks that a data directory declares, by name; empty if it has no `tasks.json`.
 
     Raises:
-        InputError: the file is malformed, or a data file of a task is missing; with the name of the task.
+        InputError: the file is malformed, or a data file of a task is missing or lies outside the directory; with the
+            name of the task.
     """
     path = directory / FILE
     if not path.exists():
@@ -74,34 +84,25 @@ def declared_tasks(directory: Path) -> dict[str, Task]:
 
 def _declarations(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(read_text(path), object_pairs_hook=lambda pairs: _without_repeats(path, pairs))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}. Write the tasks as one JSON object.") from None
+        found = parse_json(read_file(path))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}. Write the tasks as one JSON object.") from None
     if not isinstance(found, dict) or not all(isinstance(data, dict) for data in found.values()):
         raise InputError(f'{path} is not a JSON object of objects. Write {{"NAME": {{"kind": ...}}}}.')
     return found
 
 
-def _without_repeats(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: {name!r} occurs twice in one object. Remove or rename one of them.")
-    return dict(pairs)
-
-
 def _task(path: Path, name: str, data: dict[str, Any]) -> Task:
-    place = f"{path}, task {name!r}"
-    fault = _name_fault(name)
-    if fault:
+    place = f"{path}, task {shortened(name)}"
+    if fault := name_fault(name):
         raise InputError(f"{place}: {fault}. Give the task another name.")
     try:
         found = TaskDeclaration.model_validate(data)
     except pydantic.ValidationError as error:
-        raise InputError(f"{place}: {_first_fault(error)}") from None
-    for file in found.files.values():
-        if not (path.parent / file).exists():
-            raise InputError(f"{place}: {path.parent / file} is missing. Add it, or correct its name.")
+        raise InputError(f"{place}: {first_fault(error, TaskDeclaration)}") from None
+    for split, file in found.files.items():
+        if fault := _file_fault(path.parent, file):
+            raise InputError(f"{place}: the {split} file {shortened(file)} {fault}")
     return Task(
         name,
         found.kind,
@@ -112,9 +113,28 @@ def _task(path: Path, name: str, data: dict[str, Any]) -> Task:
     )
 
 
-def _name_fault(name: str) -> str | None:
+def _file_fault(directory: Path, file: str) -> str | None:
+    """Return why a file is no file of the directory, with the remedy; None if it is one.
+
+    Somebody else may have written `tasks.json`; it must not make a search read other files of this machine.
+    """
+    try:
+        place = (directory / file).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle; ValueError: a NUL
+        return f"is missing in {directory}. Add it, or correct its name."
+    if not place.is_relative_to(directory.resolve()):
+        return f"lies outside {directory}. Copy it into the directory."
+    if not place.is_file():
+        return "is no ordinary file. Replace it by one."
+    return None
+
+
+def name_fault(name: str) -> str | None:
+    """Return why a declared task cannot have a name; None if it can."""
     if not NAME.fullmatch(name):
         return "a name may contain letters, digits, _ and - only"
+    if len(name) > LONGEST_NAME:
+        return f"a name may have at most {LONGEST_NAME} characters"
     if name in TASKS or name in {task.submission for task in TASKS.values()}:
         return "the name belongs to a built-in task"
     # The heads are entries of a ModuleDict, whose entries must not have the names of its attributes.
@@ -123,13 +143,13 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
-def _first_fault(error: pydantic.ValidationError) -> str:
-    """Return the first fault that pydantic found, as one sentence."""
+def first_fault(error: pydantic.ValidationError, record: type[Config]) -> str:
+    """Return the first fault that pydantic found in a record, as one sentence that names the field."""
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return str(unknown("key", field, TaskDeclaration.model_fields))
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        return str(unknown("key", field, record.model_fields))
     if first["type"] == "missing":
-        return f"{field!r} is missing. Add it."
+        return f"{shortened(field)} is missing. Add it."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{field}: {message} (got {first['input']!r})." if field else f"{message}."
+    return f"{field[:80]}: {message} (got {shortened(first['input'])})." if field else f"{message}."

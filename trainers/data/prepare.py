@@ -20,6 +20,7 @@ from trainers.data.hub import read_hub
 from trainers.data.ragged import SIDE_LIMIT, Ragged, tokenize, write_rows
 from trainers.data.raw_rows import RawCorpus, Sides
 from trainers.data.stratified import sample_training_rows
+from trainers.data.text_files import text_set_names
 from trainers.tasks import task_to_json
 
 SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
@@ -28,7 +29,7 @@ SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
 
 def text_sets(source: str) -> list[str]:
     """Return the names of a source's text sets."""
-    return list(SOURCES[source][1]) if source in SOURCES else [path.stem for path in Path(source).glob("*.txt")]
+    return list(SOURCES[source][1]) if source in SOURCES else text_set_names(Path(source))
 
 
 def prepare(

@@ -1,5 +1,6 @@
 """Records of untokenised rows, which every source of data returns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,22 @@ def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
             fate = "skipped" if name == "train" else "predicted but not scored"
             notes.append(f"{task}: {unlabelled:,} {name} rows have an empty label and are {fate}.")
         notes += _empty(f"{task}: kept {{:,}} empty sentences in {name}.", split.texts)
+    if shared := _shared_rows(splits["train"], splits["dev"]):
+        notes.append(f"{task}: the texts of {shared:,} dev rows stand in train too, which flatters the metrics.")
     return notes
+
+
+def _shared_rows(train: RawSplit, dev: RawSplit) -> int:
+    """Return how many labelled rows have the texts of a labelled training row, the sides of a pair in either order."""
+    keys = list(_labelled_texts(dev))
+    shared = set(keys).intersection(_labelled_texts(train))
+    return sum(key in shared for key in keys)
+
+
+def _labelled_texts(split: RawSplit) -> Iterator[tuple[str, ...]]:
+    rows = zip(*split.texts, strict=True)
+    labelled = ~np.isnan(split.labels)
+    return (tuple(sorted(row)) for row, chosen in zip(rows, labelled, strict=True) if chosen)
 
 
 def _text_notes(name: str, text_set: RawTextSet) -> list[str]:

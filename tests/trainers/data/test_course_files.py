@@ -1,13 +1,18 @@
 """Test reading data directories in the format of the course, and the error for each fault in a file."""
 
+import csv
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.errors import InputError
 from trainers.data.course_files import read_directory
+from trainers.data.tables import table_rows
 from trainers.tasks import TASKS, Task
 
 SST = {
@@ -65,11 +70,29 @@ def test_words_that_look_like_missing_values_are_kept_and_texts_are_stripped(tmp
     assert train.texts == (["NA", "null", "None", "nan", "do n't", ""],)
 
 
-def test_quoted_fields_lose_their_quotes_and_may_contain_tabs_and_line_breaks(tmp_path: Path):
-    text = STS["sts-train.csv"] + '9\tc\t"She said ""no"""\t"two\nlines\tand a tab"\t0.2\n'
+def test_quoted_fields_lose_their_quotes(tmp_path: Path):
+    text = STS["sts-train.csv"] + '9\tc\t"She said ""no"""\tquotes "within" a text"\t"0.2"\n"10"\t"d"\t""""\t""\t1\n'
     train = read_directory(write(tmp_path, STS | {"sts-train.csv": text})).splits["sts"]["train"]
-    assert [side[1] for side in train.texts] == ['She said "no"', "two\nlines\tand a tab"]
-    assert train.labels.tolist() == [2.75, np.float32(0.2)]
+    assert train.ids == ["a", "c", "d"]
+    assert train.texts == (["One.", 'She said "no"', '"'], ["Two.", 'quotes "within" a text"', ""])
+    assert train.labels.tolist() == [2.75, np.float32(0.2), 1]
+
+
+@given(st.lists(st.text(st.sampled_from('a" ,é\u2028\x0b'), max_size=5), min_size=1, max_size=4))
+def test_rows_are_read_as_the_csv_module_reads_them(fields: list[str]):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "table.tsv"
+        names = [str(place) for place in range(len(fields))]
+        with open(path, "w", newline="") as file:
+            csv.writer(file, delimiter="\t").writerows([names, fields])
+        assert list(table_rows(path, names)) == [(2, fields)]
+
+
+def test_a_text_may_be_longer_than_the_csv_module_allows(tmp_path: Path):
+    words = "word " * 40_000
+    text = STS["sts-train.csv"] + f'9\tc\t"{words}"\t{words}\t1\n'
+    train = read_directory(write(tmp_path, STS | {"sts-train.csv": text})).splits["sts"]["train"]
+    assert [len(side[1]) for side in train.texts] == [len(words) - 1] * 2
 
 
 @pytest.mark.parametrize(
@@ -101,15 +124,19 @@ BAD_FILES = {
     "column twice": ("id\tid\tsentence\tsentiment\n0\ta\tOne .\t1\n", 1, "column 'id' occurs twice"),
     "label above": (HEADER + "0\ta\tOne .\t4\n1\tb\tTwo .\t5\n", 3, "label '5' of task sst is outside 0 to 4"),
     "label below": (HEADER + "0\ta\tOne .\t-1\n", 2, "outside 0 to 4"),
-    "infinite label": (HEADER + "0\ta\tOne .\tinf\n", 2, "outside 0 to 4"),
-    "label NaN": (HEADER + "0\ta\tOne .\tnan\n", 2, "outside 0 to 4"),
     "class between two": (HEADER + "0\ta\tOne .\t2.5\n", 2, "label '2.5' of task sst is not an integer"),
-    "label in words": (HEADER + "0\ta\tOne .\tgood\n", 2, "label 'good' of task sst is not a number"),
+    "label in words": (HEADER + "0\ta\tOne .\tgood\n", 2, "label 'good' of task sst is not a plain decimal number"),
+    "long label": (HEADER + f"0\ta\tOne .\t{'9' * 5000}\n", 2, " ... of task sst is outside 0 to 4"),
     "no labels": (HEADER + "0\ta\tOne .\t\n1\tb\tTwo .\t\n", None, "none of its 2 rows has a label"),
     "too few fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\n", 3, "the row has 3 fields, the header 4"),
     "too many fields": (HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\tand\t1\n", 3, "the row has 5 fields, the header 4"),
     "empty line": (HEADER + "0\ta\tOne .\t1\n\n1\tb\tTwo .\t1\n", 3, "the row has 0 fields"),
-    "fields after a long row": (HEADER + '0\ta\t"One\nrow\non four\nlines"\t1\n1\tb\n', 6, "the row has 2 fields"),
+    "line break in a text": (HEADER + '0\ta\t"One\nrow on two lines"\t1\n', 2, "does not end with its closing quote"),
+    "tab in a text": (HEADER + '0\ta\t"One\ttab"\t1\n', 2, "does not end with its closing quote"),
+    "carriage return in a text": (HEADER + "0\ta\tOne\rrow\t1\n", 2, "a carriage return within the line"),
+    "a quote that the next row closes": (HEADER + '0\ta\t"One .\t1\n1\tb\tTwo ."\t3\n', 2, "closing quote"),
+    "a lone quote": (HEADER + '0\ta\t"\t1\n', 2, "closing quote"),
+    "a quote that is not doubled": (HEADER + '0\ta\t"One" and "two"\t1\n', 2, "double the quotes inside"),
     "id twice": (
         HEADER + "0\ta\tOne .\t1\n1\tb\tTwo .\t1\n2\ta\tSix .\t1\n",
         4,
@@ -121,6 +148,40 @@ BAD_FILES = {
     "text behind a quote": (HEADER + '0\ta\tOne .\t1\n1\tb\t"Two" .\t1\n', 3, "double quote"),
     "NUL byte": (HEADER + "0\ta\tOne .\t1\n1\tb\tT\0o .\t1\n", 3, "NUL byte"),
 }
+
+
+NO_LABELS = [
+    "0_4",
+    "\uff11",
+    "\u0661",
+    " 1",
+    "1 ",
+    "1e0",
+    "1E+0",
+    "inf",
+    "-inf",
+    "Infinity",
+    "nan",
+    "0x1",
+    "1,0",
+    "1.0.0",
+    "+",
+    ".",
+    "--1",
+    "1/1",
+]
+
+
+@pytest.mark.parametrize("label", NO_LABELS)
+def test_a_label_that_is_no_plain_decimal_number_is_an_input_error(label: str, tmp_path: Path):
+    message = fault(write(tmp_path, SST | {"ids-sst-train.csv": HEADER + f"0\ta\tOne .\t{label}\n"}))
+    assert f"line 2: label {label!r} of task sst is not a plain decimal number, such as 3 or 2.5. Correct" in message
+
+
+@pytest.mark.parametrize(("label", "value"), [("3", 3), ("3.0", 3), ("3.", 3), ("+3", 3), ("-0", 0), ("003", 3)])
+def test_a_plain_decimal_number_is_a_label(label: str, value: float, tmp_path: Path):
+    write(tmp_path, SST | {"ids-sst-train.csv": HEADER + f"0\ta\tOne .\t{label}\n"})
+    assert read_directory(tmp_path).splits["sst"]["train"].labels.tolist() == [value]
 
 
 @pytest.mark.parametrize(("text", "line", "words"), BAD_FILES.values(), ids=BAD_FILES)

@@ -1,6 +1,7 @@
 """Test reading tasks that a user declares, and the error for each fault in a declaration."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,12 @@ FAULTS = {
     "one class": (NLI | {"low": 2}, "low 2 is not below high 2"),
     "half a class": (NLI | {"high": 1.5}, "low and high of a classification must be integers, not 0 and 1.5"),
     "three classes of two": (NLI | {"kind": "binary"}, "low and high of a binary task must be 0 and 1, not 0 and 2"),
-    "endless": (NLI | {"kind": "regression", "high": float("inf")}, "high: Input should be a finite number"),
+    "a large label": (
+        NLI | {"kind": "regression", "high": 1e300},
+        "high: Input should be less than or equal to",
+    ),
+    "many classes": (NLI | {"high": 10_000}, "low 0 and high 10000 make more than 10,000 classes"),
+    "a boolean for a number": (NLI | {"low": True}, "low: Input should be a valid number (got True)"),
     "a word for a number": (NLI | {"low": "none"}, "low: Input should be a valid number"),
     "no text": (NLI | {"text_columns": []}, "text_columns: Tuple should have at least 1 item"),
     "three texts": (NLI | {"text_columns": ["a", "b", "c"]}, "text_columns: Tuple should have at most 2 items"),
@@ -131,7 +137,14 @@ FAULTS = {
     "the label as text": (NLI | {"text_columns": ["truth"]}, "columns id, truth, truth are not all different"),
     "no dev": (NLI | {"files": {"train": "nli.train.tsv"}}, "files has no 'dev' split"),
     "unknown split": (NLI | {"files": NLI["files"] | {"tset": "x"}}, "split in files 'tset'; did you mean 'test'?"),
-    "missing file": (NLI | {"files": NLI["files"] | {"test": "nli.tets.tsv"}}, "nli.tets.tsv is missing. Add it"),
+    "missing file": (
+        NLI | {"files": NLI["files"] | {"test": "nli.tets.tsv"}},
+        "'nli.tets.tsv' is missing in ",
+    ),
+    "a blank file": (NLI | {"files": NLI["files"] | {"dev": ""}}, "dev file '' is no ordinary file. Replace"),
+    "a file name with NUL": (NLI | {"files": NLI["files"] | {"dev": "a\0"}}, "dev file 'a\\x00' is missing in "),
+    "a long file name": (NLI | {"files": NLI["files"] | {"dev": "a" * 300}}, "is missing in "),
+    "a long value": (NLI | {"kind": "x" * 5000}, " ...)."),
     "not an object": ([NLI], "is not a JSON object of objects"),
 }
 
@@ -144,13 +157,65 @@ def test_a_faulty_declaration_is_an_input_error_with_file_and_task(data, words, 
     assert "task 'nli'" in message or isinstance(data, list)
 
 
-BAD_NAMES = ["", "two words", "a.b", "../up", "sst", "para", "score", "rows", "keys", "training", "été"]
+OUTSIDE = {
+    "an absolute path": "/etc/passwd",
+    "the folder above": "../outside.tsv",
+    "a link that leaves the folder": "link.tsv",
+    "a link of a folder": "folder/outside.tsv",
+}
+
+
+@pytest.mark.parametrize("file", OUTSIDE.values(), ids=OUTSIDE)
+def test_a_file_outside_the_directory_is_an_input_error(file: str, tmp_path: Path):
+    directory = write_user_data(tmp_path / "data")
+    (tmp_path / "outside.tsv").write_text("id\tside0\tside1\ttruth\nx\tOne\tTwo\t1\n")
+    (directory / "link.tsv").symlink_to("../outside.tsv")
+    (directory / "folder").symlink_to("..")
+    message = fault(directory, nli=NLI | {"files": NLI["files"] | {"dev": file}})
+    assert f"task 'nli': the dev file {file!r} lies outside {directory}. Copy it into the directory." in message
+
+
+def test_a_pipe_a_device_a_folder_and_a_circle_of_links_are_input_errors(tmp_path: Path):
+    directory = write_user_data(tmp_path / "data")
+    os.mkfifo(directory / "pipe")
+    (directory / "zero").symlink_to("/dev/zero")
+    (directory / "circle").symlink_to("circle")
+    (directory / "inner").mkdir()
+    words = {
+        "pipe": "is no ordinary file",
+        "inner": "is no ordinary file",
+        "zero": "lies outside",
+        "circle": "is missing",
+    }
+    for file, expected in words.items():
+        message = fault(directory, nli=NLI | {"files": NLI["files"] | {"train": file}})
+        assert f"the train file {file!r} {expected}" in message
+
+
+def test_a_directory_may_be_reached_by_a_link_and_its_files_may_lie_in_folders_and_link_to_each_other(tmp_path: Path):
+    directory = write_user_data(tmp_path / "data")
+    (directory / "inner").mkdir()
+    (directory / "nli.dev.tsv").rename(directory / "inner" / "dev.tsv")
+    (directory / "dev.tsv").symlink_to("inner/dev.tsv")
+    (tmp_path / "link").symlink_to("data")
+    files = NLI["files"] | {"dev": "dev.tsv"}
+    (directory / "tasks.json").write_text(json.dumps({"nli": NLI | {"files": files}}))
+    assert read_directory(tmp_path / "link").splits["nli"]["dev"].ids[:2] == ["dev0", "dev1"]
+
+
+def test_a_declaration_that_is_a_pipe_is_an_input_error(tmp_path: Path):
+    os.mkfifo(tmp_path / "tasks.json")
+    with pytest.raises(InputError, match=r"tasks\.json: it is no ordinary file"):
+        read_directory(tmp_path)
+
+
+BAD_NAMES = ["x" * 101, "", "two words", "a.b", "../up", "sst", "para", "score", "rows", "keys", "training", "été"]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_an_invalid_task_name_is_an_input_error(name, tmp_path):
     message = fault(write_user_data(tmp_path / "data"), nli=None, **{name: NLI})
-    assert f"task {name!r}: " in message and "another name" in message
+    assert f"task {name[:79]!r}"[:-1] in message and "another name" in message
 
 
 def test_an_attribute_of_module_dict_as_task_name_is_an_input_error(tmp_path):
@@ -158,14 +223,23 @@ def test_an_attribute_of_module_dict_as_task_name_is_an_input_error(tmp_path):
         assert "another name" in fault(tmp_path, **dict.fromkeys(USER_TASKS), **{name: NLI})
 
 
-def test_repeated_names_and_invalid_json_are_input_errors(tmp_path):
-    directory = write_user_data(tmp_path / "data")
-    (directory / "tasks.json").write_text('{"nli": {}, "nli": {}}')
-    with pytest.raises(InputError, match=r"tasks\.json: 'nli' occurs twice in one object"):
-        read_directory(directory)
-    (directory / "tasks.json").write_text('{"nli":\n {"kind": "binary",}}')
-    with pytest.raises(InputError, match=r"tasks\.json, line 2: "):
-        read_directory(directory)
+TEXTS = {
+    '{"nli": {}, "nli": {}}': "'nli' occurs twice in one object",
+    '{"nli":\n {"kind": "binary",}}': "line 2: ",
+    "[" * 100_000: "its values are nested too deeply",
+    '{"nli": {"low": ' + "9" * 5000 + "}}": "a number has 5000 digits",
+    '{"nli": {"low": NaN}}': "NaN is no JSON number",
+    '{"\\ud800": {}}': "a string has half of a surrogate pair",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=TEXTS.values())
+def test_a_text_that_is_not_plain_json_is_an_input_error(text: str, tmp_path: Path):
+    (tmp_path / "tasks.json").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_directory(tmp_path)
+    assert f"{tmp_path / 'tasks.json'}: {TEXTS[text]}" in str(caught.value)
+    assert str(caught.value).endswith("Write the tasks as one JSON object.")
 
 
 def test_a_missing_column_is_reported_as_for_built_in_tasks(tmp_path):

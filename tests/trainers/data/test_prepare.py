@@ -105,6 +105,14 @@ def test_unlabelled_rows_are_reported_and_kept_in_dev_only(tmp_path: Path):
     ]
 
 
+def test_rows_whose_texts_stand_in_train_too_are_counted_pairs_in_either_order(tmp_path: Path):
+    shared = "1\tp\tf\t a b c \t1\n2\tq\td\t\t0\n"
+    other = "3\tr\td\td\t0\n4\ts\ta b\tc f\t0\n5\tt\tno label\tin train\t0\n6\tu\td\t\t\n"
+    source = write(tmp_path / "data", train="9\tw\tno label\tin train\t\n", dev=shared + other)
+    _, notes = prepare(str(source), TOKENIZER, rows=1, seed=0, cache=tmp_path)
+    assert notes[-2] == "qqp: the texts of 2 dev rows stand in train too, which flatters the metrics."
+
+
 def test_sampling_rows_affects_training_rows_only_and_depends_on_the_seed(tmp_path: Path):
     def rows(seed: int, count: int) -> dict[str, list[str]]:
         directory, _ = prepare("sample", TOKENIZER, rows=count, seed=seed, cache=tmp_path)
