@@ -14,17 +14,22 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import platformdirs
 import pyarrow
 from pyarrow import fs
 
-from model.errors import InputError
+from model.errors import InputError, first_line
 from model.whole_files import whole_directory, whole_file
+from trainers.urls import is_url, shown, without_secrets
 
 
 class Folder:
-    """A directory on a disk or an object store; `Folder.at(folder.uri)` opens the same one in another process."""
+    """A directory on a disk or an object store; `Folder.at(folder.uri)` opens the same one in another process.
+
+    As text, a folder shows its URI without secrets.
+    """
 
     def __init__(self, filesystem: fs.FileSystem, path: str, uri: str, root: str | None = None):
         """Describe a folder; `root` is the folder that was opened, below which no link is followed."""
@@ -36,18 +41,30 @@ class Folder:
         """Open a local path or a URI that pyarrow's file systems support; the directory need not exist.
 
         Raises:
-            InputError: no file system supports the URI.
+            InputError: no file system supports the URI, or the path is not valid UTF-8.
         """
-        if "://" not in str(location):
-            path = str(Path(location).absolute())
-            return cls(fs.LocalFileSystem(), path, path)
+        text = str(location)
+        if not is_url(text):
+            return cls._on_disk(str(Path(location).absolute()))
+        if "#" in text or (text.startswith("file:") and "?" in text):  # pyarrow drops these, and opens another folder
+            raise InputError(f"Cannot open {shown(text)}: write # as %23 and ? as %3F, or pass a path without file://.")
         try:
-            filesystem, path = fs.FileSystem.from_uri(str(location))
-            return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else str(location))
-        except (pyarrow.ArrowInvalid, OSError) as error:
+            filesystem, path = fs.FileSystem.from_uri(text)
+        except (pyarrow.ArrowInvalid, OSError, UnicodeError) as error:
+            fault = without_secrets(first_line(error), text)
             raise InputError(
-                f"Cannot open {location}: {error}. Pass a path, or a URI such as s3://bucket/runs."
-            ) from error
+                f"Cannot open {shown(text)}: {fault}. Pass a path, or a URI such as s3://bucket/runs."
+            ) from None
+        return cls._on_disk(path) if isinstance(filesystem, fs.LocalFileSystem) else cls(filesystem, path, text)
+
+    @classmethod
+    def _on_disk(cls, path: str) -> "Folder":
+        """Open a local directory; its URI is its path, whatever is in it."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"The path {path!r} is not valid UTF-8. Rename the folder, or pass another.") from None
+        return cls(fs.LocalFileSystem(), path, path)
 
     @property
     def local(self) -> Path | None:
@@ -60,11 +77,14 @@ class Folder:
         return self.path.rsplit("/", 1)[-1]
 
     def __truediv__(self, name: str) -> "Folder":
+        path = f"{self.path}/{name}"
+        if self.local:
+            return Folder(self.filesystem, path, path, self.root)
         place, mark, options = self.uri.partition("?")  # "s3://bucket/runs?region=..." keeps its options
-        return Folder(self.filesystem, f"{self.path}/{name}", f"{place.rstrip('/')}/{name}{mark}{options}", self.root)
+        return Folder(self.filesystem, path, f"{place.rstrip('/')}/{quote(name)}{mark}{options}", self.root)
 
     def __str__(self) -> str:
-        return self.uri
+        return shown(self.uri)
 
     def exists(self, name: str = "") -> bool:
         """Return whether the folder, or the file or folder `name` in it, exists.

@@ -1,10 +1,12 @@
 """Write and read `ensemble/members.json`: the rounds, and maybe the soup, that form a run's ensemble."""
 
+import shlex
 from dataclasses import asdict, dataclass
 
 from model.errors import InputError
 from search.runs.run import Run
 from trainers.folder import Folder
+from trainers.urls import shown
 
 FOLDER = "ensemble"
 MEMBERS_FILE = "members.json"
@@ -46,10 +48,17 @@ def member_folder(run: Run, trial: int | None) -> Folder:
     return run.folder / FOLDER / SOUP if trial is None else run.trial_folder(trial)
 
 
+def choose_command(run: Run) -> str:
+    """Return the command that chooses the ensemble of a run, quoted for a shell."""
+    return shlex.join(["python", "-m", "search.ensemble", str(run.folder)])
+
+
 def write_ensemble(run: Run, ensemble: Ensemble) -> None:
     """Write the ensemble of `run`; the run's own members have "." as their run, so the directory can be moved."""
     members = {
-        task: [asdict(member) | {"run": "." if member.run == run.folder.uri else member.run} for member in members]
+        task: [
+            asdict(member) | {"run": "." if member.run == run.folder.uri else shown(member.run)} for member in members
+        ]
         for task, members in ensemble.members.items()
     }
     record = {"strategy": ensemble.strategy, "combine": ensemble.rules, "members": members}
@@ -64,7 +73,7 @@ def read_ensemble(run: Run) -> Ensemble:
     """
     folder = run.folder / FOLDER
     if not folder.exists(MEMBERS_FILE):
-        raise InputError(f"Run {run.folder} has no ensemble yet. Choose one: python -m search.ensemble {run.folder}")
+        raise InputError(f"Run {run.folder} has no ensemble yet. Choose one: {choose_command(run)}")
     record = folder.read_json(MEMBERS_FILE)
     own = {".": run.folder.uri}
     members = {

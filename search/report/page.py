@@ -1,7 +1,9 @@
 """Write `report.html`, the report of a run: one file that a browser shows without a network."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +57,19 @@ def _environment(tasks: Mapping[str, Task]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plot": _plot, "interval": _interval, "value": _value}
+    environment.filters |= {"plot": partial(_plot, itertools.count(1)), "interval": _interval, "value": _value}
     environment.filters |= {"share": _share, "seconds": _seconds}
     environment.filters["metric"] = lambda name: metric_name(name, tasks)
     return environment
 
 
-def _plot(plot: go.Figure, name: str) -> Markup:
-    """Return a plot as HTML that uses the page's copy of plotly.js; plotly escapes text that could end its script."""
-    config = {"displayModeBar": False, "responsive": True}
-    return Markup(plotly.io.to_html(plot, include_plotlyjs=False, full_html=False, div_id=name, config=config))
+def _plot(numbers: Iterator[int], plot: go.Figure) -> Markup:
+    """Return a plot as HTML that uses the page's copy of plotly.js.
+
+    Plotly escapes text that could end its script, but not the id: it is a number, never a name from a file.
+    """
+    config, identifier = {"displayModeBar": False, "responsive": True}, f"figure-{next(numbers)}"
+    return Markup(plotly.io.to_html(plot, include_plotlyjs=False, full_html=False, div_id=identifier, config=config))
 
 
 def _interval(estimate: Estimate) -> str:

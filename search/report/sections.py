@@ -4,6 +4,7 @@ To add a section, write a function that returns a record of what the section sho
 record's fields as its variables (`templates/ANCHOR.html`), and add a line to `SECTIONS`.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import optuna
 import plotly.graph_objects as go
 
 from search.ensemble.estimates import EnsembleEstimates, read_estimates
-from search.ensemble.members import FOLDER, Member, read_ensemble
+from search.ensemble.members import FOLDER, Member, choose_command, read_ensemble
 from search.ensemble.predict import ALL_DEV_FILE
 from search.report import search_plots
 from search.report.costs import ChoiceCost, TrialCost, choice_costs, trial_cost
@@ -39,6 +40,8 @@ class Ensemble:
 
     home: str
     """The run's path or URI."""
+    choose: str
+    """The command that chooses the ensemble."""
     estimates: EnsembleEstimates | None = None
     """Contents of `ensemble/metrics.json`; None if the run has no ensemble."""
     members: Mapping[str, list[Member]] = field(default_factory=dict)
@@ -52,14 +55,14 @@ class Ensemble:
 
 def ensemble(data: RunData) -> Ensemble:
     """Compare the ensemble with the best single model."""
-    folder, home = data.run.folder / FOLDER, data.run.folder.uri
+    folder, home, choose = data.run.folder / FOLDER, data.run.folder.uri, choose_command(data.run)
     estimates = read_estimates(data.run)
     if not estimates:
-        return Ensemble(home)
+        return Ensemble(home, choose)
     found = read_ensemble(data.run)
     all_dev = folder.read_json(ALL_DEV_FILE) if folder.exists(ALL_DEV_FILE) else {}
     plot = search_plots.ensemble_comparison(estimates, data.run.tasks)
-    return Ensemble(home, estimates, found.members, found.rules, all_dev, plot)
+    return Ensemble(home, choose, estimates, found.members, found.rules, all_dev, plot)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,10 @@ def ranking(data: RunData) -> Ranking:
 
 
 def _retrain_command(run: Run, trial: Trial) -> str:
-    search = run.search
-    rows = f" --rows {search.rows}" if search.rows else ""
-    config = f"{run.trial_folder(trial.number).uri}/{CONFIG}"
-    return f"python -m trainers.fit {config} --data {search.data}{rows} --dev-rows {search.dev_rows}"
+    search, config = run.search, f"{run.trial_folder(trial.number) / CONFIG}"
+    rows = ["--rows", str(search.rows)] if search.rows else []
+    options = ["--data", search.data, *rows, "--dev-rows", str(search.dev_rows)]
+    return shlex.join(["python", "-m", "trainers.fit", config, *options])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 
 import pytest
 import typer.testing
@@ -10,7 +11,9 @@ from optuna.trial import TrialState
 
 from search.report.__main__ import app
 from search.report.page import render, write
-from search.report.sections import SECTIONS
+from search.report.run_data import read_run_data
+from search.report.sections import SECTIONS, ranking
+from search.runs import search_record
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run, write_table
 from tests.search.example_run import TASK_NAMES, ExampleTrial, example_run
@@ -32,9 +35,8 @@ def test_the_report_is_one_file_that_loads_nothing(text):
 
 
 def test_every_plot_is_drawn_into_its_place(text):
-    plots = {"comparison", "curves", "importances", "slices", "parallel", "trade"}
-    plots |= {f"predictions-{task}" for task in TASK_NAMES}
-    assert set(Page(text).ids) >= plots
+    plots = {f"figure-{number}" for number in range(1, 7 + len(TASK_NAMES))}
+    assert {name for name in Page(text).ids if name.startswith("figure-")} == plots
     assert text.count("Plotly.newPlot(") - text.split("<body>")[0].count("Plotly.newPlot(") == len(plots)
 
 
@@ -89,9 +91,9 @@ def test_a_sentence_replaces_every_plot_for_which_a_run_is_too_small(tmp_path, s
     assert "There is no ensemble yet" in page.text
     scored = [trial for trial in trials if trial.rounds]
     assert ("No trial has finished a round yet" in page.text) == (not scored)
-    assert ("curves" in page.ids) == bool(scored)
-    assert ("importances" in page.ids) == (len(scored) > 1)
-    assert "parallel" not in page.ids
+    assert ("Importances need at least two trials" in page.text) == (len(scored) < 2)
+    assert "All parameters at once" not in page.text
+    assert ("figure-1" in page.ids) == bool(scored)
 
 
 def test_markup_in_names_parameters_and_reasons_is_shown_as_text(tmp_path, sample_corpus_directory):
@@ -109,6 +111,26 @@ def test_markup_in_names_parameters_and_reasons_is_shown_as_text(tmp_path, sampl
     assert text.count(html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;")) >= 3
     assert len(re.findall(r"<script\b", text)) == len(re.findall(r"</script>", text))
     Page(text)
+
+
+def test_the_commands_of_the_report_are_quoted_for_a_shell(tmp_path, sample_corpus_directory):
+    run = example_run(tmp_path / "it's a run; $(true)", sample_corpus_directory)
+    search_record.write_search(run.folder, run.search.replace(data="/data/it's here", rows=7))
+    run, train = Run(run.folder), ["python", "-m", "trainers.fit"]
+    choose = html.unescape(re.findall(r"<code>(python -m search.ensemble .*?)</code>", render(run))[0])
+    assert shlex.split(choose) == ["python", "-m", "search.ensemble", str(run.folder)]
+    found = ranking(read_run_data(run))
+    config = f"{run.trial_folder(found.ranked[0].trial.number)}/config.json"
+    assert shlex.split(found.retrain) == [
+        *train,
+        config,
+        "--data",
+        "/data/it's here",
+        "--rows",
+        "7",
+        "--dev-rows",
+        "1200",
+    ]
 
 
 def test_the_command_prints_the_path_of_the_report(run):
