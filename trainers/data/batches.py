@@ -56,6 +56,24 @@ def inputs(
     return Inputs(torch.from_numpy(tokens), torch.from_numpy(segments), torch.from_numpy(offsets), sequences)
 
 
+def token_places(inputs: Inputs, counts: Mapping[str, int], chosen: Mapping[str, np.ndarray]) -> Tensor:
+    """Return the places of some rows' tokens in the flat list of all rows, in the order of these rows' own list.
+
+    Args:
+        inputs: the inputs of all rows.
+        counts: source -> number of its rows.
+        chosen: source -> places [rows] of some of its rows among all of its rows.
+    """
+    offsets, first = inputs.offsets.numpy(), 0
+    sequences: list[np.ndarray] = []
+    for source, count in inputs.sequences.items():
+        if source in chosen:
+            sequences.append((np.arange(first, first + count, counts[source])[:, None] + chosen[source]).ravel())
+        first += count
+    numbers = np.concatenate(sequences)
+    return torch.from_numpy(_ranges(offsets[numbers], np.diff(offsets)[numbers]))
+
+
 def labels(corpus: Corpus, split: str, rows: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """Return the labels of rows: task -> [rows], float32, NaN for a row without a label."""
     return {task: torch.from_numpy(corpus.splits[task][split].labels[numbers]) for task, numbers in rows.items()}

@@ -9,14 +9,26 @@ from torch import Tensor
 from model.multitask import Inputs, Multitask
 from model.tokenizer import SpecialTokens
 from trainers.methods.divergences import DIVERGENCES
-from trainers.methods.mlm import MlmConfig
+from trainers.methods.mlm import MlmConfig, choose_tokens, mask_tokens
 from trainers.methods.simcse import SimcseConfig
 from trainers.methods.smart import SmartConfig
-from trainers.seeds import seed_globally
+from trainers.seeds import generator, seed_globally
 from trainers.tasks import Task
 
 Outputs = dict[str, Tensor]
 """Task -> [rows, outputs]."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The place of a micro-batch in the rows that it is a part of."""
+
+    number: int
+    """Number of earlier micro-batches of these rows."""
+    whole: Inputs
+    """The inputs of all these rows."""
+    places: Tensor
+    """Places of the micro-batch's tokens among the tokens of all these rows, [tokens], on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,17 @@ class Batch:
     """Task -> [rows]."""
     sides: dict[str, int]
     """Source (task or text set) -> sentences per row."""
+    part: Part | None = None
+    """Set if the batch is a micro-batch: the tokens of all micro-batches have common random draws."""
+
+    @property
+    def drawn(self) -> Inputs:
+        """The inputs whose tokens have random draws: those of all micro-batches together."""
+        return self.part.whole if self.part else self.inputs
+
+    def own(self, draws: Tensor) -> Tensor:
+        """Select the draws of the batch's own tokens from those of all tokens in `drawn` [all tokens, ...]."""
+        return draws[self.part.places] if self.part else draws
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,7 @@ class Forward:
     batch: Batch
     seed: int
     place: tuple[int | str, ...]
-    """Step, sources and number of the forward pass; with `seed` it determines all random draws."""
+    """Step, sources and number of the forward group; with `seed` and the micro-batch it determines all random draws."""
     smart: SmartConfig = field(default_factory=SmartConfig)
     weights: dict[str, dict[str, float]] = field(default_factory=dict)
     """Regulariser -> task -> weight; regularisers that do not apply are absent."""
@@ -57,6 +80,19 @@ class Forward:
     def embedded(self) -> Tensor:
         """The word embeddings of the batch, [tokens, width]."""
         return self.model.embed(self.batch.inputs.tokens)
+
+    @cached_property
+    def masked(self) -> tuple[Tensor, Tensor]:
+        """The tokens of the batch with masks [tokens], and the places of the tokens to predict [chosen], ascending."""
+        special, inputs, device = self.special_tokens, self.batch.drawn, self.batch.drawn.tokens.device
+        assert special and special.mask is not None
+        draw = generator(self.seed, *self.place, "mask")
+        text = ~torch.isin(inputs.tokens, torch.tensor(special.ids, device=device))
+        chosen = choose_tokens(text.cpu(), inputs.offsets, self.mlm.share, draw)
+        vocabulary = self.model.encoder.word.num_embeddings
+        shown = mask_tokens(inputs.tokens, chosen.to(device), special.mask, vocabulary, self.mlm.always_mask, draw)
+        own = self.batch.own(torch.zeros(len(text), dtype=torch.bool).index_fill(0, chosen, True))  # [tokens]
+        return self.batch.own(shown), own.nonzero().squeeze(-1).to(device)
 
     def outputs(self, embedded: Tensor, masks: str = "dropout") -> Outputs:
         """Return the outputs for embeddings [tokens, width]; equal names of `masks` mean equal dropout masks."""
@@ -85,6 +121,7 @@ class Forward:
         """Seed the dropout masks of the next pass through the model; equal names of `masks` mean equal masks.
 
         Every pass seeds dropout again. So SMART measures the perturbation and not the dropout, and training with and
-        without a regulariser has the same dropout masks.
+        without a regulariser has the same dropout masks. Micro-batches of the same rows have different masks.
         """
-        seed_globally(self.seed, *self.place, masks)
+        number = self.batch.part.number if self.batch.part else 0
+        seed_globally(self.seed, *self.place, masks, *([number] if number else []))

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.multitask import Inputs
 from trainers.methods.forward import Forward
-from trainers.methods.mlm import choose_tokens, mask_tokens
 from trainers.methods.regularisers import REGULARISERS
 from trainers.methods.simcse import contrast
-from trainers.seeds import generator
 from trainers.tasks import Task
 
 
@@ -83,6 +82,11 @@ def supervised(forward: Forward) -> dict[str, Loss]:
     return losses
 
 
+def labelled_rows(forward: Forward) -> dict[str, int]:
+    """Return the number of each task's rows."""
+    return {task: len(labels) for task, labels in forward.batch.labels.items()}
+
+
 def _own_loss(task: Task, outputs: Tensor, labels: Tensor, forward: Forward) -> Tensor:
     weights = forward.class_weights.get(task.name)
     return LOSSES[task.kind](outputs, labels, None if weights is None else outputs.new_tensor(weights))
@@ -92,26 +96,29 @@ def mlm(forward: Forward) -> dict[str, Loss]:
     """Return each source's loss of masked language modelling: the mean cross-entropy of its chosen tokens.
 
     Only chosen tokens pass through the head, because the vocabulary makes the head expensive. The loss of a source
-    without chosen tokens is 0.
+    without chosen tokens is 0. Tokens are chosen for all micro-batches together, which then predict the same tokens as
+    one large batch.
 
     Source: Devlin et al. 2019 (BERT), section 3.1, task 1; report 003 hides one token of each sequence.
     """
-    model, inputs, special = forward.model, forward.batch.inputs, forward.special_tokens
-    assert model.mlm_head and special and special.mask is not None
+    model, inputs, (masked, chosen) = forward.model, forward.batch.inputs, forward.masked
+    assert model.mlm_head
     word = model.encoder.word
-    draw = generator(forward.seed, *forward.place, "mask")
-    text = ~torch.isin(inputs.tokens, torch.tensor(special.ids, device=inputs.tokens.device))
-    chosen = choose_tokens(text.cpu(), inputs.offsets, forward.mlm.share, draw).to(text.device)
-    masked = mask_tokens(inputs.tokens, chosen, special.mask, word.num_embeddings, forward.mlm.always_mask, draw)
     forward.seed_dropout("dropout")
     states = model.encoder.encode(model.embed(masked), inputs.offsets, inputs.segments)[chosen]  # [chosen, width]
     losses = functional.cross_entropy(model.mlm_head(states, word.weight), inputs.tokens[chosen], reduction="none")
-    ends = inputs.offsets[torch.tensor(list(inputs.sequences.values())).cumsum(0)]  # [sources], in tokens
-    source = torch.bucketize(chosen, ends.to(chosen.device), right=True)  # [chosen]
+    source = _sources(inputs, chosen)
     return {
         name: Loss({"loss": losses[source == place].sum() / (source == place).sum().clamp_min(1)})
         for place, name in enumerate(inputs.sequences)
     }
+
+
+def chosen_tokens(forward: Forward) -> dict[str, int]:
+    """Return the number of each source's chosen tokens."""
+    inputs, (_, chosen) = forward.batch.inputs, forward.masked
+    counts = torch.bincount(_sources(inputs, chosen), minlength=len(inputs.sequences)).tolist()
+    return dict(zip(inputs.sequences, counts, strict=True))
 
 
 def simcse(forward: Forward) -> dict[str, Loss]:
@@ -135,11 +142,35 @@ def simcse(forward: Forward) -> dict[str, Loss]:
     return losses
 
 
-OBJECTIVES: dict[str, Callable[[Forward], dict[str, Loss]]] = {
-    "supervised": supervised,
-    "mlm": mlm,
-    "simcse": simcse,
+def text_rows(forward: Forward) -> dict[str, int]:
+    """Return the number of each source's rows, whose sentences are encoded separately."""
+    return {source: count // forward.batch.sides[source] for source, count in forward.batch.inputs.sequences.items()}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a stage trains."""
+
+    losses: Callable[[Forward], dict[str, Loss]]
+    """Forward pass -> loss of each source."""
+    units: Callable[[Forward], dict[str, int]]
+    """Forward pass -> number of units that each source's loss is a mean over: rows, or chosen tokens.
+
+    The parts of a step are weighed by their units, so that a step's loss does not depend on how the step is split.
+    """
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "supervised": Objective(supervised, labelled_rows),
+    "mlm": Objective(mlm, chosen_tokens),
+    "simcse": Objective(simcse, text_rows),
 }
+
+
+def _sources(inputs: Inputs, places: Tensor) -> Tensor:
+    """Return the number of the source of some tokens [tokens], by their places in the flat list."""
+    ends = inputs.offsets[torch.tensor(list(inputs.sequences.values())).cumsum(0)]  # [sources], in tokens
+    return torch.bucketize(places, ends.to(places.device), right=True)
 
 
 def _pooled(forward: Forward, masks: str) -> dict[str, Tensor]:

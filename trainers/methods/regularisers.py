@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -37,8 +37,8 @@ def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
     """
     smart = forward.smart
     predict, outputs = BRANCHES[smart.dropout](forward, clean)
-    draw = generator(forward.seed, *forward.place, "noise")
-    noise = torch.randn(forward.embedded.shape, generator=draw).to(forward.embedded.device)
+    draws = _token_noise(forward.seed, forward.place, len(forward.batch.drawn.tokens), forward.embedded.shape[-1])
+    noise = forward.batch.own(draws).to(forward.embedded.device)
     return smoothness(
         predict,
         forward.embedded,
@@ -52,6 +52,12 @@ def smart_term(forward: Forward, clean: Clean) -> dict[str, Tensor]:
         ascent_steps=smart.ascent_steps,
         parameters=list(forward.model.parameters()),
     )
+
+
+@lru_cache(maxsize=1)
+def _token_noise(seed: int, place: tuple[int | str, ...], tokens: int, width: int) -> Tensor:
+    """Draw noise [tokens, width] for a forward group; the cache serves its micro-batches, which follow each other."""
+    return torch.randn((tokens, width), generator=generator(seed, *place, "noise"))
 
 
 BRANCHES: dict[str, Callable[[Forward, Clean], tuple[Callable[[Tensor], Outputs], Outputs]]] = {

@@ -1,4 +1,4 @@
-"""Split a step's rows into groups that share a forward pass: by micro-batch, then by regularisers."""
+"""Split a step's rows into groups that have the same regularisers, and each group into micro-batches."""
 
 import math
 from dataclasses import dataclass
@@ -15,18 +15,26 @@ Rows = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ForwardGroup:
-    """Rows of a step that share a forward pass and have the same regularisers."""
+    """Rows of a step that have the same regularisers. They share a forward pass, or one for each micro-batch."""
 
     rows: Rows
-    shares: dict[str, float]
-    """Source -> share of the source's rows in the step that belong to this group."""
     smart: SmartConfig
     weights: dict[str, dict[str, float]]
     """Regulariser -> task -> weight; regularisers that do not apply are absent."""
 
+    def micro_batches(self, count: int) -> list[dict[str, np.ndarray]]:
+        """Split the group into at most `count` micro-batches of about equally many rows of each source.
+
+        Returns:
+            Source -> places of the micro-batch's rows among the group's rows [rows], for each micro-batch.
+        """
+        places = {source: np.array_split(np.arange(len(rows)), count) for source, rows in self.rows.items()}
+        parts = [{source: split[part] for source, split in places.items() if len(split[part])} for part in range(count)]
+        return [part for part in parts if part]
+
 
 def split_step(rows: Rows, config: TrainConfig, stage: Stage, step: int) -> list[ForwardGroup]:
-    """Split a step's rows into groups; the groups' losses, weighted by their shares, add up to the step's loss.
+    """Split a step's rows into groups by their regularisers.
 
     Tasks with equal regularisers share a forward pass, because one pass for all is the fastest. With lazy SMART, every
     k-th step has k times the weight. With SMART on a share of the rows, the mean over the share counts for all rows.
@@ -35,16 +43,12 @@ def split_step(rows: Rows, config: TrainConfig, stage: Stage, step: int) -> list
         rows: all rows of the step.
         step: number of the step in the run.
     """
-    groups: list[ForwardGroup] = []
-    for micro in range(stage.accumulate):
-        members: dict[tuple[SmartConfig, frozenset[str]], list[tuple[str, np.ndarray, dict[str, float]]]] = {}
-        for source, numbers in rows.items():
-            micro_batch = np.array_split(numbers, stage.accumulate)[micro]
-            for some, smart, weights in _regularised(config, stage, source, micro_batch, step):
-                if len(some):
-                    members.setdefault((smart, frozenset(weights)), []).append((source, some, weights))
-        groups += [_group(rows, smart, equal) for (smart, _), equal in members.items()]
-    return groups
+    members: dict[tuple[SmartConfig, frozenset[str]], list[tuple[str, np.ndarray, dict[str, float]]]] = {}
+    for source, numbers in rows.items():
+        for some, smart, weights in _regularised(config, stage, source, numbers, step):
+            if len(some):
+                members.setdefault((smart, frozenset(weights)), []).append((source, some, weights))
+    return [_group(smart, equal) for (smart, _), equal in members.items()]
 
 
 def regularised_step(config: TrainConfig, stage: Stage, source: str, step: int) -> bool:
@@ -74,11 +78,10 @@ def _regularised(
     return [(rows[:count], settings, {"smart": lambda_s, **weights}), (rows[count:], SmartConfig(), weights)]
 
 
-def _group(rows: Rows, smart: SmartConfig, members: list[tuple[str, np.ndarray, dict[str, float]]]) -> ForwardGroup:
+def _group(smart: SmartConfig, members: list[tuple[str, np.ndarray, dict[str, float]]]) -> ForwardGroup:
     names = members[0][2]
     return ForwardGroup(
         {source: some for source, some, _ in members},
-        {source: len(some) / len(rows[source]) for source, some, _ in members},
         smart,
         {name: {source: weights[name] for source, _, weights in members} for name in names},
     )

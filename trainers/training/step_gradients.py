@@ -1,19 +1,20 @@
 """Compute the gradients of one optimiser step: forward and backward passes, and surgery on shared parameters."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from model.multitask import Multitask
+from model.multitask import Inputs, Multitask
 from trainers.config.train_config import Stage, TrainConfig
-from trainers.data.batches import inputs, labels
+from trainers.data.batches import inputs, labels, token_places
 from trainers.data.corpus import Corpus
-from trainers.methods.forward import Batch, Forward
+from trainers.methods.forward import Batch, Forward, Part
 from trainers.methods.gradient_ratios import gradient_ratios, probed_parameters
-from trainers.methods.objectives import OBJECTIVES, Loss
+from trainers.methods.objectives import OBJECTIVES
 from trainers.methods.surgery import SURGERIES, gramian, weighted_sum
 from trainers.seeds import generator
 from trainers.training.forward_groups import ForwardGroup, Rows, split_step
@@ -78,7 +79,7 @@ class StepGradients:
     def accumulate(
         self, rows: Rows, *, measure_ratios: bool = False, gradients: TaskGradients | None = None
     ) -> StepResult:
-        """Add the gradients of rows to every parameter's `.grad`, one forward group after the other.
+        """Add the gradients of rows to every parameter's `.grad`, one forward pass after the other.
 
         Args:
             gradients: if given, receives the gradients of the shared parameters, separately for each task.
@@ -87,43 +88,47 @@ class StepGradients:
         shares: dict[str, float] = defaultdict(float)
         ratios: dict[str, float] = {}
         tokens = 0
-        for number, group in enumerate(split_step(rows, self.config, self.stage, self.step)):
-            batch = self.batch(group)
-            tokens += len(batch.inputs.tokens)
-            with TaskGradientMode(gradients, batch.inputs) if gradients else nullcontext():
-                losses = self.group_losses(group, number, batch)
+        objective, forwards = OBJECTIVES[self.stage.objective], self.forward_passes(rows)
+        for forward, share in zip(forwards, _shares([objective.units(each) for each in forwards]), strict=True):
+            tokens += len(forward.batch.inputs.tokens)
+            with TaskGradientMode(gradients, forward.batch.inputs) if gradients else nullcontext():
+                losses = objective.losses(forward)
             if measure_ratios:
                 # Losses from a TaskGradientMode have no gradients of shared parameters: compute them again without it.
-                measured = self.group_losses(group, number, batch) if gradients else losses
+                measured = objective.losses(replace(forward)) if gradients else losses
                 ratios |= gradient_ratios(measured, probed_parameters(self.model))
-            torch.stack([group.shares[source] * loss.total for source, loss in losses.items()]).sum().backward()
+            torch.stack([share[source] * loss.total for source, loss in losses.items()]).sum().backward()
             for source, loss in losses.items():
                 for name, term in loss.terms.items():
-                    sums[f"{source}.{name}"] += group.shares[source] * term.detach()
-                    shares[f"{source}.{name}"] += group.shares[source]
+                    sums[f"{source}.{name}"] += share[source] * term.detach()
+                    shares[f"{source}.{name}"] += share[source]
         return StepResult({name: value / shares[name] for name, value in sums.items()}, ratios, tokens, self.memory)
 
-    def batch(self, group: ForwardGroup) -> Batch:
-        """Return the batch of a group's rows, on the device of the model."""
-        supervised = self.stage.supervised
-        encodings = self.encodings if supervised else dict.fromkeys(group.rows, self._text_encoding())
-        limit = self.model.encoder.positions
-        by_task = labels(self.corpus, "train", group.rows if supervised else {})
-        return Batch(
-            inputs(self.corpus, "train", group.rows, encodings, limit).to(self.device),
-            {name: self.corpus.tasks[name] for name in group.rows} if supervised else {},
-            {task: values.to(self.device) for task, values in by_task.items()},
-            {source: len(self.corpus.sides(source)) for source in group.rows},
-        )
+    def forward_passes(self, rows: Rows) -> list[Forward]:
+        """Return the forward passes of a step: one for each micro-batch of each forward group."""
+        groups = enumerate(split_step(rows, self.config, self.stage, self.step))
+        return [self.forward(group, number, batch) for number, group in groups for batch in self.batches(group)]
 
-    def group_losses(self, group: ForwardGroup, number: int, batch: Batch) -> dict[str, Loss]:
-        """Return the loss of each source of a group, with its graph.
+    def batches(self, group: ForwardGroup) -> list[Batch]:
+        """Return the micro-batches of a group's rows, on the device of the model."""
+        whole, parts = self._inputs(group.rows), group.micro_batches(self.stage.accumulate)
+        if len(parts) == 1:
+            return [self._batch(group.rows, whole)]
+        counts = {source: len(rows) for source, rows in group.rows.items()}
+        batches: list[Batch] = []
+        for number, chosen in enumerate(parts):
+            rows = {source: group.rows[source][places] for source, places in chosen.items()}
+            part = Part(number, whole, token_places(whole, counts, chosen))
+            batches.append(self._batch(rows, self._inputs(rows), part))
+        return batches
+
+    def forward(self, group: ForwardGroup, number: int, batch: Batch) -> Forward:
+        """Return the forward pass of a batch of a group.
 
         Args:
             number: number of the group in the step, which determines the random draws.
-            batch: the batch of the group.
         """
-        forward = Forward(
+        return Forward(
             self.model,
             batch,
             seed=self.config.seed,
@@ -136,7 +141,20 @@ class StepGradients:
             simcse=self.stage.simcse,
             special_tokens=self.corpus.special_tokens,
         )
-        return OBJECTIVES[self.stage.objective](forward)
+
+    def _inputs(self, rows: Rows) -> Inputs:
+        encodings = self.encodings if self.stage.supervised else dict.fromkeys(rows, self._text_encoding())
+        return inputs(self.corpus, "train", rows, encodings, self.model.encoder.positions).to(self.device)
+
+    def _batch(self, rows: Rows, inputs: Inputs, part: Part | None = None) -> Batch:
+        by_task = labels(self.corpus, "train", rows if self.stage.supervised else {})
+        return Batch(
+            inputs,
+            {task: self.corpus.tasks[task] for task in by_task},
+            {task: values.to(self.device) for task, values in by_task.items()},
+            {source: len(self.corpus.sides(source)) for source in rows},
+            part,
+        )
 
     def _text_encoding(self) -> str:
         """Return the encoding of rows in a stage of further pretraining."""
@@ -176,3 +194,13 @@ class StepGradients:
             f"{row} {column}": float(memory[i, j]) for i, row in enumerate(tasks) for j, column in enumerate(tasks)
         }
         return weights, self.memory | pairs
+
+
+def _shares(units: Sequence[Mapping[str, int]]) -> list[dict[str, float]]:
+    """Return each source's share of its units in the step, for each forward pass; 1 if the step has none of them."""
+    totals: Counter[str] = Counter()
+    for own in units:
+        totals.update(own)
+    return [
+        {source: count / totals[source] if totals[source] else 1.0 for source, count in own.items()} for own in units
+    ]

@@ -220,7 +220,7 @@ MLM = small_stage(objective="mlm")
 def test_every_source_of_texts_has_a_loss_without_gradient_for_task_heads(models, objective):
     model = models.model(MLM)
     settings = dict(PLAIN, special_tokens=models.corpus.special_tokens)
-    losses = OBJECTIVES[objective](forward(model, models.text_batch("sts", "imdb", "snli"), settings))
+    losses = OBJECTIVES[objective].losses(forward(model, models.text_batch("sts", "imdb", "snli"), settings))
     assert list(losses) == ["sts", "imdb", "snli"]
     for loss in losses.values():
         assert set(loss.terms) == {"loss"} and loss.total.item() > 0

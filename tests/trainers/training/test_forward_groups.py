@@ -52,24 +52,24 @@ def groups_of(config: TrainConfig, rows: Rows, step: int = 0) -> list[ForwardGro
 
 def weight(found: list[ForwardGroup], source: str, regulariser: str) -> float:
     """Return the weight of a regulariser's mean over a source's rows, in the whole step."""
-    return sum(
-        group.shares[source] * group.weights.get(regulariser, {}).get(source, 0.0)
-        for group in found
-        if source in group.rows
-    )
+    own = [group for group in found if source in group.rows]
+    weighted = sum(len(group.rows[source]) * group.weights.get(regulariser, {}).get(source, 0.0) for group in own)
+    return weighted / sum(len(group.rows[source]) for group in own)
 
 
 @given(cases())
-def test_the_groups_hold_every_row_once_and_their_shares_add_up_to_1(case):
+def test_the_groups_hold_every_row_once_and_so_do_their_micro_batches(case):
     config, rows, step = case
-    found = groups_of(config, rows, step)
+    found, count = groups_of(config, rows, step), config.stages[0].accumulate
     for source, numbers in rows.items():
         own = [group for group in found if source in group.rows]
         assert sorted(np.concatenate([group.rows[source] for group in own])) == numbers.tolist()
-        assert sum(group.shares[source] for group in own) == pytest.approx(1)
-        assert all(group.shares[source] == len(group.rows[source]) / len(numbers) for group in own)
+        for group in own:
+            parts = [part[source] for part in group.micro_batches(count) if source in part]
+            assert np.concatenate(parts).tolist() == list(range(len(group.rows[source])))
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert all(len(numbers) for group in found for numbers in group.rows.values())
-    assert all(group.rows.keys() == group.shares.keys() for group in found)
+    assert all(len(group.micro_batches(count)) <= count for group in found)
 
 
 @given(cases())
@@ -99,16 +99,14 @@ def test_tasks_with_equal_settings_share_a_forward_pass(case):
     found = groups_of(config, rows, step)
     if not isinstance(config.smart, dict) and config.smart.share == 1:
         kinds = {tuple(sorted(group.weights)) for group in found}
-        assert len(found) <= config.stages[0].accumulate * len(kinds)
+        assert len(found) == len(kinds)
 
 
 def test_without_regularisers_a_step_is_one_group_and_micro_batches_differ_by_at_most_one_row():
     whole = groups_of(small_config(), rows_of("sst", "qqp"))
-    assert [(list(group.rows), group.shares, group.weights) for group in whole] == [
-        (["sst", "qqp"], {"sst": 1, "qqp": 1}, {})
-    ]
-    ragged = groups_of(small_config(small_stage(accumulate=3)), rows_of("sst"))
-    assert [group.rows["sst"].tolist() for group in ragged] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [(list(group.rows), group.weights) for group in whole] == [(["sst", "qqp"], {})]
+    (ragged,) = groups_of(small_config(), rows_of("sst"))
+    assert [part["sst"].tolist() for part in ragged.micro_batches(3)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
@@ -131,11 +129,12 @@ def test_with_separate_updates_every_task_is_regularised_in_every_n_th_turn(task
         assert [regularised_step(config, stage, task, step) for step in steps] == [value > 0 for value in found]
 
 
-def test_a_share_of_rows_is_taken_from_every_micro_batch_and_rounded_up():
-    config = small_config(small_stage(accumulate=2), smart=SmartConfig(lambda_s=1, share=0.3))
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_share_of_rows_is_taken_from_the_whole_step_and_rounded_up(accumulate):
+    config = small_config(small_stage(accumulate=accumulate), smart=SmartConfig(lambda_s=1, share=0.3))
     found = groups_of(config, rows_of("sst"))
     assert [(group.rows["sst"].tolist(), list(group.weights)) for group in found] == [
-        ([0, 1], ["smart"]), ([2, 3], []), ([4, 5], ["smart"]), ([6, 7], []),
+        ([0, 1, 2], ["smart"]), ([3, 4, 5, 6, 7], []),
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from tests.conftest import small_config, small_stage
 from tests.trainers.small_models import HIGH_DROPOUT, NO_DROPOUT, enlarged_copy
 from tests.trainers.small_training import TASKS, Trainer
 from trainers.config.train_config import Stage, TrainConfig
+from trainers.methods.objectives import OBJECTIVES, supervised
 from trainers.methods.smart import SmartConfig
 from trainers.methods.surgery import SURGERIES, gramian, plain_sum, weighted_sum
 from trainers.methods.torchjd_weights import WEIGHTINGS
@@ -22,6 +23,7 @@ from trainers.training.training import Training
 
 SMOOTH = SmartConfig(lambda_s=1.0)
 EVERY_REGULARISER: dict[str, Any] = {"smart": SMOOTH, "bregman": {"mu": 1.0}, "regularisers": {"r_drop": 1.0}}
+PAIRS = ("qqp", "sts")
 OURS = [name for name in SURGERIES if name not in WEIGHTINGS]
 
 Gradients = dict[str, Tensor | None]
@@ -122,13 +124,13 @@ def test_a_task_gradient_equals_the_gradient_of_the_task_s_own_loss(trainer, cha
     stage, shared = training.config.stages[0], training.model.shared_parameters()
     (group,) = split_step(rows_of(*TASKS), training.config, stage, 0)
     step_gradients = training.step_gradients(stage)
-    batch = step_gradients.batch(group)
+    (batch,) = step_gradients.batches(group)
     task_gradients = TaskGradients(shared, TableGradients())
     with TaskGradientMode(task_gradients, batch.inputs):
-        losses = step_gradients.group_losses(group, 0, batch)
+        losses = supervised(step_gradients.forward(group, 0, batch))
     torch.stack([loss.total for loss in losses.values()]).sum().backward()
     found = task_gradients.by_task(list(TASKS))
-    losses = step_gradients.group_losses(group, 0, batch)
+    losses = supervised(step_gradients.forward(group, 0, batch))
     for task, own in zip(TASKS, found, strict=True):
         expected = torch.autograd.grad(losses[task].total, shared, retain_graph=True, allow_unused=True)
         for parameter, mine, other in zip(shared, own, expected, strict=True):
@@ -190,23 +192,51 @@ def test_the_memory_of_surgery_belongs_to_pairs_of_tasks_and_not_of_positions(tr
 # Forward groups.
 
 
-WITHOUT_SMART: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "Bregman": {"bregman": {"mu": {"sst": 1.0, "sts": 2.0}}},
-    "R-Drop": {"regularisers": {"r_drop": 1.0}},
-    "class weights": {"class_weights": {"sst": (1, 2, 3, 4, 5), "qqp": (1, 3)}},
-    "separate pairs": {"pairs": "separate"},
+SMOOTHED = SMOOTH.replace(radius=0.3, step_size=0.3, noise_scale=0.1)
+"""SMART with so much noise that other noise gives other gradients."""
+BY_TASK = {"sst": SMOOTHED.replace(share=0.3), "qqp": SMOOTHED.replace(norm="l2_sentence", every=2)}
+ACCUMULATED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "SMART": ({}, {"smart": SMOOTHED}),
+    "SMART on a share": ({}, {"smart": SMOOTHED.replace(share=0.4, ascent_steps=2)}),
+    "SMART by task": ({}, {"smart": BY_TASK, "pairs": "separate"}),
+    "SMART without dropout": ({}, {"smart": SMOOTHED.replace(dropout="off")}),
+    "Bregman": ({}, {"bregman": {"mu": {"sst": 1.0, "sts": 2.0}}}),
+    "R-Drop": ({}, {"regularisers": {"r_drop": 1.0}}),
+    "class weights": ({}, {"class_weights": {"sst": (1, 2, 3, 4, 5), "qqp": (1, 3)}}),
+    "separate pairs": ({}, {"pairs": "separate"}),
+    "PCGrad with SMART": ({"surgery": "pcgrad"}, {"smart": SMOOTHED.replace(share=0.5)}),
+    "GradVac on shared layers": ({"surgery": "gradvac"}, {"pairs": "separate", "shared_layers": [{"tasks": PAIRS}]}),
+    "MLM": ({"objective": "mlm"}, {}),
+    "MLM of concatenated pairs": ({"objective": "mlm", "mlm": {"pairs": "concatenated", "share": 0.3}}, {}),
+    "MLM of one token": ({"objective": "mlm", "mlm": {"share": "one", "always_mask": True}}, {}),
+    "MLM of rare tokens": ({"objective": "mlm", "mlm": {"share": 0.02}}, {}),
 }
+"""Settings of the stage, and of the config."""
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 20])
-@pytest.mark.parametrize("name", WITHOUT_SMART)
+@pytest.mark.parametrize("name", ACCUMULATED)
 def test_micro_batches_of_equal_and_unequal_sizes_add_up_to_one_large_batch(trainer, name, accumulate):
-    training = first_step(small_config(**NO_DROPOUT, **WITHOUT_SMART[name]), trainer)
+    stage, changes = ACCUMULATED[name]
+    after = [small_stage()] if "objective" in stage else []
+    config = small_config(small_stage(**stage), *after, **NO_DROPOUT, **changes)
+    large, small = first_step(config, trainer), first_step(config, trainer)
     rows = {"sst": numbers(8), "qqp": numbers(7), "sts": numbers(2)}
-    large = gradients(training, rows)
-    small = gradients(training, rows, small_stage(accumulate=accumulate))
-    assert worst_difference(large, small) < 1e-6
+    whole = gradients(large, rows)
+    assert worst_difference(whole, gradients(small, rows, small_stage(**stage, accumulate=accumulate))) < 1e-6
+    losses = [
+        training.step_gradients(small_stage(**stage, accumulate=count)).accumulate(rows).losses
+        for training, count in ((large, 1), (small, accumulate))
+    ]
+    assert losses[0].keys() == losses[1].keys()
+    torch.testing.assert_close(losses[1], losses[0])
+
+
+def test_every_objective_is_accumulated_or_refuses_it():
+    """SimCSE's loss depends on all rows of a forward pass, and its config refuses to split them."""
+    tested = {stage.get("objective", "supervised") for stage, _ in ACCUMULATED.values()}
+    assert tested | {"simcse"} == OBJECTIVES.keys()
 
 
 def test_micro_batches_have_different_dropout_masks(trainer):
@@ -260,7 +290,8 @@ def test_settings_by_task_have_the_gradients_of_each_task_alone(trainer):
         stage = alone.config.stages[0]
         (group,) = split_step(rows_of(task), alone.config, stage, 0)
         step_gradients = alone.step_gradients(stage)
-        step_gradients.group_losses(group, place, step_gradients.batch(group))[task].total.backward()
+        (batch,) = step_gradients.batches(group)
+        supervised(step_gradients.forward(group, place, batch))[task].total.backward()
     expected = copies(alone)
     assert worst_difference(found, expected) < 1e-6
     plain = gradients(first_step(small_config(**NO_DROPOUT), trainer), rows_of(*TASKS))
