@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from trainers.config import MlmConfig, SimcseConfig, Stage, TrainConfig
-from trainers.recipes import plain
+from trainers.recipes import JOINT, plain
 
 ALL = "sst qqp sts"
 
@@ -58,11 +58,15 @@ def _simcse(trial: optuna.Trial) -> list[Stage]:
 
 
 def _on_texts(trial: optuna.Trial, objective: str, *, longest: float, **settings: Any) -> Stage:
-    """Return a stage on the tasks' texts. With the schedule shuffle, each batch has texts of one task."""
+    """Return a stage on the tasks' texts. With the schedule shuffle, each batch has texts of one task.
+
+    Its rounds have no score; a kill loses at most one of them.
+    """
     return Stage(
         objective=objective,
         tasks=tuple(trial.suggest_categorical(f"{objective}_texts", ["sst", ALL]).split()),
         batch_schedule="shuffle",
+        rounds=JOINT.rounds,
         passes=trial.suggest_float(f"{objective}_passes", 0.5, longest, log=True),
         learning_rate=trial.suggest_float(f"{objective}_learning_rate", 1e-5, 2e-4, log=True),
         **settings,
@@ -72,4 +76,4 @@ def _on_texts(trial: optuna.Trial, objective: str, *, longest: float, **settings
 def _quora_first(trial: optuna.Trial, joint: Stage) -> list[Stage]:
     if not trial.suggest_categorical("quora_first", [False, True]):
         return []
-    return [joint.replace(tasks=("qqp",), rounds=1, passes=trial.suggest_float("quora_passes", 0.25, 2.0, log=True))]
+    return [joint.replace(tasks=("qqp",), passes=trial.suggest_float("quora_passes", 0.25, 2.0, log=True))]

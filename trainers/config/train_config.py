@@ -68,6 +68,7 @@ class Stage(Config):
     steps: PositiveInt | None = Field(default=None, description="Duration in optimiser steps.")
     examples: PositiveInt | None = Field(default=None, description="Duration in training examples.")
     rounds: PositiveInt = Field(default=1, description="Number of rounds, of equally many examples each.")
+    """A kill loses at most one round. A stage before some task is first trained has at most one round per step."""
 
     _objective = field_validator("objective")(name_check(OBJECTIVES))
     _batch_schedule = field_validator("batch_schedule")(name_check(BATCH_SCHEDULES))

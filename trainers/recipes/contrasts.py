@@ -11,6 +11,7 @@ from functools import partial
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.recipes.joint import JOINT, SMART
+from trainers.recipes.systems import ROUNDS_BEFORE
 
 PASSES = 1.5
 """Examples of every recipe, in multiples of the tasks' rows. The stages before the joint stage count too."""
@@ -22,8 +23,8 @@ BASE = TrainConfig(stages=(STAGE,))
 SEPARATE = BASE.replace(pairs="separate")
 
 
-def _single_task(task: str, passes: float) -> Stage:
-    return STAGE.replace(tasks=(task,), passes=passes, learning_rate=SINGLE_TASK_RATE)
+def _single_task(task: str, passes: float, *, rounds: int = ROUNDS_BEFORE) -> Stage:
+    return STAGE.replace(tasks=(task,), passes=passes, rounds=rounds, learning_rate=SINGLE_TASK_RATE)
 
 
 def _with_stage(**changes: object) -> TrainConfig:
@@ -44,13 +45,18 @@ _CONFIGS = {
     "contrast-smart": BASE.replace(smart=SMART),
     "contrast-smart-lazy": BASE.replace(smart=SMART.replace(every=4)),
     # Batch schedules and updates: reports 000 to 002 and 004.
-    "contrast-sequential": BASE.replace(stages=tuple(_single_task(task, PASSES) for task in ("qqp", "sts", "sst"))),
+    "contrast-sequential": BASE.replace(
+        stages=(_single_task("qqp", PASSES), _single_task("sts", PASSES), _single_task("sst", PASSES, rounds=1))
+    ),
     "contrast-shuffle": _with_stage(batch_schedule="shuffle", learning_rate=SINGLE_TASK_RATE),
     "contrast-steps-apart": _with_stage(update="separate", learning_rate=SINGLE_TASK_RATE),
     # A stage before the joint stage, which is shortened by as many examples: reports 000 to 004.
     "contrast-quora-first": BASE.replace(stages=(_single_task("qqp", PASSES), STAGE.replace(passes=PASSES * 2 / 3))),
     "contrast-mlm": BASE.replace(
-        stages=(STAGE.replace(objective="mlm", passes=PASSES / 3), STAGE.replace(passes=PASSES * 2 / 3))
+        stages=(
+            STAGE.replace(objective="mlm", passes=PASSES / 3, rounds=ROUNDS_BEFORE),
+            STAGE.replace(passes=PASSES * 2 / 3),
+        )
     ),
 }
 CONTRASTS: dict[str, Callable[[], TrainConfig]] = {

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from trainers.config.train_config import TrainConfig
 
+ROUNDS_BEFORE = 10
+"""Rounds of a stage before the stage that trains the last task. A kill loses at most a tenth of the stage."""
+
 
 @dataclass(frozen=True)
 class Group:

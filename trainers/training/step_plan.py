@@ -50,7 +50,10 @@ class Round:
     A round is judged, and gets a score, if every task of the supervised stages has been trained by its end.
     """
     scored: tuple[str, ...]
-    """Tasks to evaluate at the end of the round, in the config's order: all if it is judged, else the trained tasks."""
+    """Tasks to evaluate at the end of the round, in the config's order.
+
+    These are all tasks if the round is judged, else the trained tasks at the end of a stage, and none before.
+    """
 
 
 def plan(config: TrainConfig, corpus: Corpus) -> tuple[list[Step], list[Round]]:
@@ -127,10 +130,15 @@ def _check_stage(stage: Stage, corpus: Corpus) -> None:
 
 
 def _stops(config: TrainConfig, steps: list[Step]) -> list[int]:
-    """Return the number of the step before which each round ends."""
+    """Return the number of the step before which each round ends.
+
+    A stage without a judged round has at most one round per step: its rounds only bound what a kill loses.
+    """
     stops: list[int] = []
     for index, stage in enumerate(config.stages):
         start = stops[-1] if stops else 0
+        if index < _first_judged(config):
+            stage = stage.replace(rounds=min(stage.rounds, steps[start].steps))
         if steps[start].steps < stage.rounds:
             raise InputError(
                 f"Stage {index} has {steps[start].steps} optimiser steps, fewer than its {stage.rounds} rounds. "
@@ -138,6 +146,16 @@ def _stops(config: TrainConfig, steps: list[Step]) -> list[int]:
             )
         stops += _round_ends(steps, start, stage.rounds)
     return stops
+
+
+def _first_judged(config: TrainConfig) -> int:
+    """Return the index of the first stage with a judged round: the stage that is the first to train some last task."""
+    trained: set[str] = set()
+    for index, stage in enumerate(config.stages):
+        trained.update(stage.tasks if stage.supervised else ())
+        if trained == set(config.trained):
+            return index
+    raise AssertionError("the stages train the config's tasks")
 
 
 def _rounds(config: TrainConfig, steps: list[Step], stops: list[int]) -> list[Round]:
@@ -149,7 +167,8 @@ def _rounds(config: TrainConfig, steps: list[Step], stops: list[int]) -> list[Ro
         if config.stages[steps[start].stage].supervised:
             trained.update(*(step.rows for step in steps[start:stop]))
         judged += trained == set(config.trained)
-        scored = tuple(task for task in config.tasks if judged or task in trained)
+        evaluated = trained if steps[stop - 1].done == steps[stop - 1].steps - 1 else ()
+        scored = tuple(task for task in config.tasks if judged or task in evaluated)
         rounds.append(Round(number, start, stop, steps[stop - 1].examples, judged or None, scored))
     return rounds
 

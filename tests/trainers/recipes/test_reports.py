@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from trainers.recipes.registry import RECIPES, REPORTS, ROWS, configs, recipe
 from trainers.recipes.reports.printed_rows import Row
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 from trainers.tasks import TASKS
-from trainers.training.step_plan import plan_steps
+from trainers.training.step_plan import plan_steps, plan_with_changes
 
 EARLIER_QUORA = {"sst": 8_544, "qqp": 141_506, "sts": 6_040}
 """Rows of reports 001 and 003."""
@@ -182,12 +183,22 @@ def test_the_optimiser_is_the_courses_without_warmup_decay_or_clip(report):
 
 
 @pytest.mark.parametrize("report", PRINTED)
-def test_the_last_stage_has_a_round_per_epoch_and_earlier_stages_have_one_round(report):
+def test_the_last_stage_has_a_round_per_epoch_and_earlier_stages_have_ten_rounds(report):
     for name, config in trainings(report).items():
         *before, last = config.stages
-        assert [stage.rounds for stage in before] == [1] * len(before)
+        assert [stage.rounds for stage in before] == [10] * len(before)
         epochs = 10 if name.startswith("r003-batch") else last.epochs
         assert last.rounds == epochs
+
+
+def test_no_round_of_a_recipe_with_several_stages_is_much_more_than_a_tenth_of_it():
+    """What a kill loses, on the rows of the course; the stages of report 004 have 5 epochs and more."""
+    sizes = {"sst": 8_544, "qqp": 283_010, "sts": 6_040, "cfimdb": 1_707, "imdb": 50_000, "snli": 550_152}
+    several = [config for report in PRINTED for config in trainings(report).values() if len(config.stages) > 1]
+    for config in {config.model_dump_json(): config for config in several}.values():
+        _, rounds = plan_with_changes(config, sizes)
+        ends = [0, *(round.examples for round in rounds)]
+        assert max(end - start for start, end in pairwise(ends)) <= 0.11 * ends[-1]
 
 
 @pytest.mark.parametrize(

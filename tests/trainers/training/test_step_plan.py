@@ -310,14 +310,15 @@ def test_a_round_is_judged_once_every_task_of_a_supervised_stage_has_been_traine
             assert round.scored == config.tasks
         else:
             assert round.judged is None
-            assert round.scored == tuple(task for task in config.tasks if task in trained)
+            ends = steps[round.stop - 1].done == steps[round.stop - 1].steps - 1
+            assert round.scored == tuple(task for task in config.tasks if ends and task in trained)
 
 
 def test_rounds_before_all_tasks_are_trained_are_not_judged():
     config = small_config(small_stage(tasks=("qqp",), rounds=2), small_stage(rounds=3, batch_schedule="cycle"))
     rounds = plan_rounds(config, plan_steps(config, SIZES))
     assert [round.judged for round in rounds] == [None, None, 1, 2, 3]
-    assert [round.scored for round in rounds] == [("qqp",)] * 2 + [("qqp", "sst", "sts")] * 3
+    assert [round.scored for round in rounds] == [(), ("qqp",)] + [("qqp", "sst", "sts")] * 3
 
 
 def test_rounds_of_further_pretraining_are_not_judged_and_evaluate_no_task():
@@ -325,6 +326,14 @@ def test_rounds_of_further_pretraining_are_not_judged_and_evaluate_no_task():
     config = small_config(pretraining, small_stage(tasks=("sst",), rounds=1), also_scored=("sts",))
     rounds = plan_rounds(config, plan_steps(config, SIZES))
     assert [(round.judged, round.scored) for round in rounds] == [(None, ()), (None, ()), (1, ("sst", "sts"))]
+
+
+@pytest.mark.parametrize("first", [{"objective": "mlm"}, {"objective": "supervised"}])
+def test_a_stage_without_judged_rounds_has_at_most_a_round_per_step(first):
+    config = small_config(small_stage(tasks=("qqp",), steps=2, rounds=10, **first), small_stage(rounds=2))
+    rounds = plan_rounds(config, plan_steps(config, SIZES))
+    assert [(round.start, round.stop, round.judged) for round in rounds[:2]] == [(0, 1, None), (1, 2, None)]
+    assert [round.judged for round in rounds[2:]] == [1, 2]
 
 
 @every_schedule

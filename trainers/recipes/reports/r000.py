@@ -14,7 +14,7 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.mlm import MlmConfig
 from trainers.recipes.reports.baseline import ADAMW, TASKS, baseline, published_smart
 from trainers.recipes.reports.printed_rows import Table
-from trainers.recipes.systems import EnsembleOf, Group, Recipe
+from trainers.recipes.systems import ROUNDS_BEFORE, EnsembleOf, Group, Recipe
 
 HEADS = {"sst": HeadConfig(hidden=(1,)), "qqp": HeadConfig(hidden=(1,)), "sts": HeadConfig(output="sigmoid")}
 """The best heads of the report's search. We read "Linear with ReLU" (QQP) as a hidden layer, because a ReLU on the
@@ -44,6 +44,7 @@ def mlm(*texts: str) -> Stage:
         learning_rate=2e-5,
         mlm=masks,
         epochs=1,
+        rounds=ROUNDS_BEFORE,
     )
 
 
@@ -58,7 +59,7 @@ def simcse_of(task: str) -> Stage:
     The report gives the name of the method only. We take the unsupervised form, with the learning rate, batch size and
     temperature of its paper.
     """
-    return Stage(objective="simcse", tasks=(task,), batch_size=64, learning_rate=3e-5, epochs=1)
+    return Stage(objective="simcse", tasks=(task,), batch_size=64, learning_rate=3e-5, epochs=1, rounds=ROUNDS_BEFORE)
 
 
 def single(task: str, *before: Stage, epochs: int = 10, **changes: Any) -> TrainConfig:

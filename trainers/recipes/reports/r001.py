@@ -13,7 +13,7 @@ from trainers.config.train_config import Stage, TrainConfig
 from trainers.methods.bregman import BregmanConfig
 from trainers.recipes.reports.baseline import SBERT, TASKS, baseline, published_smart
 from trainers.recipes.reports.printed_rows import Row, Table
-from trainers.recipes.systems import Recipe
+from trainers.recipes.systems import ROUNDS_BEFORE, Recipe
 
 SMART = published_smart(5.0, dropout="off")
 SMOOTH: dict[str, Any] = {"smart": SMART, "bregman": BregmanConfig(mu=1.0, beta=0.995, early_beta=0.995)}
@@ -69,7 +69,7 @@ def rrobin_pre(**changes: Any) -> TrainConfig:
     The report trains on "most of" QQP first. From the seconds of an epoch we estimate 60 to 75 % of the rows, in each
     epoch, and take 70 %, ten times.
     """
-    first = Stage(tasks=("qqp",), batch_size=16, learning_rate=1e-5, epochs=10 * 0.7)
+    first = Stage(tasks=("qqp",), batch_size=16, learning_rate=1e-5, epochs=10 * 0.7, rounds=ROUNDS_BEFORE)
     return baseline(first, round_robin(batch_size=16), **SEPARATE_PAIRS, **changes)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.recipes.reports.baseline import SBERT, TASKS, U_V, baseline, published_smart
 from trainers.recipes.reports.printed_rows import Table
-from trainers.recipes.systems import EnsembleOf, Recipe
+from trainers.recipes.systems import ROUNDS_BEFORE, EnsembleOf, Recipe
 
 SMART = published_smart(1.0)
 """The report gives lambda only. It describes Bregman without a weight, so Bregman is off."""
@@ -21,7 +21,7 @@ SIMULTANEOUS = Stage(tasks=TASKS, batch_schedule="simultaneous", batch_size=8, l
 """An epoch passes over SST once. STS starts again within an epoch; QQP continues from epoch to epoch."""
 
 
-def alone(task: str, *, epochs: float = 10, rounds: int = 1) -> Stage:
+def alone(task: str, *, epochs: float = 10, rounds: int = ROUNDS_BEFORE) -> Stage:
     """Return a stage that trains one task."""
     return Stage(tasks=(task,), batch_size=8, learning_rate=1e-5, epochs=epochs, rounds=rounds)
 

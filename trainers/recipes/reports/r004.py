@@ -12,7 +12,7 @@ from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.recipes.reports.baseline import TASKS, U_V, baseline, published_smart
 from trainers.recipes.reports.printed_rows import Table
-from trainers.recipes.systems import Group, Recipe
+from trainers.recipes.systems import ROUNDS_BEFORE, Group, Recipe
 
 MICRO_BATCH = 16
 """Rows of a forward pass. Batches of 32 are accumulated over two forward passes."""
@@ -65,7 +65,7 @@ def round_robin(
     GradVac follows its paper: the formula in the report misses its target cosine and turns agreement into conflict.
     """
     each: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate}
-    first = [stage(5, tasks=("qqp",), rounds=1, **each)] if quora_first else []
+    first = [stage(5, tasks=("qqp",), rounds=ROUNDS_BEFORE, **each)] if quora_first else []
     joint = stage(epochs, tasks=TASKS, batch_schedule=batch_schedule, surgery=surgery, **each)
     return baseline(*first, joint, **changes)
 
