@@ -4,6 +4,14 @@ The script works in every folder: unlike `python -m`, it does not search the cur
 subcommand is imported only when the subcommand runs or when help shows it.
 """
 
+import sys
+from pathlib import Path
+
+if Path(sys.argv[0]).stem == "minbert-tune":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 import importlib
 from importlib.metadata import version
 from typing import Annotated, Any

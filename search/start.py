@@ -4,7 +4,14 @@ import runpy
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-START = Path(__file__).resolve().parents[1] / "trainers" / "start.py"
+TRAINERS = Path(__file__).resolve().parents[1] / "trainers"
+# Files of `trainers` are run by their path: an import could load a folder `trainers` of the user before the check
+# finds it.
+
+
+def leave_quietly() -> None:
+    """Let Ctrl-C end the process without a traceback while the first libraries are imported."""
+    runpy.run_path(str(TRAINERS / "interruption.py"))["leave_quietly"]()
 
 
 def started(module: str) -> AbstractContextManager[None]:
@@ -13,8 +20,7 @@ def started(module: str) -> AbstractContextManager[None]:
     Args:
         module: the command, as in `python -m MODULE`.
     """
-    # The file is run by its path: an import could load a folder `trainers` of the user before the check finds it.
-    runpy.run_path(str(START))["check_packages"](module, ["model", "trainers"])
+    runpy.run_path(str(TRAINERS / "start.py"))["check_packages"](module, ["model", "trainers"])
     from trainers import start  # here, because the check must come first
 
     return start.started(module)

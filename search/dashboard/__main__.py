@@ -1,5 +1,10 @@
 """Run `python -m search.dashboard`: serve a dashboard of a run."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 from typing import Annotated
 
 import typer

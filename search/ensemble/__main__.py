@@ -1,5 +1,10 @@
 """Run `python -m search.ensemble`: choose the members of a run's ensemble again."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 from typing import Annotated
 
 import typer

@@ -1,5 +1,10 @@
 """Run `python -m search.launch`: search a space, build an ensemble of the best trials, and write a report."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 from typing import Annotated
 
 import typer

@@ -1,5 +1,10 @@
 """Run `python -m search.report`: write a run's report again."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 import typer
 
 from search import options

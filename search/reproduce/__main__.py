@@ -1,5 +1,10 @@
 """Run `python -m search.reproduce`: train recipes of the reports and compare their metrics with the printed ones."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from search.start import leave_quietly
+
+    leave_quietly()
+
 from typing import Annotated
 
 import typer

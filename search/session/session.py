@@ -21,9 +21,10 @@ from search.session.prepare import Prepared
 from search.tune.budgets import Limits
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
-from trainers.command_line import command, spelled
+from trainers.command_line import LEFT, Begun, command, spelled
 from trainers.folder import Folder
 from trainers.start import ROOT, announce
+from trainers.trial import ROUNDS
 
 READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 
@@ -64,10 +65,14 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
     """
     label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
-    def begun() -> bool:
-        return (Folder.at(storage) / label).exists(SEARCH)
+    def begun() -> Begun | None:
+        run = Folder.at(storage) / label
+        trials = run / "trials"
+        return (
+            Begun(run, any((trials / trial).exists(ROUNDS) for trial in trials.names())) if run.exists(SEARCH) else None
+        )
 
-    with command(module, resumable=begun, extra=() if name else ("--name", label)):
+    with command(module, begun=begun, extra=() if name else ("--name", label)):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         yield Folder.at(storage) / label
 
@@ -90,6 +95,7 @@ def session(
     with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
         run = prepared.run
         with locked(run.folder), opened_study(run, study_url(run, study)) as opened, _dashboard(run, page):
+            run.folder.delete(LEFT)
             enqueue(opened, prepared.checked.space.start)
             yield Session(prepared, opened, slots, limits)
 

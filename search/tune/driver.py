@@ -23,6 +23,7 @@ from search.tune.trials.endings import FAILURES
 from search.tune.trials.order import TrialOrder, TrialQueue
 from search.tune.tune_callbacks import CountEndedTrials, LeaveOnSignal, ResetFailures
 from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
+from trainers.interruption import deferred, leave_if_received
 
 
 def search(
@@ -50,22 +51,22 @@ def search(
     """
     before, shape = run.trials(), checked.shape
     population = is_population(run, shape)
-    budget, signals = Budget(limits, before, slots.gpus), LeaveOnSignal()
+    budget = Budget(limits, before, slots.gpus)
     progress = Progress(
         trials, shape.rounds if shape else None, before, budget, names or {}, run.objectives, population=population
     )
     order = trial_order(run, study, checked)
     searcher = StudySearcher(study, run, order, shape, trials=trials, spent=budget.spent)
-    callbacks = [signals, ResetFailures(), CountEndedTrials(budget, population), progress]
+    callbacks = [LeaveOnSignal(), ResetFailures(), CountEndedTrials(budget, population), progress]
     budget.start()
     try:
         # Errors are ignored: after an interruption a worker may still write while the directory is deleted.
-        with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, signals.listening():
+        with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, deferred():
             config = _tune_config(searcher, _trial_scheduler(run, shape, before), slots)
             tune.Tuner(
                 _trainable(run, slots), tune_config=config, run_config=_run_config(scratch, budget, callbacks)
             ).fit()
-        signals.leave()
+        leave_if_received()
         searcher.close()
     finally:
         progress.close()

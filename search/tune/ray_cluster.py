@@ -16,9 +16,9 @@ import yaml
 
 from model.errors import InputError, first_line
 from search.tune.slots import Slots
-from trainers.command_line import catch_signals
 from trainers.cpus import usable_cpus
 from trainers.devices import limit_gpu_memory
+from trainers.interruption import catch_signals
 from trainers.start import ROOT
 
 CONNECT_SECONDS = 5

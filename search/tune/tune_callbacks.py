@@ -1,14 +1,12 @@
 """Tune's callbacks: reset a trial's failures after a new round, count ended trials, leave Tune on a signal."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
 from search.tune.budgets import Budget
 from search.tune.trials.results import row_of
+from trainers.interruption import leave_if_received
 from trainers.training.rounds import RoundRow
 
 
@@ -56,31 +54,9 @@ class LeaveOnSignal(tune.Callback):
     Tune may swallow an exception that a signal handler raises inside a step, or report it as an error of a trial.
     """
 
-    def __init__(self) -> None:
-        """Start without a signal."""
-        self.received = False
-
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Leave Tune if a signal has been received."""
-        self.leave()
-
-    def leave(self) -> None:
-        """Raise KeyboardInterrupt if a signal has been received."""
-        if self.received:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Replace the handlers of SIGINT and SIGTERM by one that only notes the signal."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        self.received = True
+        leave_if_received()
 
 
 def is_paused(row: RoundRow) -> bool:

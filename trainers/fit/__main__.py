@@ -1,5 +1,10 @@
 """Run `python -m trainers.fit`: train one config, without Ray."""
 
+if __name__ == "__main__":  # first: the imports below take a second
+    from trainers.interruption import leave_quietly
+
+    leave_quietly()
+
 from pathlib import Path
 from typing import Annotated
 

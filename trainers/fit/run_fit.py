@@ -8,7 +8,7 @@ import torch
 
 from model.errors import InputError
 from model.pretrained import read_pretrained
-from trainers.command_line import command
+from trainers.command_line import LEFT, Begun, command
 from trainers.config.parsing import read_config, with_values
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
@@ -21,7 +21,7 @@ from trainers.recipes.systems import EnsembleOf, Group
 from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
 from trainers.training.training import DEV_ROWS
-from trainers.trial import CONFIG, run_trial
+from trainers.trial import CONFIG, ROUNDS, run_trial
 
 FIT = "fit.json"
 """The file that records the corpus and the number of dev rows of a single run."""
@@ -32,7 +32,7 @@ def run_fit(request: Request) -> None:
     out = request.out or Path(f"runs/fit/{request.recipe.replace('/', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
     with command(
         "trainers.fit",
-        resumable=lambda: Folder.at(str(out)).exists(FIT),
+        begun=lambda: _begun(Folder.at(str(out))),
         extra=() if request.out else ("--out", str(out)),
     ):
         config, folder = _config(request), Folder.at(str(out))
@@ -47,6 +47,7 @@ def run_fit(request: Request) -> None:
         about = (
             f"Recipe {request.recipe} on {device} in {config.precision}, encoder {config.encoder}, data {request.data}."
         )
+        folder.delete(LEFT)
         length = f"In all: rounds {len(rounds)}, steps {rounds[-1].stop}, examples {rounds[-1].examples}."
         print(about, *notes, length, sep="\n", flush=True)
         printed: set[str] = set()
@@ -56,6 +57,11 @@ def run_fit(request: Request) -> None:
             print(_line(row, len(rounds)), *new, sep="\n", flush=True)
             printed |= found.keys()
         print(folder)
+
+
+def _begun(folder: Folder) -> Begun | None:
+    """Return what --resume can continue in a directory."""
+    return Begun(folder, folder.exists(ROUNDS)) if folder.exists(FIT) else None
 
 
 def _config(request: Request) -> TrainConfig:

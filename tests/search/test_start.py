@@ -1,0 +1,34 @@
+"""Test that Ctrl-C ends a command without a traceback from its first moment on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+"""A module that is found in place of the first library that every command imports."""
+COMMANDS = ["search.launch", "search.report", "search.dashboard", "search.ensemble", "search.reproduce", "trainers.fit"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_while_the_first_library_is_imported_prints_one_word(command, tmp_path):
+    (tmp_path / "typer.py").write_text(SLOW)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", command, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "importing\n"
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate(timeout=30)
+    assert (process.returncode, *printed) == (130, "", "\nInterrupted.\n")

@@ -1,0 +1,80 @@
+"""Test that a command continues when nobody reads its output any more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WRITES = """
+import sys
+from trainers.command_line import command
+with command("trainers.fit"):
+    for number in range(2000):
+        print("line", number, "." * 100, flush=True)
+        print("error", number, file=sys.stderr)
+open(sys.argv[1], "w").write("done")
+"""
+
+
+def running(*command: str, **settings) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, **settings)
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "{} | head -n 2",
+        "{} 2>&1 | head -n 2",
+        "{} 2>&1 >/dev/null | head -n 2",
+        "{} >&- 2>&-",
+        "{} > /dev/full 2> /dev/full",
+    ],
+)
+def test_a_command_whose_output_goes_away_ends_its_work_without_a_traceback(shell, tmp_path):
+    (tmp_path / "writes.py").write_text(WRITES)
+    line = shell.format(f"PYTHONPATH={ROOT} {sys.executable} {tmp_path / 'writes.py'} {tmp_path / 'file'}")
+    done = running("bash", "-o", "pipefail", "-c", line)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr and "Exception ignored" not in done.stdout + done.stderr
+    assert (tmp_path / "file").read_text() == "done"
+
+
+def test_the_first_file_that_is_opened_does_not_get_the_number_of_a_closed_output(tmp_path):
+    (tmp_path / "writes.py").write_text(
+        "import os\nfrom trainers.output import keep_output\nkeep_output()\nopened = open(__file__)\n"
+        "os.write(1, b'lost')\nraise SystemExit(opened.fileno())\n"
+    )
+    line = f"PYTHONPATH={ROOT} {sys.executable} {tmp_path / 'writes.py'} >&- 2>&-"
+    assert running("bash", "-c", line).returncode > 2
+
+
+LIBRARY = """
+import logging, os, sys
+from pathlib import Path
+from trainers.output import keep_output, libraries_errors_in, tell
+keep_output()
+logging.basicConfig()
+with libraries_errors_in(Path(sys.argv[1])):
+    print("python", file=sys.stderr)
+    os.write(2, b"below python\\n")
+    logging.error("logged")
+    os.system("echo a child >&2")
+    tell("told")
+print("after", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_errors_of_libraries_go_to_a_file_and_ours_to_the_terminal(tmp_path, writable):
+    place = tmp_path / "ray.log"
+    if not writable:
+        place.symlink_to(tmp_path / "elsewhere")  # a link is not followed
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY, str(place)], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.stderr == "told\nafter\n"
+    assert place.exists() == writable
+    if writable:
+        assert place.read_text() == "python\nbelow python\nERROR:root:logged\na child\n"
