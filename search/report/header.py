@@ -55,7 +55,7 @@ def _round_count(rounds: int | None) -> str:
 
 
 def _trial_counts(trials: list[Trial]) -> str:
-    states = Counter(trial.state.lower() for trial in trials)
+    states = Counter(trial.shown_state for trial in trials)
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"{len(trials)}: {by_state}" if trials else "0"
 

@@ -45,7 +45,7 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
     plot = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.3 / rows)
     shown = set()
     for trial in sorted(trials, key=lambda trial: (trial is best, list(STATE_STYLES).index(trial.state))):
-        legend = "best trial" if trial is best else trial.state.lower()
+        legend = "best trial" if trial is best else trial.shown_state
         look = BEST if trial is best else STATE_STYLES[trial.state]
         line = {key: value for key, value in look.items() if key != "opacity"}
         for place, name in enumerate(names):
@@ -97,9 +97,9 @@ def ensemble_comparison(estimates: EnsembleEstimates, tasks: Mapping[str, Task])
 
 
 def scored_study(trials: Sequence[Trial], name: str) -> optuna.Study:
-    """Return a study of the trials that have a score and have ended, all as complete ones.
+    """Return a study of the trials that have a score and did not fail, all as complete ones.
 
-    Optuna's plots skip trials that were stopped early.
+    Optuna's plots skip trials that were stopped early, and unfinished ones.
 
     Args:
         name: the objective; a trial's value is its best value of it.
@@ -107,7 +107,7 @@ def scored_study(trials: Sequence[Trial], name: str) -> optuna.Study:
     study = optuna.create_study(direction=objective(name).direction)
     for trial in trials:
         values = trial_values(trial.rows, [name])
-        if values and trial.state in (TrialState.COMPLETE.name, TrialState.PRUNED.name):
+        if values and trial.state != TrialState.FAIL.name:
             study.add_trial(create_trial(values=values, params=trial.params, distributions=trial.optuna_distributions))
     return study
 

@@ -62,11 +62,16 @@ def finished(trial: Trial) -> bool:
 def failures(run: Run) -> list[str]:
     """Return a sentence for each training that has no metrics, with the reason."""
     return [
-        f"{trial.params['recipe']}, seed {trial.params['seed']}: "
-        + (f"{trial.reason}." if trial.state != "COMPLETE" else "it was too short to train all of its tasks.")
+        f"{trial.params['recipe']}, seed {trial.params['seed']}: {_fault(trial)}."
         for trial in run.trials()
         if not finished(trial)
     ]
+
+
+def _fault(trial: Trial) -> str:
+    if trial.state == "COMPLETE":
+        return "it was too short to train all of its tasks"
+    return trial.reason or "it is unfinished"
 
 
 def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Result:

@@ -49,7 +49,7 @@ class Trial:
     distributions: dict[str, str]
     """Name of a parameter -> its distribution, in Optuna's JSON format."""
     state: str
-    """RUNNING until the trial ends, then COMPLETE, PRUNED or FAIL."""
+    """RUNNING until the trial ends, then COMPLETE, PRUNED or FAIL. It stays RUNNING if a budget cuts the trial."""
     values: list[float] | None
     """A value per objective: of the best round if the trial is COMPLETE, of the last round if it is PRUNED."""
     reason: str | None
@@ -62,6 +62,11 @@ class Trial:
     def optuna_distributions(self) -> dict[str, BaseDistribution]:
         """Name of a parameter -> its distribution; choices that no storage keeps unchanged are text, as in `params`."""
         return {name: _distribution(text) for name, text in self.distributions.items()}
+
+    @property
+    def shown_state(self) -> str:
+        """The state in the words of the report: a trial that is RUNNING is unfinished, also after its search."""
+        return "unfinished" if self.state == RUNNING else self.state.lower()
 
     @property
     def scores(self) -> dict[int, float]:

@@ -12,8 +12,6 @@ from search.runs.trial_record import RUNNING, Trial
 from search.tune.trials.results import row_of
 from trainers.training.rounds import RoundRow
 
-ENDED_BY_BUDGET = "ended with the search"
-"""The reason in `trial.json` of a trial that a budget stopped."""
 HOUR = 3600.0
 """Seconds."""
 
@@ -123,8 +121,8 @@ class Budget:
         for trial in trials:
             for row in trial.rows:
                 self.add_round(trial.number, row)
-            # A trial that a budget stopped, or that its clone continues, is no evidence of a plateau.
-            if trial.state != RUNNING and trial.reason != ENDED_BY_BUDGET and trial.number not in replaced:
+            # A trial that a budget cut, or that its clone continues, is no evidence of a plateau.
+            if trial.state != RUNNING and trial.number not in replaced:
                 self.add_ended(trial.number)
 
     def start(self) -> None:

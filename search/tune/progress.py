@@ -87,10 +87,12 @@ class Progress(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show a trial that finished or was stopped."""
         last = row_of(trial.last_result)
-        if self.population and is_paused(last):
+        if is_paused(last, self.budget, population=self.population):
+            if self.budget.reason:
+                number = trial.config["number"]
+                self._print(f"{self._name(number)} is unfinished after round {last.round}; --resume continues it")
             return
-        stopped = "stopped by a budget" if self.budget.reason else "stopped early"
-        ended = "finished" if last.last else stopped
+        ended = "finished" if last.last else "stopped early"
         self._end(trial, ended if last.finite else "failed (loss or weights not finite)")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

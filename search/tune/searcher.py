@@ -114,7 +114,8 @@ class StudySearcher(Searcher):
         if result:
             self.on_trial_result(trial_id, result)
         trial = self.live[trial_id]
-        state = ending_state(row_of(result) if result else None, error=error, stopped=self.order.stopped)
+        row = row_of(result) if result else None
+        state = ending_state(row, error=error, stopped=self.order.stopped, spent=self.spent())
         if state == TrialState.RUNNING:
             self.order.add(frozen_trial(trial))
         else:
@@ -122,13 +123,18 @@ class StudySearcher(Searcher):
         del self.live[trial_id]  # last: if the end cannot be written, Tune calls this method again
 
     def close(self) -> None:
-        """End the trials that a budget has left open, so that no trial is RUNNING when the search has ended."""
+        """End the trials that have finished unreported; the other trials that a budget has cut stay RUNNING.
+
+        A resume continues them. Trials that they may clone then keep their full states.
+        """
         for frozen in self.trials.running():
             trial = self.trials.open(frozen)
             rows = read_rows(self.run.trial_folder(trial.number))
-            self._end_trained(trial, ending_state(rows[-1], error=False) if rows else TrialState.PRUNED, error=False)
-        for trial in self.donors.values():
-            self.weights.clean_up(trial)
+            if rows and rows[-1].final:
+                self._end_trained(trial, ending_state(rows[-1], error=False), error=False)
+        if not self.trials.running():
+            for trial in self.donors.values():
+                self.weights.clean_up(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and every report to it is saved."""
@@ -185,7 +191,7 @@ class StudySearcher(Searcher):
 
     def _end_trained(self, trial: optuna.Trial, state: TrialState, *, error: bool) -> None:
         """End a trial that workers have trained, or were to train."""
-        reason = ending_reason(state, self._record(trial), error=error, spent=self.spent)
+        reason = ending_reason(state, self._record(trial), error=error)
         self._end(trial, state, reason)
 
     def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:

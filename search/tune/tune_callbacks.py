@@ -40,7 +40,7 @@ class CountEndedTrials(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count a trial that finished or was stopped."""
-        if not (self.population and is_paused(row_of(trial.last_result))):
+        if not is_paused(row_of(trial.last_result), self.budget, population=self.population):
             self.budget.add_ended(trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -59,6 +59,11 @@ class LeaveOnSignal(tune.Callback):
         leave_if_received()
 
 
-def is_paused(row: RoundRow) -> bool:
-    """Return whether a population's trial that Tune stopped after this round will be resumed or replaced."""
-    return not row.final
+def is_paused(row: RoundRow, budget: Budget, *, population: bool) -> bool:
+    """Return whether a trial that Tune stopped after this round has not ended: it is resumed, or its clone replaces it.
+
+    Args:
+        budget: if it is used up, it has cut the trial.
+        population: whether the trials are a population.
+    """
+    return not row.final and (population or budget.reason is not None)

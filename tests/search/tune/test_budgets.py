@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from model.errors import InputError
 from search.runs.run import Run
 from search.runs.trial_record import Trial as TrialFiles
 from search.tune.budgets import (
-    ENDED_BY_BUDGET,
     RULES,
     Budget,
     Limits,
@@ -22,6 +22,7 @@ from search.tune.budgets import (
     score_is_reached,
     time_is_up,
 )
+from search.tune.tune_callbacks import CountEndedTrials
 from tests.example_row import example_row
 from tests.search.searching import command
 from trainers.folder import Folder
@@ -126,7 +127,7 @@ BEFORE = [
     trial(1, TrialState.PRUNED, row(1, 0.5, ended=2)),
     trial(2, TrialState.FAIL, row(1, None, ended=4)),
     trial(3, TrialState.FAIL),
-    trial(4, TrialState.PRUNED, row(1, 0.1, ended=10), reason=ENDED_BY_BUDGET),
+    trial(4, TrialState.RUNNING, row(1, 0.1, ended=10)),
     trial(5, TrialState.RUNNING, row(1, 0.6, ended=11)),
 ]
 
@@ -134,7 +135,7 @@ BEFORE = [
 def test_the_use_of_earlier_sessions_is_read_from_their_rows():
     used = Budget(Limits(), BEFORE[::-1], 0.25).used
     assert used.ended == [0.5, -math.inf, 0.4], (
-        "in the order of their ends, without trials that a budget stopped or that have no round"
+        "in the order of their ends, without trials that are unfinished or that have no round"
     )
     assert used.best == 0.6
     assert used.gpu_hours == pytest.approx(6 * 0.5 * 0.25)
@@ -148,6 +149,17 @@ def test_a_round_that_is_reported_again_counts_once():
     assert budget.used.gpu_hours == pytest.approx(3.5)
     budget.add_ended(5)
     assert budget.used.ended[-1] == 0.7
+
+
+@pytest.mark.parametrize(("score", "population", "ended"), [(None, False, [0.5]), (0.5, False, []), (None, True, [])])
+def test_a_trial_that_a_budget_cuts_is_no_evidence_of_a_plateau(score, population, ended):
+    budget = Budget(Limits(score=score), [], 0)
+    budget.start()
+    count = CountEndedTrials(budget, population)
+    for number, found in ((0, row(1, 0.5)), (1, row(2, 0.4, last=True))):
+        budget.stops("a", reported(number, found))
+        count.on_trial_complete(0, [], SimpleNamespace(config={"number": number}, last_result=found.to_json()))
+    assert budget.used.ended == [*ended, 0.4]
 
 
 def test_gpu_hours_are_refused_where_there_are_no_gpus():
@@ -167,11 +179,14 @@ def test_a_search_that_has_reached_its_score_ends_and_resumes_under_another_budg
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run" / "report.html")
     run = Run(Folder.at(tmp_path / "run"))
     (cut,) = run.trials()
-    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("PRUNED", ENDED_BY_BUDGET, 1, [cut.rows[0].score])
+    assert (cut.state, cut.reason, len(cut.rows), cut.values) == ("RUNNING", None, 1, None)
+    assert "trial 0 is unfinished after round 1; --resume continues it" in done.stdout
+    assert "1: 1 unfinished" in (tmp_path / "run" / "report.html").read_text()
+    assert (tmp_path / "run" / "ensemble" / "members.json").exists()
 
     done = finish_here([*arguments, "--plateau", "1", "--resume"])
     assert done.returncode == 0, done.stderr
     assert len([line for line in done.stdout.splitlines() if "none of the last 1 trials" in line]) == 1
-    again, *trials = run.trials()
-    assert again.rows == cut.rows
-    assert [(trial.state, trial.reason) for trial in trials] == [("COMPLETE", "finished")] * 2
+    again, other = run.trials()
+    assert again.rows[0] == cut.rows[0]
+    assert [(one.state, one.reason, len(one.rows)) for one in (again, other)] == [("COMPLETE", "finished", 2)] * 2

@@ -320,7 +320,7 @@ def test_the_searcher_makes_tune_wait_while_all_trials_are_in_training(begin):
         assert searcher.suggest("more") == Searcher.FINISHED
 
 
-def test_a_used_up_budget_ends_every_trial_after_its_current_round(begin):
+def test_a_used_up_budget_leaves_every_trial_and_its_states_to_a_resume(begin):
     search = begin()
     with search.session() as searcher:
         while len(search.order) < SIZE + 2:
@@ -328,10 +328,13 @@ def test_a_used_up_budget_ends_every_trial_after_its_current_round(begin):
         searcher.spent = lambda: True
         assert searcher.suggest("a") == Searcher.FINISHED
         searcher.close()
-        assert {frozen.state for frozen in searcher.study.get_trials()} == {TrialState.PRUNED}
-    reasons = [trial.reason for trial in search.trials.values()]
-    assert reasons.count("ended with the search") == SIZE
-    assert not list(Path(search.run.folder.path).rglob("state.pt"))
+        left = {trial.number for trial in search.trials.values() if trial.state == "RUNNING"}
+        running = [frozen.number for frozen in searcher.study.get_trials() if frozen.state == TrialState.RUNNING]
+        assert len(running) == SIZE and set(running) == left
+    for number in left:
+        assert list(Path(search.trials[number].folder.path).rglob("state.pt"))
+    with search.session() as searcher:
+        assert {searcher.suggest(str(place))["number"] for place in range(SIZE)} == left
 
 
 def test_the_report_shows_the_lineage_of_the_best_trial(whole):

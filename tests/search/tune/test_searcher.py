@@ -238,7 +238,7 @@ def test_all_sessions_together_begin_no_more_trials_than_asked_for(search: Searc
         assert searcher.suggest("c") == Searcher.FINISHED
 
 
-def test_a_search_with_a_used_up_budget_begins_no_trial_and_leaves_none_running(search: Search):
+def test_a_used_up_budget_ends_finished_trials_and_leaves_the_others_to_a_resume(search: Search):
     with search.session() as searcher:
         searcher.suggest("a")
         search.train(0, 2)
@@ -248,14 +248,32 @@ def test_a_search_with_a_used_up_budget_begins_no_trial_and_leaves_none_running(
     with search.session(spent=True) as searcher:
         assert searcher.suggest("d") == Searcher.FINISHED
         searcher.close()
-    assert [frozen.state.name for frozen in search.study_trials()] == ["PRUNED", "PRUNED", "COMPLETE"]
-    trials = search.run.trials()
-    assert [trial.reason for trial in trials] == ["ended with the search", "ended with the search", "finished"]
-    assert (
-        [trial.values for trial in trials]
-        == [frozen.values for frozen in search.study_trials()]
-        == [[0.5], None, [0.77]]
-    )
+    assert [frozen.state.name for frozen in search.study_trials()] == ["RUNNING", "RUNNING", "COMPLETE"]
+    assert [trial.reason for trial in search.run.trials()] == [None, None, "finished"]
+    assert [trial.values for trial in search.run.trials()] == [None, None, [0.77]]
+    with search.session(trials=3) as searcher:
+        assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
+        assert searcher.suggest("c") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("last", "state"), [({}, "RUNNING"), ({"last": True}, "COMPLETE"), ({"finite": False}, "FAIL")]
+)
+def test_a_trial_that_a_budget_cuts_keeps_its_full_states_and_continues_under_its_number(search: Search, last, state):
+    with search.session() as searcher:
+        number = searcher.suggest("a")["number"]
+        rows = search.train(number, 2, **last)
+        searcher.on_trial_result("a", rows[0].to_json())
+        searcher.spent = lambda: True  # the time is over during the second round
+        searcher.on_trial_complete("a", rows[1].to_json())
+        assert searcher.suggest("b") == Searcher.FINISHED
+        searcher.close()
+    states = [(search.run.trial_folder(number) / "checkpoints" / f"{round:05d}").exists("state.pt") for round in (1, 2)]
+    assert states == ([True, True] if state == "RUNNING" else [False, False])
+    assert search.study_trials()[0].state.name == search.run.trials()[0].state == state
+    with search.session() as searcher:
+        assert searcher.suggest("a")["number"] == (number if state == "RUNNING" else number + 1)
+        assert searcher.suggest("b")["number"] == (number + 1 if state == "RUNNING" else number + 2)
 
 
 def test_a_config_whose_rounds_do_not_compare_fails_with_that_reason(search: Search):
