@@ -81,7 +81,7 @@ def prepare(location: Folder, data: str, slots: Slots) -> Prepared:
     space = Space(Path(__file__), repr(GRID), suggest, points(), {"encoder": ENCODER, "seed": 0})
     # Without a common shape of all trials, no trial is stopped early.
     checked = CheckedSpace(space, config_of(space.start[0]).tasks, None)
-    return prepare_run(location, settings, [], lambda corpus: checked, slots.count)
+    return prepare_run(location, settings, [], lambda corpus: checked, slots.count, len(space.start))
 
 
 def write_surface(run: Run) -> pandas.DataFrame:

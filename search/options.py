@@ -46,6 +46,16 @@ DevRows = Annotated[
         "evaluation would take too large a share of the time.",
     ),
 ]
+Keep = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        rich_help_panel=OUTPUT,
+        help="Keep the weights of N rounds at most, for the ensemble: in equal shares the best by the score and by "
+        "each task's metric. By default ten of each, fewer if their weights took more than 8 GiB.",
+    ),
+]
 Concurrency = Annotated[
     int | None,
     Option(min=1, metavar="N", rich_help_panel=WHERE, help="Train N trials at once; by default as many as fit."),

@@ -16,7 +16,8 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.evaluation.predictions import write_predictions
 from trainers.folder import Folder
-from trainers.training.checkpoint import STATE, CheckpointError, best_rounds
+from trainers.training.checkpoint import STATE, CheckpointError
+from trainers.training.kept_rounds import STATES, Keep
 from trainers.training.rounds import RoundResult, RoundRow
 from trainers.training.training import DEV_ROWS, Training
 
@@ -28,8 +29,6 @@ ROUND_FILE = re.compile(r"(\d{5,})(-.+\.parquet)?")
 """Names of a round's checkpoint and of its predictions."""
 ERROR = "error.txt"
 """The traceback of a failure, until the next round is finished."""
-STATES = 2
-"""Full states that a running trial keeps. If the newest one is damaged, the trial resumes from the one before."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ def run_trial(
     device: str = "cpu",
     dev_limit: int = DEV_ROWS,
     origin: Origin | None = None,
+    keep: Keep | None = None,
 ) -> Iterator[RoundRow]:
     """Train in a trial's directory and yield the row of each round after its files are written.
 
@@ -69,7 +69,9 @@ def run_trial(
 
     Args:
         origin: where a clone starts. Up to this round its config equals the config of the other trial.
+        keep: the rounds whose weights are kept; None for the default for small models.
     """
+    keep = keep or Keep.of(config.tasks)
     rows = {row.round: row for row in read_rows(folder)}
     if rows:
         last = rows[max(rows)]
@@ -85,7 +87,7 @@ def run_trial(
         if origin and result.round <= origin.round:
             continue  # the other trial's state is gone, so its rounds are trained again
         row = rows[result.round] = _record(folder, training, result)
-        _prune(folder, rows)
+        _prune(folder, rows, keep)
         yield row
         if not result.finite:
             return
@@ -136,13 +138,13 @@ def _record(folder: Folder, training: Training, result: RoundResult) -> RoundRow
     return row
 
 
-def _prune(folder: Folder, rows: dict[int, RoundRow]) -> None:
+def _prune(folder: Folder, rows: dict[int, RoundRow], keep: Keep) -> None:
     """Delete old full states, and the weights of rounds that are not among the trial's best."""
     newest = sorted(rows)[-STATES:]
-    keep = best_rounds(rows) | set(newest)
+    kept = keep.best(rows) | set(newest)
     for number in rows:
         place = folder / CHECKPOINTS / round_name(number)
-        if number not in keep:
+        if number not in kept:
             (folder / CHECKPOINTS).delete(place.name)
         elif number not in newest:
             place.delete(STATE)

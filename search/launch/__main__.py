@@ -152,6 +152,7 @@ def main(
             help="Keep the Optuna study in the database at this URL; by default in a journal file of the run.",
         ),
     ] = None,
+    keep: options.Keep = None,
     resume: options.Resume = False,
     dashboard: Annotated[
         bool,
@@ -184,6 +185,7 @@ def main(
                 "precision": checked_name("precision", precision, PRECISIONS),
                 "seed": seed,
                 "study": study,
+                "keep": keep,
             },
             machines=Machines(address, concurrency, cpus_per_trial, gpus_per_trial),
             trials=trials,

@@ -93,7 +93,7 @@ def prepare_search(
     if settings.trial_scheduler == POPULATION:
         check_population_size(trials)
         unfinished = max(trials, unfinished)  # members that wait for a slot keep their full states, too
-    prepared = prepare_run(location, settings, configs, check, unfinished, warm_start=warm_start)
+    prepared = prepare_run(location, settings, configs, check, unfinished, trials, warm_start=warm_start)
     return replace(prepared, notes=[*prepared.notes, *notes])
 
 

@@ -85,6 +85,7 @@ def main(
         ),
     ] = None,
     storage: options.Storage = "runs",
+    keep: options.Keep = None,
     resume: options.Resume = False,
 ) -> None:
     """Train recipes of the reports and compare their metrics with the printed ones."""
@@ -100,7 +101,7 @@ def main(
         if listed:
             run_reproduction.list_recipes(names)
             return
-    asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows}
+    asked = {"data": data, "rows": rows, "encoder": encoder, "seed": seed, "dev_rows": dev_rows, "keep": keep}
     asked |= {"recipes": names or None, "seeds": seeds, "set": values or None, "scale": scale}
     machines = Machines(address, concurrency, cpus_per_trial, gpus_per_trial)
     run_reproduction.run_reproduction(asked, machines, storage, name, resume)

@@ -48,7 +48,8 @@ def prepare_reproduction(location: Folder, requested: RequestedSettings, resume:
     seeds = range(settings.seed, settings.seed + own.seeds)
     check = partial(check_trainings, once, encoder=settings.encoder, seeds=seeds, scale=own.scale)
     settings = settings.replace(reproduction=own.replace(recipes=recipes, trained_as=same))
-    return prepare_run(location, settings, once.values(), check, slots.count)
+    trials = len(once) * own.seeds
+    return prepare_run(location, settings, once.values(), check, slots.count, trials)
 
 
 def list_recipes(names: list[str]) -> None:

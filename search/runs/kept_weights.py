@@ -8,7 +8,6 @@ from optuna.trial import TrialState
 from search.runs.objectives import ENSEMBLE
 from search.runs.run import Run
 from search.runs.trial_record import Trial, clear_ended_trial
-from trainers.training.checkpoint import best_rounds
 from trainers.training.rounds import RoundRow
 from trainers.trial import CHECKPOINTS, round_name
 
@@ -43,7 +42,6 @@ class KeptWeights:
 
     def _prune(self) -> None:
         """Delete the weights of rounds that are not among the best."""
-        keep = best_rounds(self.rows)
-        for number, round in self.rows.keys() - keep:
+        for number, round in self.rows.keys() - self.run.keep.best(self.rows):
             (self.run.trial_folder(number) / CHECKPOINTS).delete(round_name(round))
             del self.rows[number, round]

@@ -47,6 +47,16 @@ def objective(name: str) -> Objective:
     return OBJECTIVES.get(name) or Objective("maximize", lambda row: row.metrics.get(name))
 
 
+def kept_metrics(names: Sequence[str], tasks: Collection[str]) -> list[str]:
+    """Return the metrics whose best rounds keep their weights, besides the score: the tasks', and `ensemble`.
+
+    Args:
+        names: the objectives of the search.
+        tasks: the tasks that are scored.
+    """
+    return [*([ENSEMBLE] if list(names) == [ENSEMBLE] else []), *tasks]
+
+
 def study_directions(names: Sequence[str]) -> list[Direction]:
     """Return the directions with which an Optuna study of these objectives is created."""
     return [objective(name).direction for name in names]

@@ -8,11 +8,13 @@ import pandas
 import pyarrow.parquet
 
 from model.errors import InputError
+from search.runs.objectives import kept_metrics
 from search.runs.search_record import SEARCH, Reproduction, SearchRecord, read_search
 from search.runs.trial_record import RUNNING, TRIAL, Trial, read_trial
 from trainers.data.corpus import Corpus, corpus_tasks
 from trainers.folder import Folder, local_copy
 from trainers.tasks import Task
+from trainers.training.kept_rounds import Keep
 from trainers.trial import CHECKPOINTS, round_name
 
 TABLE = "trials.parquet"
@@ -70,6 +72,11 @@ class Run:
     def objectives(self) -> list[str]:
         """The names of the search's objectives."""
         return list(self.search.objective)
+
+    @property
+    def keep(self) -> Keep:
+        """The rounds whose weights are kept."""
+        return Keep.of(kept_metrics(self.objectives, self.search.tasks), self.search.keep)
 
     @cached_property
     def tasks(self) -> dict[str, Task]:

@@ -48,6 +48,8 @@ class Settings(Config):
     warm_start: tuple[str, ...] = ()
     precision: Precision | None = None
     """None lets `search.launch` choose the fastest precision. None in a reproduction, where recipes state their own."""
+    keep: pydantic.PositiveInt | None = None
+    """Rounds of ended trials whose weights are kept, at most. A resumed run may get another number."""
     reproduction: Reproduction | None = None
 
     def flat(self, *, given: bool = False) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Create the run directory of a new run, or reopen that of a resumed run, after all checks."""
 
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained, save_encoder
 from search.options import typed
 from search.runs.lock import locked
+from search.runs.objectives import kept_metrics
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
+from search.session.disk_space import check_disk, largest_weights
 from search.session.scored_rows import dev_row_limit, labelled_rows
 from search.suggest.space import CheckedSpace, Space
 from search.suggest.warm_start import WARM_START, WarmStart, warm_start_from
@@ -25,13 +26,12 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder, publish
-from trainers.trial import STATES
+from trainers.training.kept_rounds import Keep
 
 PACKAGES = ("torch", "ray", "optuna")
 """Packages with versions that change results; a run records these versions."""
-STATE_FLOATS = 3
-"""Numbers per parameter in a full state: the weight and AdamW's two moments; averaging and Bregman add one each."""
-FLOAT_BYTES = 4
+MAY_CHANGE = ("keep",)
+"""Recorded settings that a resumed run may change."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool
             "Pass --resume to continue it, or another --name."
         )
     _check_unchanged(run, requested)
-    return run.search.requested
+    changed = {name: value for name, value in requested.flat(given=True).items() if name in MAY_CHANGE}
+    return run.search.requested.replace(**changed)
 
 
 def prepare_run(
@@ -78,6 +79,7 @@ def prepare_run(
     configs: Collection[TrainConfig],
     check: Callable[[Corpus], CheckedSpace],
     unfinished: int,
+    trials: int,
     *,
     warm_start: Callable[[Space, SearchRecord], WarmStart] = partial(warm_start_from, []),
 ) -> Prepared:
@@ -88,35 +90,30 @@ def prepare_run(
         settings: the result of `run_settings`.
         configs: examples of the configs that will be trained; the corpus gets the text sets that they name.
         check: checks that the space can be trained on a corpus.
-        unfinished: the number of trials that keep full states at the same time; the disk needs room for these states.
+        unfinished: the number of trials that keep full states at the same time.
+        trials: the number of trials, earlier sessions included.
         warm_start: returns the trials of earlier searches that a new run's sampler sees.
 
     Raises:
         InputError: a check failed, and nothing was written; or the storage cannot be written.
     """
     if _exists(location):
-        return _reopened(Run(location), check)
+        return _reopened(Run(location), settings, configs, check, unfinished, trials)
     pretrained = read_pretrained(settings.encoder)
     texts = frozenset(name for config in configs for name in config.texts)
     directory, notes = _read_data(settings, pretrained, texts)
     corpus = Corpus.open(directory)
     checked = check(corpus)
     dev_rows = dev_row_limit(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
-    _check_disk(location, pretrained, configs, unfinished)
-    search = SearchRecord(
-        **dict(settings.replace(dev_rows=dev_rows)),
-        name=location.name,
-        space=str(checked.space.path),
-        space_source=checked.space.source,
-        tasks=checked.tasks,
-        rounds=checked.shape.rounds if checked.shape else None,
-        fingerprint=corpus.fingerprint,
-        versions=_versions(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    weights = largest_weights(configs, corpus.tasks, pretrained)
+    keep = Keep.of(kept_metrics(settings.objective, checked.tasks), settings.keep, weights)
+    disk = check_disk(
+        location, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
     )
+    search = _new_record(location, settings.replace(dev_rows=dev_rows, keep=keep.count), checked, corpus)
     warm = warm_start(checked.space, search)
     _write(location, search, directory, pretrained, warm)
-    return Prepared(Run(location), checked, notes + warm.notes)
+    return Prepared(Run(location), checked, [*notes, disk, *warm.notes])
 
 
 def _exists(location: Folder) -> bool:
@@ -129,6 +126,21 @@ def _exists(location: Folder) -> bool:
         return location.exists(SEARCH)
     except OSError as error:
         raise InputError(f"--storage: cannot read {location}: {error}. Check the URI and its credentials.") from error
+
+
+def _new_record(location: Folder, settings: RequestedSettings, checked: CheckedSpace, corpus: Corpus) -> SearchRecord:
+    """Return the record of a run that starts now."""
+    return SearchRecord(
+        **dict(settings),
+        name=location.name,
+        space=str(checked.space.path),
+        space_source=checked.space.source,
+        tasks=checked.tasks,
+        rounds=checked.shape.rounds if checked.shape else None,
+        fingerprint=corpus.fingerprint,
+        versions=_versions(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pretrained, warm: WarmStart) -> None:
@@ -152,15 +164,32 @@ def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pre
         ) from error
 
 
-def _reopened(run: Run, check: Callable[[Corpus], CheckedSpace]) -> Prepared:
-    """Check that a resumed run has the space that it was started with."""
-    name, checked = run.folder.name, check(run.corpus())
+def _reopened(
+    run: Run,
+    settings: RequestedSettings,
+    configs: Collection[TrainConfig],
+    check: Callable[[Corpus], CheckedSpace],
+    unfinished: int,
+    trials: int,
+) -> Prepared:
+    """Check that a resumed run has the space that it was started with; record the settings that may change."""
+    corpus = run.corpus()
+    name, checked = run.folder.name, check(corpus)
     if checked.space.source != run.search.space_source:
         raise InputError(
             f"Run {name!r} was made with another space: {run.search.space} has changed, or {checked.space.path} is "
             "another file. Restore its text (`space_source` in search.json), or start a run under another --name."
         )
-    notes = [f"Resuming {name!r}: {run.ended_count} trials have ended."]
+    pretrained, dev_rows = load_encoder(run.local_path("encoder")), run.search.dev_rows
+    keep = Keep.of(kept_metrics(run.objectives, run.search.tasks), settings.keep)
+    disk = check_disk(
+        run.folder, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
+    )
+    if settings.keep != run.search.keep:
+        with locked(run.folder):
+            write_search(run.folder, run.search.replace(keep=settings.keep))
+        run = Run(run.folder)
+    notes = [f"Resuming {name!r}: {run.ended_count} trials have ended.", disk]
     if run.search.versions != _versions():
         notes.append(f"It was started with {run.search.versions}, now there are {_versions()}: bits may differ.")
     return Prepared(run, checked, notes)
@@ -170,6 +199,8 @@ def _check_unchanged(run: Run, requested: RequestedSettings) -> None:
     """Check that the settings that were given on the command line are those of the run."""
     given, recorded = requested.flat(given=True), run.search.flat()
     for key, value in given.items():
+        if key in MAY_CHANGE:
+            continue
         made_with = recorded.get(key)
         if value != made_with:
             option = "RECIPE" if key == "recipes" else "--" + key.replace("_", "-")
@@ -200,25 +231,3 @@ def _read_data(settings: Settings, pretrained: Pretrained, texts: Collection[str
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-
-
-def _check_disk(location: Folder, pretrained: Pretrained, configs: Collection[TrainConfig], unfinished: int) -> None:
-    """Check that the disk has room for the full states of all unfinished trials; each keeps STATES and writes one more.
-
-    Raises:
-        InputError: the disk has too little room.
-    """
-    if not location.local:
-        return
-    added = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
-    weights = sum(tensor.numel() for tensor in pretrained.weights.values())
-    needed = unfinished * (STATES + 1) * (STATE_FLOATS + added) * FLOAT_BYTES * weights
-    place = location.local
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise InputError(
-            f"{place} has {free / 2**30:.1f} GiB free; the checkpoints of {unfinished} trials at the same time "
-            f"need {needed / 2**30:.1f} GiB. Free some space, or pass another --storage."
-        )

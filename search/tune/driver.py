@@ -98,7 +98,7 @@ def _trial_scheduler(run: Run, shape: TrialShape | None, trials: list[Trial]) ->
 def _trainable(run: Run, slots: Slots) -> Any:
     """Return the trainable that trains one trial in a worker, with the resources of a slot."""
     shared = {"run": run.folder.uri, "threads": slots.threads, "device": slots.device, "memory": slots.memory}
-    trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search.dev_rows)
+    trainable = tune.with_parameters(SearchTrial, **shared, dev_rows=run.search.dev_rows, keep=run.keep)
     return tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
 
 

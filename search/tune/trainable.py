@@ -11,6 +11,7 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.devices import limit_gpu_memory
 from trainers.folder import Folder, local_copy
+from trainers.training.kept_rounds import Keep
 from trainers.trial import ERROR, Origin, run_trial
 
 
@@ -18,7 +19,15 @@ class SearchTrial(tune.Trainable):
     """Train trials one after another in one process, which opens the corpus and loads the encoder once."""
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]  `tune.with_parameters` passes the rest
-        self, config: dict[str, Any], *, run: str, threads: int, device: str, memory: float | None, dev_rows: int
+        self,
+        config: dict[str, Any],
+        *,
+        run: str,
+        threads: int,
+        device: str,
+        memory: float | None,
+        dev_rows: int,
+        keep: Keep,
     ) -> None:
         """Open the corpus and the encoder.
 
@@ -28,9 +37,10 @@ class SearchTrial(tune.Trainable):
             device: the device of the model, as torch names it.
             memory: the share of its GPU's memory that a trial may use; None for all of it, or without a GPU.
             dev_rows: the most dev rows per task on which a round is scored.
+            keep: the rounds whose weights are kept.
         """
         limit_gpu_memory(memory)
-        self.threads, self.device, self.dev_rows = threads, device, dev_rows
+        self.threads, self.device, self.dev_rows, self.keep = threads, device, dev_rows, keep
         self.corpus = Corpus.open(local_copy(Folder.at(run) / "corpus"))
         self.pretrained = load_encoder(local_copy(Folder.at(run) / "encoder"))
         self.reset_config(config)
@@ -47,6 +57,7 @@ class SearchTrial(tune.Trainable):
             self.pretrained,
             device=self.device,
             dev_limit=self.dev_rows,
+            keep=self.keep,
             origin=origin and Origin(Folder.at(origin["folder"]), origin["round"]),
         )
         return True

@@ -20,8 +20,10 @@ from trainers.evaluation.evaluate import evaluate
 from trainers.evaluation.predictions import read_predictions
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
-from trainers.training.build_model import build
-from trainers.training.checkpoint import STATE, WEIGHTS, best_rounds, read_weights
+from trainers.training.build_model import build, weight_bytes
+from trainers.training.checkpoint import STATE, WEIGHTS, read_weights
+from trainers.training.disk import size
+from trainers.training.kept_rounds import Keep, training_bytes
 from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
 from trainers.trial import ROUNDS, clear_unfinished, read_rows, round_name, run_trial
@@ -257,14 +259,17 @@ def test_a_running_trial_keeps_two_states_and_the_weights_of_its_best_rounds(tri
     stage = small_stage(tasks=("sst", "sts"), batch_size=4, rounds=26, steps=26, learning_rate=1e-3)
     seen: dict[int, RoundRow] = {}
     dropped = 0
-    for row in trials.rows(Folder.at(tmp_path), small_config(stage)):
+    config = small_config(stage)
+    for row in trials.rows(Folder.at(tmp_path), config):
         seen[row.round] = row
         files = {path.parent.name: path.name for path in (tmp_path / "checkpoints").glob(f"*/{STATE}")}
         assert sorted(files) == [round_name(number) for number in sorted(seen)[-2:]]
         weights = {int(path.parent.name) for path in (tmp_path / "checkpoints").glob(f"*/{WEIGHTS}")}
-        assert weights == best_rounds(seen) | set(sorted(seen)[-2:])
+        assert weights == Keep.of(config.tasks).best(seen) | set(sorted(seen)[-2:])
         assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {round_name(one) for one in weights}
         dropped = len(seen) - len(weights)
+        one = weight_bytes(config, trials.corpus.tasks, trials.pretrained)
+        assert size(tmp_path / "checkpoints") < 1.1 * training_bytes([config], one, Keep.of(config.tasks))
     assert dropped > 0, "no weights were deleted, so the test proves nothing"
     assert len(list((tmp_path / "predictions").iterdir())) == 2 * 26, "predictions are never deleted"
 

@@ -18,6 +18,9 @@ from trainers.folder import Folder
 from trainers.methods.gradient_ratios import remarks
 from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
+from trainers.training.build_model import weight_bytes
+from trainers.training.disk import check_room
+from trainers.training.kept_rounds import Keep, training_bytes
 from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
 from trainers.training.training import DEV_ROWS
@@ -42,6 +45,10 @@ def run_fit(request: Request) -> None:
         )
         corpus = Corpus.open(directory)
         _, rounds = plan(config, corpus)  # before the directory is created, so that an error leaves none behind
+        weights = weight_bytes(config, corpus.tasks, pretrained)
+        keep = Keep.of(config.tasks, None, weights)
+        uses = {"its checkpoints": training_bytes([config], weights, keep)}
+        check_room(out, uses, "Free some space, or pass another --out.")
         device, dev_rows = "cuda" if torch.cuda.is_available() else "cpu", request.dev_rows or DEV_ROWS
         _create(folder, config, {"fingerprint": corpus.fingerprint, "dev_rows": dev_rows}, request.resume)
         about = (
@@ -51,7 +58,7 @@ def run_fit(request: Request) -> None:
         length = f"In all: rounds {len(rounds)}, steps {rounds[-1].stop}, examples {rounds[-1].examples}."
         print(about, *notes, length, sep="\n", flush=True)
         printed: set[str] = set()
-        for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows):
+        for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows, keep=keep):
             found = remarks(row.ratios)
             new = [text for name, text in found.items() if name not in printed]
             print(_line(row, len(rounds)), *new, sep="\n", flush=True)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
 from model.encoder import Pretrained, build_encoder, build_mlm_head
 from model.heads import PAIR_FEATURES, build_head, build_shared_layer
+from model.mlm_head import MaskedLanguageHead
 from model.multitask import Multitask
 from trainers.config.encodings import appends_cosine, encodings, output_of, pair_features
 from trainers.config.train_config import TrainConfig
@@ -21,23 +23,30 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     """
     low_precision = config.precision == "bfloat16"
     encoder = build_encoder(pretrained, config.dropout, config.attention_dropout, low_precision=low_precision)
-    encoding = encodings(config, tasks)
-    features, width = pair_features(config, tasks), encoder.width
-    widths = {task: PAIR_FEATURES[features[task]].width(width) if task in features else width for task in encoding}
-    shared = _shared_layers(config, widths, width)
-    entering = widths | dict.fromkeys(shared, width)
-    heads = {task: _head(config, tasks[task], entering[task], width) for task in config.tasks}
+    shared, heads = _shared_layers_and_heads(config, tasks, encoder.width)
     mlm = next((stage.mlm for stage in config.stages if stage.objective == "mlm"), None)
     seed_globally(config.seed, "mlm head")
     return Multitask(
         encoder,
         heads,
-        encodings=encoding,
-        features=features,
+        encodings=encodings(config, tasks),
+        features=pair_features(config, tasks),
         shared=shared,
         pooling=config.pooling,
         mlm_head=build_mlm_head(pretrained, encoder, mlm.head_dropout) if mlm else None,
     )
+
+
+def weight_bytes(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
+    """Return the bytes of a config's weights, at most, without building its encoder; arguments as in `build`."""
+    width = pretrained.config.width
+    with torch.device("meta"):  # modules without memory
+        shared, heads = _shared_layers_and_heads(config, tasks, width)
+        modules = nn.ModuleList([*dict.fromkeys(shared.values()), *heads.values()])
+        if any(stage.objective == "mlm" for stage in config.stages):
+            modules.append(MaskedLanguageHead(width, width, pretrained.config.vocabulary))
+    tensors = [*pretrained.weights.values(), *modules.state_dict().values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def rebuilt(model: Multitask, config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> Multitask:
@@ -48,6 +57,20 @@ def rebuilt(model: Multitask, config: TrainConfig, tasks: Mapping[str, Task], pr
     for parameter, trains in zip(new.parameters(), trained, strict=True):
         parameter.requires_grad_(trains)
     return new
+
+
+def _shared_layers_and_heads(
+    config: TrainConfig, tasks: Mapping[str, Task], width: int
+) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Build the shared layers and the heads, task -> module, on an encoder of the given width."""
+    features = pair_features(config, tasks)
+    widths = {
+        task: PAIR_FEATURES[features[task]].width(width) if task in features else width
+        for task in encodings(config, tasks)
+    }
+    shared = _shared_layers(config, widths, width)
+    entering = widths | dict.fromkeys(shared, width)
+    return shared, {task: _head(config, tasks[task], entering[task], width) for task in config.tasks}
 
 
 def _shared_layers(config: TrainConfig, widths: Mapping[str, int], width: int) -> dict[str, nn.Module]:

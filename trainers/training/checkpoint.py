@@ -1,9 +1,9 @@
-"""Write and read checkpoints: a weights file and a state file, which never contain code; choose the best rounds."""
+"""Write and read checkpoints: a weights file and a state file, which never contain code."""
 
 import contextlib
 import io
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -12,13 +12,9 @@ from torch import Tensor
 from model.errors import first_line
 from model.files.checksum import BLANK, KEY, ChecksumWriter, check_checksum, write_with_checksum
 from trainers.folder import Folder
-from trainers.training.rounds import RoundRow
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
-BEST = 10
-"""Number of best rounds per score and metric whose weights are kept."""
-Key = TypeVar("Key", bound=Hashable)
 
 
 class CheckpointError(Exception):
@@ -78,19 +74,3 @@ def _reading(folder: Folder, name: str) -> Iterator[None]:
         raise CheckpointError(f"{folder}/{name} does not exist") from error
     except Exception as error:
         raise CheckpointError(f"{folder}/{name}: {first_line(error)}") from error
-
-
-def best_rounds(rows: Mapping[Key, RoundRow], count: int = BEST) -> set[Key]:
-    """Return the keys of the rounds whose weights are kept: the best `count` by score and by each task's metric.
-
-    Args:
-        rows: key -> row of a round; of two equal values, the earlier row counts as better.
-    """
-    finite = {key: row for key, row in rows.items() if row.finite}
-    values: dict[str, dict[Key, float]] = {}
-    for key, row in finite.items():
-        for name, value in row.metrics.items():
-            values.setdefault(name, {})[key] = value
-        if row.score is not None:
-            values.setdefault("score", {})[key] = row.score
-    return {key for found in values.values() for key in sorted(found, key=found.__getitem__, reverse=True)[:count]}

@@ -66,7 +66,7 @@ OPTION_FAULTS: dict[str, Fault] = {
 """Faults that are found before any library is loaded."""
 
 MACHINE_FAULTS: dict[str, Fault] = {
-    "more GPUs than there are": (with_options(gpus_per_trial=99), "fits on no node; the largest has"),
+    "several GPUs for a trial": (with_options(gpus_per_trial=2), "--gpus-per-trial 2: a trial trains on one GPU, so"),
     "more CPUs than there are": (with_options(cpus_per_trial=9999), "9999 CPUs and 0 GPUs fits on no node"),
     "more trials than fit": (with_options(concurrency=9999), "--concurrency 9999: only"),
     "storage of no known kind": (with_options(storage="nowhere://runs"), "Cannot open nowhere://runs"),
@@ -166,6 +166,7 @@ NUMBERS = {
     "--concurrency": ("0", "many"),
     "--dev-rows": ("0",),
     "--seed": ("-1",),
+    "--keep": ("0", "few"),
     "--cpus-per-trial": ("0", "nan"),
     "--gpus-per-trial": ("-1", "one"),
     "--stop-at": ("80", "-0.1", "best"),

@@ -1,5 +1,6 @@
 """Test how run directories are created and reopened: their content, and the checks before any training."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.conftest import ROWS
 from tests.search.searching import SPACE
 from trainers.data.corpus import Corpus
 from trainers.folder import Folder
+from trainers.training import disk
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +33,9 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-def prepare(space: Path, *, resume: bool = False, slots: int = 1, **changed: Any) -> Prepared:
+def prepare(space: Path, *, resume: bool = False, slots: int = 1, trials: int = 30, **changed: Any) -> Prepared:
     location = Folder.at(space.parent / "run")
-    return prepare_search(location, space, RequestedSettings(**changed), resume, Slots(slots, 1, 0))
+    return prepare_search(location, space, RequestedSettings(**changed), resume, Slots(slots, 1, 0), trials=trials)
 
 
 def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them_from_its_directory(
@@ -45,6 +47,7 @@ def test_a_new_run_holds_the_corpus_and_the_encoder_and_a_resumed_run_reads_them
         encoder=str(tiny_encoder),
         rows=ROWS,
         seed=3,
+        keep=40,
         dev_rows=FEWEST,  # evaluation on the fewest rows already exceeds its share of half an epoch
     )
     assert (search.tasks, search.rounds, search.space_source) == (("sst", "qqp", "sts"), 2, space.read_text())
@@ -72,12 +75,58 @@ def test_a_resumed_run_reports_that_the_versions_of_libraries_have_changed(space
     assert [note for note in prepare(space, resume=True).notes if "bits may differ" in note]
 
 
-def test_a_disk_without_room_for_the_checkpoints_is_an_error(space: Path, tiny_encoder: Path):
-    with pytest.raises(
-        InputError, match=r"has .* GiB free; the checkpoints of 1000000000 trials at the same time need .* Free"
-    ):
-        prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9)
+def test_a_disk_without_room_for_the_run_is_an_error_that_names_each_part(space: Path, tiny_encoder: Path):
+    with pytest.raises(InputError) as raised:
+        prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9, trials=10**9)
+    assert re.fullmatch(
+        r".*/run has [\d,.]+ GiB of disk space, but may need [\d,.]+ GiB: \d+ MiB for the weights of 40 rounds "
+        r"\(--keep\), [\d,.]+ GiB for the checkpoints of 1000000000 trials at the same time, [\d,.]+ GiB for data, "
+        r"encoder, predictions and ensemble\. Free some space, lower --keep or --concurrency, or pass another "
+        r"--storage\.",
+        str(raised.value),
+    )
     assert not (space.parent / "run").exists()
+
+
+def test_the_rounds_that_keep_their_weights_are_recorded_counted_and_told(space: Path, tiny_encoder: Path):
+    with pytest.raises(InputError, match=r"GiB for the weights of 100000000 rounds"):
+        prepare(space, encoder=str(tiny_encoder), rows=ROWS, keep=10**8, trials=10**8)
+    prepared = prepare(space, encoder=str(tiny_encoder), rows=ROWS)
+    assert prepared.run.search.keep == prepared.run.keep.count == 40
+    (line,) = [note for note in prepared.notes if "--keep" in note]
+    assert re.fullmatch(
+        r"Weights are kept of at most 40 rounds, \d+ MiB \(--keep\); the run needs at most \d+ MiB\.", line
+    )
+
+
+def test_a_short_run_needs_no_room_for_more_rounds_and_trials_than_it_has(space: Path, tiny_encoder: Path):
+    prepared = prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9, trials=1)
+    assert prepared.run.keep.count == 40
+    assert any(note.startswith("Weights are kept of at most 2 rounds, ") for note in prepared.notes)
+
+
+def test_a_resumed_run_keeps_its_number_of_rounds_unless_it_gets_another(space: Path, tiny_encoder: Path):
+    prepare(space, encoder=str(tiny_encoder), rows=ROWS, keep=7)
+    assert prepare(space, resume=True).run.keep.count == 7
+    assert prepare(space, resume=True, keep=3).run.keep.count == 3
+    assert prepare(space, resume=True).run.search.keep == 3
+    with pytest.raises(InputError, match="GiB for the weights of 100000000 rounds"):
+        prepare(space, resume=True, keep=10**8, trials=10**8)
+    assert prepare(space, resume=True).run.search.keep == 3, "a refused command changes nothing"
+
+
+def test_files_that_a_resumed_run_has_already_written_need_no_further_room(
+    space: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = prepare(space, encoder=str(tiny_encoder), rows=ROWS).run
+    (note,) = [note for note in prepare(space, resume=True).notes if "--keep" in note]
+    needed = int(note.split()[-2]) * 2**20
+    run.trial_folder(0).write("large", bytes(needed))
+    monkeypatch.setattr(disk, "free_bytes", lambda directory: 2**20)
+    assert prepare(space, resume=True)
+    run.trial_folder(0).delete("large")
+    with pytest.raises(InputError, match="MiB of disk space, but may need"):
+        prepare(space, resume=True)
 
 
 def test_fewer_dev_rows_than_an_ensemble_needs_are_an_error(space: Path, tiny_encoder: Path):

@@ -19,7 +19,7 @@ from trainers.data.batches import inputs
 from trainers.evaluation.evaluate import evaluate
 from trainers.seeds import seed_of
 from trainers.tasks import TASKS
-from trainers.training.build_model import build
+from trainers.training.build_model import build, weight_bytes
 
 WIDTH = 32  # width of the tiny encoder
 NO_DROPOUT = {"dropout": 0, "attention_dropout": 0, "head_dropout": 0}
@@ -51,6 +51,18 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 """Settings of models: the models of the reports, and some further combinations."""
 
 every_system = pytest.mark.parametrize("changes", SYSTEMS.values(), ids=SYSTEMS)
+
+
+def bytes_of(model: Multitask) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+@every_system
+@pytest.mark.parametrize("objective", ["supervised", "mlm"])
+def test_the_bytes_of_the_weights_are_known_before_the_model_is_built(changes, objective, corpus, pretrained):
+    first = {"mlm": (small_stage(objective="mlm"),)}.get(objective, ())
+    config = small_config(*first, small_stage(), **changes)
+    assert weight_bytes(config, corpus.tasks, pretrained) == bytes_of(build(config, corpus.tasks, pretrained))
 
 
 def checked_config(changes: dict[str, Any], **more: Any) -> TrainConfig:

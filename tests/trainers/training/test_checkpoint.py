@@ -12,20 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.example_row import example_row
 from trainers.folder import Folder
 from trainers.training.checkpoint import (
-    BEST,
     STATE,
     WEIGHTS,
     CheckpointError,
-    best_rounds,
     read_state,
     read_weights,
     write_state,
     write_weights,
 )
-from trainers.training.rounds import RoundRow
 
 NUMBERS = random.Random(0)
 TENSORS = {
@@ -156,58 +152,3 @@ def test_code_in_a_state_is_not_executed(folder, tmp_path):
     with pytest.raises(CheckpointError):
         read_state(folder)
     assert not (tmp_path / "executed").exists()
-
-
-# Rounds: few different values, so that many are equal.
-VALUES = st.integers(0, 6).map(lambda value: value / 6)
-ROUNDS = st.builds(
-    lambda finite, score, metrics: example_row(finite=finite, score=score if finite else None, metrics=metrics),
-    st.booleans() | st.just(True),
-    st.none() | VALUES,
-    st.dictionaries(st.sampled_from(["sst", "qqp", "sts"]), VALUES, min_size=1),
-)
-TRIALS = st.lists(st.lists(ROUNDS, max_size=8), max_size=6)
-Rows = dict[tuple[int, int], RoundRow]
-
-
-def rows_of(trials: list[list[RoundRow]]) -> Rows:
-    return {(trial, number): row for trial, rounds in enumerate(trials) for number, row in enumerate(rounds)}
-
-
-def finite_values(rows: Rows, name: str) -> dict[tuple[int, int], float]:
-    values = {key: row.score if name == "score" else row.metrics.get(name) for key, row in rows.items()}
-    return {key: value for key, value in values.items() if value is not None and rows[key].finite}
-
-
-@given(TRIALS, st.integers(1, 4))
-def test_the_best_rounds_of_a_run_are_among_the_best_rounds_of_its_trials(trials, count):
-    """Therefore a trial may delete the weights of its own rounds without reading other trials."""
-    rows = rows_of(trials)
-    of_trials = [best_rounds({key: row for key, row in rows.items() if key[0] == trial}, count) for trial in range(6)]
-    assert best_rounds(rows, count) <= set().union(*of_trials)
-
-
-@given(TRIALS, st.integers(1, 4))
-def test_no_deleted_round_is_better_than_a_kept_round(trials, count):
-    rows = rows_of(trials)
-    kept = best_rounds(rows, count)
-    for name in ("score", "sst", "qqp", "sts"):
-        values = finite_values(rows, name)
-        best = sorted(values, key=lambda key: (-values[key], key))[:count]
-        assert set(best) <= kept, "of two equal values, the earlier counts as better"
-    assert len(kept) <= 4 * count
-    assert all(rows[key].finite for key in kept)
-
-
-@given(TRIALS, st.integers(1, 4))
-def test_a_round_that_is_not_kept_early_is_not_kept_later(trials, count):
-    """Therefore early deletions lose no weights that are needed later."""
-    rows = rows_of(trials)
-    early = dict(list(rows.items())[: len(rows) // 2])
-    assert best_rounds(rows, count) & early.keys() <= best_rounds(early, count)
-
-
-def test_ten_rounds_per_value_are_kept_by_default():
-    rows = {number: example_row(score=number / 100, metrics={"sst": -number}) for number in range(50)}
-    assert best_rounds(rows) == {*range(50 - BEST, 50), *range(BEST)}
-    assert BEST == 10

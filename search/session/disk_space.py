@@ -1,0 +1,78 @@
+"""Count in advance the disk space that a run needs at most, and check that the disk has it."""
+
+from collections.abc import Collection, Mapping
+
+from model.encoder import Pretrained
+from trainers.config.train_config import TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.folder import Folder
+from trainers.tasks import Task
+from trainers.training.build_model import weight_bytes
+from trainers.training.disk import as_text, check_room, size
+from trainers.training.kept_rounds import Keep, training_bytes
+
+FILE_BYTES = 2**12
+"""Bytes of a predictions file besides its ids and outputs, at most."""
+
+
+def largest_weights(configs: Collection[TrainConfig], tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
+    """Return the bytes of the weights of the largest model among some configs, at least those of the encoder."""
+    return max([weight_bytes(config, tasks, pretrained) for config in configs] + [_encoder_bytes(pretrained)])
+
+
+def check_disk(
+    location: Folder,
+    configs: Collection[TrainConfig],
+    corpus: Corpus,
+    pretrained: Pretrained,
+    keep: Keep,
+    *,
+    dev_rows: int,
+    unfinished: int,
+    trials: int,
+) -> str:
+    """Check that the disk has room for a run; return a line for the user. The size of an object store is not known.
+
+    Args:
+        location: the run directory; its present files count as free space.
+        configs: examples of the configs that are trained.
+        keep: the rounds of ended trials whose weights are kept.
+        dev_rows: the largest number of dev rows per task that a round predicts.
+        unfinished: the largest number of trials that keep full states at the same time.
+        trials: the number of all trials.
+
+    Raises:
+        InputError: the disk has too little room.
+    """
+    weights = largest_weights(configs, corpus.tasks, pretrained)
+    rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
+    kept, unfinished = min(keep.count, trials * rounds), min(unfinished, trials)
+    uses = {
+        f"the weights of {kept} rounds (--keep)": kept * weights,
+        f"the checkpoints of {unfinished} trials at the same time": unfinished * training_bytes(configs, weights, keep),
+        "data, encoder, predictions and ensemble": size(corpus.directory)
+        + _encoder_bytes(pretrained)
+        + trials * rounds * _prediction_bytes(corpus, dev_rows)
+        + weights,  # a soup
+    }
+    if location.local:
+        check_room(location.local, uses, "Free some space, lower --keep or --concurrency, or pass another --storage.")
+    return (
+        f"Weights are kept of at most {kept} rounds, {as_text(kept * weights)} (--keep); "
+        f"the run needs at most {as_text(sum(uses.values()))}."
+    )
+
+
+def _encoder_bytes(pretrained: Pretrained) -> int:
+    tensors = [*pretrained.weights.values(), *pretrained.mlm_head.values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _prediction_bytes(corpus: Corpus, dev_rows: int) -> int:
+    """Return the bytes of a round's predictions of all tasks, at most: ids, their offsets and outputs of 4 bytes."""
+    total = 0
+    for name, task in corpus.tasks.items():
+        ids = corpus.splits[name]["dev"].ids
+        longest = max(map(len, ids), default=0)
+        total += min(dev_rows, len(ids)) * (longest + 4 + 4 * task.outputs) + FILE_BYTES
+    return total
