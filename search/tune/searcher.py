@@ -62,6 +62,7 @@ class StudySearcher(Searcher):
         """Ended trials whose full states a clone may need."""
         self.weights = KeptWeights(run, (trial for number, trial in ended.items() if number not in self.donors))
         for frozen in self.trials.running():
+            self._report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))  # what a kill left out
             if frozen.number in ended:  # the driver was killed between writing the end and reporting it to the study
                 trial = ended[frozen.number]
                 self._tidy(trial)
@@ -93,7 +94,6 @@ class StudySearcher(Searcher):
             return None
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
-        self._report(trial, read_rows(folder))  # rounds that finished after the last report to the study
         clone = clone_of(frozen_trial(trial))
         return {
             "number": trial.number,

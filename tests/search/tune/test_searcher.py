@@ -196,6 +196,27 @@ def test_an_end_in_the_files_that_the_study_lacks_is_added_to_the_study_at_the_n
     assert search.run.trials()[0].reason == "as it was"
 
 
+def test_a_journal_that_lost_its_tail_gets_the_rounds_and_the_ends_from_the_files(search: Search):
+    with search.session() as searcher:
+        searcher.suggest("a"), searcher.suggest("b")
+        drawn = len(search.run.folder.read_lines(STUDY))
+        rows = {name: search.train(number, 3) for number, name in enumerate("ab")}
+        for name in "ab":
+            for row in rows[name][:2]:
+                searcher.on_trial_result(name, row.to_json())
+        searcher.on_trial_complete("a", rows["a"][2].to_json())
+        searcher.on_trial_result("b", rows["b"][2].to_json())
+    whole, lines = search.study_trials(), search.run.folder.read(STUDY).splitlines(keepends=True)
+    assert whole[0].state == TrialState.PRUNED and len(whole[1].intermediate_values) == 3
+    for count in range(drawn, len(lines)):
+        search.run.folder.write(STUDY, b"".join(lines[:count]))
+        with search.session(spent=True):
+            again = search.study_trials()
+        for before, after in zip(whole, again, strict=True):
+            assert (after.state, after.value, after.params) == (before.state, before.value, before.params)
+            assert after.intermediate_values == before.intermediate_values
+
+
 def test_an_interrupted_search_draws_the_points_of_an_uninterrupted_search_and_none_twice(
     search: Search, tmp_path: Path, sample_corpus_directory: Path
 ):
