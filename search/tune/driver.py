@@ -8,8 +8,8 @@ import optuna
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.runs.arrivals import Arrivals
 from search.runs.run import Run
-from search.runs.trial_record import Trial
 from search.suggest.space import CheckedSpace, TrialShape
 from search.tune.budgets import Budget, Limits
 from search.tune.exploit_explore import POPULATION
@@ -21,7 +21,7 @@ from search.tune.slots import Slots
 from search.tune.trainable import SearchTrial
 from search.tune.trials.endings import FAILURES
 from search.tune.trials.order import TrialOrder, TrialQueue
-from search.tune.tune_callbacks import CountEndedTrials, LeaveOnSignal, ResetFailures
+from search.tune.tune_callbacks import CountEndedTrials, LeaveOnSignal, RecordArrivals, ResetFailures
 from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
 from trainers.interruption import deferred, leave_if_received
 
@@ -51,18 +51,20 @@ def search(
     """
     before, shape = run.trials(), checked.shape
     population = is_population(run, shape)
-    budget = Budget(limits, before, slots.gpus)
+    arrivals = Arrivals(run.folder, before)
+    budget = Budget(limits, arrivals.trials_by_last_round(), slots.gpus)
     progress = Progress(
         trials, shape.rounds if shape else None, before, budget, names or {}, run.objectives, population=population
     )
     order = trial_order(run, study, checked)
     searcher = StudySearcher(study, run, order, shape, trials=trials, spent=budget.spent)
-    callbacks = [LeaveOnSignal(), ResetFailures(), CountEndedTrials(budget, population), progress]
+    counts = [ResetFailures(), CountEndedTrials(budget, population)]
+    callbacks = [LeaveOnSignal(), RecordArrivals(arrivals), *counts, progress]
     budget.start()
     try:
         # Errors are ignored: after an interruption a worker may still write while the directory is deleted.
         with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, deferred():
-            config = _tune_config(searcher, _trial_scheduler(run, shape, before), slots)
+            config = _tune_config(searcher, _trial_scheduler(run, shape, arrivals), slots)
             tune.Tuner(
                 _trainable(run, slots), tune_config=config, run_config=_run_config(scratch, budget, callbacks)
             ).fit()
@@ -85,14 +87,14 @@ def trial_order(run: Run, study: optuna.Study, checked: CheckedSpace) -> TrialOr
     return TrialQueue(checked.space)
 
 
-def _trial_scheduler(run: Run, shape: TrialShape | None, trials: list[Trial]) -> TrialScheduler:
-    """Return the trial scheduler of a run; it starts from the rounds of the run's `trials`."""
+def _trial_scheduler(run: Run, shape: TrialShape | None, arrivals: Arrivals) -> TrialScheduler:
+    """Return the trial scheduler of a run; it starts from the rounds of earlier sessions."""
     name = run.search.trial_scheduler
     if shape is None or name == "none":
         return FIFOScheduler()
     if name == POPULATION:
-        return PopulationScheduler(trials)
-    return HalvingScheduler(trials, Halving(shape.rounds, BRACKETS[name]), run.objectives)
+        return PopulationScheduler(arrivals.trials)
+    return HalvingScheduler(arrivals.rounds(), Halving(shape.rounds, BRACKETS[name]), run.objectives)
 
 
 def _trainable(run: Run, slots: Slots) -> Any:

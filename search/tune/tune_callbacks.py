@@ -4,6 +4,7 @@ from typing import Any
 
 from ray import tune
 
+from search.runs.arrivals import Arrivals
 from search.tune.budgets import Budget
 from search.tune.trials.results import row_of
 from trainers.interruption import leave_if_received
@@ -25,6 +26,20 @@ class ResetFailures(tune.Callback):
         if row.round > self.rounds.get(number, 0):
             self.rounds[number] = row.round
             trial.run_metadata.num_failures = 0
+
+
+class RecordArrivals(tune.Callback):
+    """Record the order in which rounds arrive."""
+
+    def __init__(self, arrivals: Arrivals):
+        """Continue the order of earlier sessions."""
+        self.arrivals = arrivals
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Record a round; a round that is reported again is recorded once."""
+        self.arrivals.add(trial.config["number"], row_of(result).round)
 
 
 class CountEndedTrials(tune.Callback):

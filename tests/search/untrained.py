@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
+from search.runs.arrivals import Arrivals
 from search.runs.run import Run
 from search.suggest.space import Space, suggest_config, trial_shape
 from search.tune.halving import BRACKETS, Halving
@@ -89,7 +90,8 @@ class Untrained:
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = trial_shape(suggest_config(space, example), run.corpus())
         self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
-        self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
+        rounds, halving = Arrivals(run.folder, run.trials()).rounds(), Halving(shape.rounds, BRACKETS["asha"])
+        self.scheduler = HalvingScheduler(rounds, halving, run.objectives)
         self.max_live, self.live = live, {}
         self.suggestion_seconds: list[float] = []
         """Seconds that the searcher needed for each suggestion."""

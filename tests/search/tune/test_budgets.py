@@ -133,7 +133,7 @@ BEFORE = [
 
 
 def test_the_use_of_earlier_sessions_is_read_from_their_rows():
-    used = Budget(Limits(), BEFORE[::-1], 0.25).used
+    used = Budget(Limits(), [BEFORE[number] for number in (3, 1, 2, 0, 4, 5)], 0.25).used
     assert used.ended == [0.5, -math.inf, 0.4], (
         "in the order of their ends, without trials that are unfinished or that have no round"
     )
