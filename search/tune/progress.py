@@ -13,6 +13,7 @@ from ray import tune
 from search.runs.objectives import objective
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
+from search.tune.trials.remarks import Remarks
 from search.tune.trials.results import row_of
 from search.tune.tune_callbacks import is_paused
 from trainers.training.rounds import RoundRow
@@ -54,6 +55,7 @@ class Progress(tune.Callback):
         """Running trial -> the row of its newest round."""
         self.trained = 0
         """Rounds of this session."""
+        self.remarks = Remarks(before)
         self.live: rich.live.Live | None = None
         for trial in before:
             for row in trial.rows:
@@ -83,6 +85,8 @@ class Progress(tune.Callback):
             values = " ".join(f"{name} {value}" for name, value in self._values(row).items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
             self._print(f"{self._name(number)} round {row.round}: score {_four_digits(row.score)} {values}{best}")
+        for remark in self.remarks.new(number, row):
+            self._print(f"{self._name(number)}: {remark}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show a trial that finished or was stopped."""
@@ -104,8 +108,10 @@ class Progress(tune.Callback):
         self._print(f"{self._name(trial.config['number'])} lost its worker; it is resumed from its last finished round")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Stop updating the table; its last state stays on the terminal."""
+        """Stop updating the table, whose last state stays on the terminal; sum up the remarks."""
         self.close()
+        for line in self.remarks.summary():
+            print(line, flush=True)
 
     def close(self) -> None:
         """Stop updating the table, also after an interruption, of which Tune notifies no callback."""
