@@ -18,7 +18,7 @@ from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
 from search.session.prepare import Prepared, prepare_run, run_settings
 from search.session.session import Session, run_command, session
-from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, without_password
+from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
 from search.suggest.warm_start import warm_start_from
@@ -37,14 +37,16 @@ def run_search(request: Request) -> None:
         sources, study = request.settings["warm_start"] or [], request.settings["study"]
         asked = request.settings | {
             "study": checked_url(study),
-            "warm_start": list(map(without_password, sources)) or None,
+            "warm_start": list(map(shown_source, sources)) or None,
         }
         requested = RequestedSettings(**given(**asked))
         earlier = partial(read_earlier_searches, sources, request.storage)
         prepare = partial(
             prepare_search, location, request.space, requested, request.resume, earlier=earlier, trials=request.trials
         )
-        with session(request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard) as opened:
+        with session(
+            location, request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard
+        ) as opened:
             search = opened.run.search
             print(
                 f"Run {search.name} at {location}: up to {request.trials} trials of {search.rounds} rounds, "

@@ -29,7 +29,7 @@ def run_reproduction(
     requested = RequestedSettings(**fields, reproduction=own)
     with (
         run_command("search.reproduce", storage, name, "reproduce") as location,
-        session(machines, partial(prepare_reproduction, location, requested, resume)) as opened,
+        session(location, machines, partial(prepare_reproduction, location, requested, resume)) as opened,
     ):
         _train(opened)
         _conclude(opened.run)

@@ -21,6 +21,8 @@ SOCKET_BYTES = 107
 """The longest path of a Unix socket."""
 RAY = "ray"
 """Ray's folder in the private folder: Ray lets every user write to its own, but nobody else reaches it here."""
+UNFINISHED = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.partial")
+"""Names of unfinished files and folders, see `whole_files`; the group is the number of the process."""
 REMOVALS = 5
 """Attempts to remove the folder at the end: a worker that is being ended may still write."""
 
@@ -82,6 +84,16 @@ def clear_dead(base: Path) -> None:
                     shutil.rmtree(place, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def delete_partial(directory: Path) -> None:
+    """Delete the unfinished files and folders that killed processes left in a run directory; the run is locked."""
+    for place, folders, files in os.walk(directory):  # it follows no links
+        for name in [*folders, *files]:
+            found = UNFINISHED.fullmatch(name)
+            if found and not Path("/proc", found[1]).exists():
+                path = Path(place, name)
+                shutil.rmtree(path, ignore_errors=True) if name in folders else path.unlink(missing_ok=True)
 
 
 def _plain(place: str) -> bool:

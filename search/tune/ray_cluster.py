@@ -48,7 +48,7 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         InputError: no cluster answers at the address, or Ray does not start on this machine.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if note := protect_token(Path("~/.ray/auth_token").expanduser()):
+    if note := protect_token(Path(os.environ.get("HOME", "/"), ".ray", "auth_token")):
         print(note, flush=True)
     with private_scratch() as scratch:
         try:
