@@ -170,7 +170,7 @@ def _dashboard(run: Run, page: str | None, study: str | None) -> Iterator[None]:
         yield
         return
     if page:
-        print(f"Ray's dashboard: http://{page}", flush=True)
+        print(f"Ray's dashboard: http://{page} (asks for the token in RAY_AUTH_TOKEN: export your own)", flush=True)
     # -P: Python does not search the current folder for modules, where a file may hide one of the project's packages.
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     # Secrets of URLs stand in the viewer's environment: the list of processes shows its arguments to every user.
