@@ -22,9 +22,7 @@ def main(
         list[str],
         typer.Argument(
             metavar="RUN",
-            callback=options.from_environment,
-            help="The runs: names in --storage, paths, URIs or env:NAME. The first run gets the ensemble; members come "
-            "from all.",
+            help="The runs: names in --storage, paths or URIs. The first run gets the ensemble; members come from all.",
         ),
     ],
     strategy: Annotated[

@@ -15,6 +15,7 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.fit.request import Request
 from trainers.folder import Folder
+from trainers.methods.gradient_ratios import remarks
 from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
 from trainers.training.build_model import weight_bytes
@@ -58,9 +59,10 @@ def run_fit(request: Request) -> None:
         print(about, *notes, length, sep="\n", flush=True)
         printed: set[str] = set()
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows, keep=keep):
-            new = [text for name, text in row.remarks.items() if name not in printed]
+            found = remarks(row.ratios)
+            new = [text for name, text in found.items() if name not in printed]
             print(_line(row, len(rounds)), *new, sep="\n", flush=True)
-            printed |= row.remarks.keys()
+            printed |= found.keys()
         print(folder)
 
 

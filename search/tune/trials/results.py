@@ -5,7 +5,7 @@ from typing import Any
 
 from trainers.training.rounds import RoundRow
 
-NESTED = ("metrics", "losses", "ratios", "constant")
+NESTED = ("metrics", "losses", "ratios")
 """The entries of a round's row that are dicts."""
 
 
