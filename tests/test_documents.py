@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 LANGUAGES = {"sh", "python", "json", "text"}
 REDUCED = {
-    "search.launch": "--rows 96 --trials 2 --dev-rows 24 --concurrency 2",
+    "search.launch": "--rows 96 --trials 2 --dev-rows 24 --concurrency 1",
     "search.reproduce": "--rows 96 --scale 0.05 --dev-rows 24",
     "trainers.fit": "--rows 32 --dev-rows 24",
 }

@@ -251,6 +251,8 @@ class Runs:
 
     def __init__(self, corpus, pretrained):
         self.corpus, self.pretrained = corpus, pretrained
+        self.unchanged: dict[str, dict[str, Any]] = {}
+        """Config as JSON -> the results of a run with it."""
 
     def rows(self, folder: Folder, config: TrainConfig, origin: Origin | None = None) -> Iterator[RoundRow]:
         return run_trial(folder, config, self.corpus, self.pretrained, dev_limit=6, origin=origin)
@@ -259,6 +261,13 @@ class Runs:
         """Train to the end and return the results."""
         assert list(self.rows(folder, config, origin))[-1].last
         return outcome(folder)
+
+    def without_changes(self, folder: Folder, config: TrainConfig) -> dict[str, Any]:
+        """Return the results of a run with a config that several tests share; train it once."""
+        key = config.model_dump_json()
+        if key not in self.unchanged:
+            self.unchanged[key] = self.whole(folder, config)
+        return self.unchanged[key]
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +290,7 @@ def test_a_clone_that_continues_with_changes_ends_with_the_bits_of_an_uninterrup
     config = changing(base, round_3=values)
     fresh = runs.whole(Folder.at(tmp_path / "fresh"), config)
     donor, clone = Folder.at(tmp_path / "donor"), Folder.at(tmp_path / "clone")
-    without = runs.whole(Folder.at(tmp_path / "without"), base)
+    without = runs.without_changes(Folder.at(tmp_path / "without"), base)
     assert behind(fresh, 2) != behind(without, 2), "the change does something"
     rows = runs.rows(donor, base)
     assert [next(rows).round for _ in range(2)] == [1, 2]
