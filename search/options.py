@@ -3,12 +3,31 @@
 from typing import Annotated, Any
 
 import typer.core
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 WHAT, HOW_MUCH, WHERE, METHOD, OUTPUT = "What", "How much", "Where", "Method", "Output"
 """Groups of options."""
 
-Run = Annotated[str, Argument(metavar="RUN", help="The run: a name in --storage, a path or a URI.")]
+
+def from_environment(value: Any) -> Any:
+    """Replace `env:NAME` in the values of an option by the value of the environment variable NAME."""
+    if isinstance(value, list | tuple):
+        return list(map(from_environment, value))
+    if value is None or not value.startswith("env:"):
+        return value
+    from model.errors import InputError  # here, because a command checks the packages first
+    from trainers.urls import resolved  # here, because a command checks the packages first
+
+    try:
+        return resolved(value)
+    except InputError as error:
+        raise BadParameter(str(error)) from None
+
+
+Run = Annotated[
+    str,
+    Argument(metavar="RUN", callback=from_environment, help="The run: a name in --storage, a path, a URI or env:NAME."),
+]
 Data = Annotated[
     str | None,
     Option(
@@ -87,7 +106,9 @@ Storage = Annotated[
     Option(
         metavar="FOLDER",
         rich_help_panel=OUTPUT,
-        help="The folder that holds the runs: a path, or a URI such as s3://BUCKET/runs.",
+        callback=from_environment,
+        help="The folder that holds the runs: a path, a URI such as s3://BUCKET/runs, or env:NAME for the value of "
+        "the environment variable NAME.",
     ),
 ]
 Resume = Annotated[

@@ -1,7 +1,6 @@
 """Report bad input, faults of the machine and interruptions in the same way in all commands."""
 
 import contextlib
-import re
 import shlex
 import sys
 import threading
@@ -16,6 +15,7 @@ from model.errors import InputError, first_line
 from trainers.faults import machine_fault
 from trainers.interruption import FAULT, Interruption, interruptible
 from trainers.output import keep_output, show_cursor, tell
+from trainers.urls import shown
 
 if TYPE_CHECKING:  # pyarrow takes a second to import
     from trainers.folder import Folder
@@ -128,8 +128,8 @@ def spelled(module: str) -> list[str]:
 
 
 def resume_command(module: str, extra: tuple[str, ...]) -> str:
-    """Return this process's command line with `extra` options and --resume, and with passwords in URLs hidden."""
-    typed = [re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", argument) for argument in sys.argv[1:]]
+    """Return this process's command line with `extra` options and --resume, and with the secrets of URLs hidden."""
+    typed = list(map(shown, sys.argv[1:]))
     command = spelled(module)
     if command[0] == SCRIPT:  # the subcommand is the script's first argument
         typed = typed[1:]

@@ -22,16 +22,26 @@ def main(
         int,
         typer.Option(min=0, max=65535, metavar="PORT", help="The port on 127.0.0.1; 0 uses a free port."),
     ] = 0,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            callback=options.from_environment,
+            help="Show the studies in the database at this URL, or in the one that the environment variable NAME "
+            "names: env:NAME. Without it no database is opened.",
+        ),
+    ] = None,
     storage: options.Storage = "runs",
 ) -> None:
     """Serve a read-only dashboard of RUN until Ctrl-C. It is updated while the search runs.
 
-    If RUN is on an object store, or the URL of its study has a password, the dashboard shows the state at its start.
+    If RUN is on an object store, or its study is in a database and --study is missing, the dashboard shows the state of
+    RUN's files at its start.
     """
     with started("search.dashboard"):
         from search.dashboard.server import show  # here, because it imports Optuna, pandas and SQLAlchemy
 
-        show(run, storage, port)
+        show(run, storage, port, study)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def main(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="The runs: names in --storage, paths or URIs. The first run gets the ensemble; members come from all.",
+            callback=options.from_environment,
+            help="The runs: names in --storage, paths, URIs or env:NAME. The first run gets the ensemble; members come "
+            "from all.",
         ),
     ],
     strategy: Annotated[

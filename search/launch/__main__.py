@@ -115,7 +115,9 @@ def main(
         typer.Option(
             metavar="RUN|URL",
             rich_help_panel=METHOD,
-            help="Show the sampler the trials of an earlier run, or of the Optuna study at a URL. May be repeated.",
+            callback=options.from_environment,
+            help="Show the sampler the trials of an earlier run, or of the Optuna study at a URL or env:NAME. May be "
+            "repeated.",
         ),
     ] = None,
     precision: Annotated[
@@ -149,7 +151,9 @@ def main(
         typer.Option(
             metavar="URL",
             rich_help_panel=OUTPUT,
-            help="Keep the Optuna study in the database at this URL; by default in a journal file of the run.",
+            callback=options.from_environment,
+            help="Keep the Optuna study in the database at this URL, or at the one in the environment variable NAME: "
+            "env:NAME. By default it is kept in a journal file of the run.",
         ),
     ] = None,
     keep: options.Keep = None,

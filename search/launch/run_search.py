@@ -1,5 +1,6 @@
 """Run a search: prepare its run, train its trials, build the ensemble and write the report."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,8 @@ from search.runs.objectives import check_objectives
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, check_failures, run_command, session
-from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, without_password
+from search.session.session import Session, run_command, session
+from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
 from search.suggest.warm_start import warm_start_from
@@ -27,7 +28,6 @@ from search.tune.slots import Slots
 from trainers.data.corpus import Corpus
 from trainers.devices import fastest_precision
 from trainers.folder import Folder
-from trainers.output import tell
 
 
 def run_search(request: Request) -> None:
@@ -37,14 +37,16 @@ def run_search(request: Request) -> None:
         sources, study = request.settings["warm_start"] or [], request.settings["study"]
         asked = request.settings | {
             "study": checked_url(study),
-            "warm_start": list(map(without_password, sources)) or None,
+            "warm_start": list(map(shown_source, sources)) or None,
         }
         requested = RequestedSettings(**given(**asked))
         earlier = partial(read_earlier_searches, sources, request.storage)
         prepare = partial(
             prepare_search, location, request.space, requested, request.resume, earlier=earlier, trials=request.trials
         )
-        with session(request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard) as opened:
+        with session(
+            location, request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard
+        ) as opened:
             search = opened.run.search
             print(
                 f"Run {search.name} at {location}: up to {request.trials} trials of {search.rounds} rounds, "
@@ -108,9 +110,8 @@ def _conclude(session: Session) -> None:
         fault = error
     print(page.write(session.run))
     if fault:
-        tell(f"No ensemble was built; the report shows how each trial ended. {fault}")
+        print(f"No ensemble was built; the report shows how each trial ended. {fault}", file=sys.stderr)
         raise SystemExit(1)
-    check_failures(session.run.trials())
 
 
 def budget_seconds(text: str | None) -> float | None:

@@ -28,7 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def write(run: Run) -> str:
     """Write `report.html` into the run directory; return its path or URI."""
     run.folder.write(FILE, render(run))
-    return f"{run.folder}/{FILE}"
+    return str(run.folder / FILE)
 
 
 def render(run: Run) -> str:

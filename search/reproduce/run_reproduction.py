@@ -1,5 +1,6 @@
 """Train recipes in one run, and compare their metrics with the printed ones."""
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -14,10 +15,9 @@ from search.runs.run import Run
 from search.runs.search_record import Reproduction, RequestedSettings
 from search.session.machines import Machines
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, check_failures, run_command, session
+from search.session.session import Session, run_command, session
 from search.tune.slots import Slots
 from trainers.folder import Folder
-from trainers.output import tell
 
 
 def run_reproduction(
@@ -29,7 +29,7 @@ def run_reproduction(
     requested = RequestedSettings(**fields, reproduction=own)
     with (
         run_command("search.reproduce", storage, name, "reproduce") as location,
-        session(machines, partial(prepare_reproduction, location, requested, resume)) as opened,
+        session(location, machines, partial(prepare_reproduction, location, requested, resume)) as opened,
     ):
         _train(opened)
         _conclude(opened.run)
@@ -82,6 +82,5 @@ def _conclude(run: Run) -> None:
     print(*comparison.notes(run), sep="\n")
     print(comparison.write(run, table))
     if not any(map(finished, run.trials())):
-        tell("No training finished. The notes above give the reasons.")
+        print("No training finished. The notes above give the reasons.", file=sys.stderr)
         raise SystemExit(1)
-    check_failures(run.trials())

@@ -16,11 +16,10 @@ from trainers.folder import Folder, local_copy
 from trainers.tasks import Task
 from trainers.training.kept_rounds import Keep
 from trainers.trial import CHECKPOINTS, round_name
+from trainers.urls import shown
 
 TABLE = "trials.parquet"
 STUDY = "study.journal"
-PASSWORD_MASK = "***"
-"""The text in `search.json` in place of a password in the study's URL."""
 
 
 class Run:
@@ -38,15 +37,15 @@ class Run:
         Raises:
             InputError: there is no such run, or something in it is a symbolic link.
         """
-        places = [Folder.at(name), Folder.at(storage) / name]
-        for folder in places:
+        place = Folder.at(storage)
+        for folder in (Folder.at(name), place / name):
             if folder.exists(SEARCH):
                 folder.check_links()
                 return cls(folder)
-        known = [child for child in Folder.at(storage).names() if (Folder.at(storage) / child).exists(SEARCH)]
+        known = [child for child in place.names() if (place / child).exists(SEARCH)]
         raise InputError(
-            f"There is no run {name!r}: no {SEARCH} was found at this path, or under this name in {storage}. "
-            f"Runs in {storage}: {', '.join(known) or 'none'}."
+            f"There is no run {shown(name)!r}: no {SEARCH} was found at this path, or under this name in {place}. "
+            f"Runs in {place}: {', '.join(known) or 'none'}."
         )
 
     @cached_property

@@ -3,53 +3,83 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from model.errors import InputError, first_line
 from search.runs.objectives import study_directions
 from search.runs.rebuilt_study import rebuild_study
-from search.runs.run import PASSWORD_MASK, STUDY, Run
+from search.runs.run import STUDY, Run
 from trainers.folder import Folder, cut_unfinished_line
+from trainers.urls import MASK, shown, without_secrets
 
 STARTED = "started"
 """User attribute of a study: the start time of its run, which identifies the run among runs of the same name."""
 
 
 def checked_url(url: str | None) -> str | None:
-    """Open an Optuna storage once, as a check; return its URL with the password masked.
+    """Open an Optuna storage once, as a check; return its URL with its secrets hidden.
 
     Raises:
         InputError: the URL is invalid, or the storage cannot be opened.
     """
     if url is None:
         return None
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        raise InputError(f"--study {url!r} is not a URL. Pass a URL like sqlite:///study.db.") from None
+    _parsed(url, "--study")
     try:
         optuna.storages.get_storage(url)
     except Exception as error:  # each database driver has its own exceptions
-        fault = first_line(error)
-        raise InputError(f"--study {shown} cannot be opened: {fault}. Pass a writable storage.") from error
-    return shown
+        fault = without_secrets(first_line(error), url)
+        raise InputError(f"--study {shown(url)} cannot be opened: {fault}. Pass a writable storage.") from None
+    return shown(url)
+
+
+def existing_storage(url: str, option: str) -> RDBStorage:
+    """Open an Optuna storage to read it: neither the database nor its tables are created.
+
+    Args:
+        option: the option that names the URL, for error messages.
+
+    Raises:
+        InputError: the URL is invalid, or there is no such storage.
+    """
+    parsed = _parsed(url, option)
+    try:
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+            raise InputError(f"{option} {shown(url)}: there is no file {parsed.database}. Correct the URL.")
+        return RDBStorage(url, skip_table_creation=True)
+    except InputError:
+        raise
+    except Exception as error:  # each database driver has its own exceptions
+        fault = without_secrets(first_line(error), url)
+        raise InputError(f"{option} {shown(url)} cannot be read: {fault}. Pass a storage of Optuna.") from None
+
+
+def _parsed(url: str, option: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # a ValueError is a port that is no number
+        raise InputError(f"{option} {shown(url)!r} is not a URL. Pass a URL like sqlite:///study.db.") from None
 
 
 def study_url(run: Run, given: str | None) -> str | None:
     """Return the URL of a run's study: `given`, or the URL in `search.json`.
 
     Raises:
-        InputError: no URL is given, and the password of the URL in `search.json` is masked.
+        InputError: no URL is given, and a secret of the URL in `search.json` is hidden.
     """
     url = given or run.search.study
-    if url and PASSWORD_MASK in url:
-        raise InputError(f"The study of run {run.folder.name!r} is at {url}. Pass --study again, with the password.")
+    if url and MASK in url:
+        raise InputError(
+            f"The study of run {run.folder.name!r} is at {url}. Pass --study again, with its secrets; env:NAME reads "
+            "it from an environment variable."
+        )
     return url
 
 

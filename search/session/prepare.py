@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model.encoder import Pretrained
-from model.errors import InputError
+from model.errors import InputError, first_line
 from model.pretrained import load_encoder, read_pretrained, save_encoder
 from search.options import typed
 from search.runs.lock import locked
@@ -27,11 +27,14 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.folder import Folder, publish
 from trainers.training.kept_rounds import Keep
+from trainers.urls import without_secrets
 
 PACKAGES = ("torch", "ray", "optuna")
 """Packages with versions that change results; a run records these versions."""
 MAY_CHANGE = ("keep",)
 """Recorded settings that a resumed run may change."""
+COMPUTED = ("dev_rows", "precision", "recipes", "trained_as")
+"""Settings that are computed if the command does not give them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Prepared:
 def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool) -> RequestedSettings:
     """Return the settings of a run: the requested ones for a new run, the recorded ones for a resumed run.
 
+    A run without a trial is what a failed start leaves behind; the same settings start it without `resume`.
+
     Args:
         location: the run directory.
         requested: for a resumed run, the fields that were set explicitly must equal the recorded ones.
@@ -55,7 +60,7 @@ def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool
         InputError: the run exists but `resume` is False, or `resume` is True but there is no run, or the run has other
             settings.
     """
-    if not _exists(location):
+    if not run_exists(location):
         if resume:
             raise InputError(
                 f"There is no run {location.name!r} at {location} to resume. Pass its --name, or leave --resume out to "
@@ -63,7 +68,7 @@ def run_settings(location: Folder, requested: RequestedSettings, *, resume: bool
             )
         return requested
     run = Run(location)
-    if not resume:
+    if not resume and (run.trials() or not _same_settings(run, requested)):
         raise InputError(
             f"Run {location.name!r} exists with {run.ended_count} ended trials. "
             "Pass --resume to continue it, or another --name."
@@ -97,7 +102,7 @@ def prepare_run(
     Raises:
         InputError: a check failed, and nothing was written; or the storage cannot be written.
     """
-    if _exists(location):
+    if run_exists(location):
         return _reopened(Run(location), settings, configs, check, unfinished, trials)
     pretrained = read_pretrained(settings.encoder)
     texts = frozenset(name for config in configs for name in config.texts)
@@ -116,7 +121,7 @@ def prepare_run(
     return Prepared(Run(location), checked, [*notes, disk, *warm.notes])
 
 
-def _exists(location: Folder) -> bool:
+def run_exists(location: Folder) -> bool:
     """Return whether the run exists; this is the first access to the storage.
 
     Raises:
@@ -125,7 +130,8 @@ def _exists(location: Folder) -> bool:
     try:
         return location.exists(SEARCH)
     except OSError as error:
-        raise InputError(f"--storage: cannot read {location}: {error}. Check the URI and its credentials.") from error
+        fault = without_secrets(first_line(error), location.uri)
+        raise InputError(f"--storage: cannot read {location}: {fault}. Check the URI and its credentials.") from error
 
 
 def _new_record(location: Folder, settings: RequestedSettings, checked: CheckedSpace, corpus: Corpus) -> SearchRecord:
@@ -159,8 +165,9 @@ def _write(location: Folder, search: SearchRecord, corpus: Path, pretrained: Pre
                 location.write_json(WARM_START, warm.records)
             write_search(location, search)
     except OSError as error:
+        fault = without_secrets(first_line(error), location.uri)
         raise InputError(
-            f"--storage: cannot write {location}: {error}. Give a folder or URI that can be written."
+            f"--storage: cannot write {location}: {fault}. Give a folder or URI that can be written."
         ) from error
 
 
@@ -193,6 +200,15 @@ def _reopened(
     if run.search.versions != _versions():
         notes.append(f"It was started with {run.search.versions}, now there are {_versions()}: bits may differ.")
     return Prepared(run, checked, notes)
+
+
+def _same_settings(run: Run, requested: RequestedSettings) -> bool:
+    """Return whether a run was started with these settings, apart from those that were computed for it."""
+    recorded = run.search.flat()
+    return all(
+        value == recorded.get(key) or key in MAY_CHANGE or (not value and key in COMPUTED)
+        for key, value in requested.flat().items()
+    )
 
 
 def _check_unchanged(run: Run, requested: RequestedSettings) -> None:

@@ -4,35 +4,29 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
 
 from model.errors import InputError
 from search.runs.lock import locked
+from search.runs.names import check_run_name, derived_name
 from search.runs.run import Run, write_table
+from search.runs.scratch import delete_partial, private_scratch
 from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, study_url
-from search.runs.trial_record import RUNNING, Trial
 from search.session.machines import Machines
-from search.session.prepare import Prepared
+from search.session.prepare import Prepared, run_exists
 from search.tune.budgets import Limits
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
 from trainers.command_line import LEFT, Begun, command, spelled
 from trainers.folder import Folder
-from trainers.interruption import FAULT
-from trainers.output import libraries_errors_in, tell
 from trainers.start import ROOT, announce
 from trainers.trial import ROUNDS
 
-RAY_LOG = "ray.log"
-"""The file in a run's directory with what Ray prints to the standard error output."""
 READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 
 
@@ -69,8 +63,11 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
     Args:
         module: the command, as in `python -m MODULE`.
         name: the name of the run; None to derive it from `stem` and the time.
+
+    Raises:
+        InputError: the name cannot be that of a run.
     """
-    label = name or f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    label = derived_name(stem) if name is None else name
 
     def begun() -> Begun | None:
         run = Folder.at(storage) / label
@@ -80,25 +77,15 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
         )
 
     with command(module, begun=begun, extra=() if name else ("--name", label)):
+        check_run_name(label)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        yield Folder.at(storage) / label
-
-
-def check_failures(trials: Iterable[Trial]) -> None:
-    """End the command with code 1 if more than half of the ended trials have failed.
-
-    Args:
-        trials: the trials of a run whose results have been written.
-    """
-    ended = [trial.state for trial in trials if trial.state != RUNNING]
-    failed = ended.count(TrialState.FAIL.name)
-    if 2 * failed > len(ended):
-        tell(f"{failed} of {len(ended)} ended trials failed; the report and the lines above give the reasons.")
-        raise SystemExit(FAULT)
+        with private_scratch():
+            yield Folder.at(storage) / label
 
 
 @contextmanager
 def session(
+    location: Folder,
     machines: Machines,
     prepare: Callable[[Slots], Prepared],
     *,
@@ -108,13 +95,31 @@ def session(
 ) -> Iterator[Session]:
     """Choose the slots of the trials, prepare the run, and yield it locked and with its study open.
 
+    A run that exists is locked before anything else, a new one as soon as it is written, and both before Ray starts.
+
     Args:
+        location: the run directory.
         prepare: writes or opens the run, given the slots.
         study: the URL of an Optuna storage; None for a journal file in the run.
     """
-    with _prepared(machines, prepare, limits, dashboard) as (prepared, slots, page):
-        run = prepared.run
-        with locked(run.folder), opened_study(run, study_url(run, study)) as opened, _dashboard(run, page):
+    with ExitStack() as lock:
+        if exists := run_exists(location):
+            lock.enter_context(locked(location))
+            if location.local:
+                delete_partial(location.local)
+
+        def locked_run(slots: Slots) -> Prepared:
+            prepared = prepare(slots)
+            if not exists:
+                lock.enter_context(locked(location))
+            return prepared
+
+        with (
+            _prepared(machines, locked_run, limits, dashboard) as (prepared, slots, page),
+            opened_study(prepared.run, url := study_url(prepared.run, study)) as opened,
+            _dashboard(prepared.run, page, url),
+        ):
+            run = prepared.run
             run.folder.delete(LEFT)
             enqueue(opened, prepared.checked.space.start)
             yield Session(prepared, opened, slots, limits)
@@ -138,45 +143,41 @@ def _prepared(
         with ray_cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(ray_cluster.cluster_nodes())
             announce(READING)
-            prepared = prepare(slots)
-            with libraries_errors_in(_ray_log(prepared.run)):
-                yield prepared, slots, page if dashboard else None
+            yield prepare(slots), slots, page if dashboard else None
     else:
         slots = chosen(ray_cluster.local_node())
         announce(READING)
         prepared = prepare(slots)
         announce(STARTING)
         with ExitStack() as stack:
-            stack.enter_context(libraries_errors_in(_ray_log(prepared.run)))
             try:
                 page = stack.enter_context(ray_cluster.started_ray(None, dashboard))
-            except InputError as error:  # the run directory exists by now: the same command would be refused
+            except InputError as error:  # the run has no trial yet, so the same command may start it
                 name = shlex.quote(prepared.run.search.name)
-                raise InputError(f"{error} The run is ready: add --name {name} --resume.") from error
+                raise InputError(f"{error} The run is ready: give the same command, with --name {name}.") from error
             yield prepared, slots, page if dashboard else None
 
 
-def _ray_log(run: Run) -> Path:
-    """Return the file for what Ray prints: in the run's directory, or nowhere if that is on an object store."""
-    return run.folder.local / RAY_LOG if run.folder.local else Path(os.devnull)
-
-
 @contextmanager
-def _dashboard(run: Run, page: str | None) -> Iterator[None]:
+def _dashboard(run: Run, page: str | None, study: str | None) -> Iterator[None]:
     """Serve the dashboard of the study from another process while the run is trained, if requested.
 
     Args:
         page: the address of Ray's dashboard, "" if there is none; None if no dashboard was requested.
+        study: the URL of the study's database; None for a journal file.
     """
     if page is None:
         yield
         return
     if page:
-        print(f"Ray's dashboard: http://{page}", flush=True)
+        print(f"Ray's dashboard: http://{page} (asks for the token in RAY_AUTH_TOKEN: export your own)", flush=True)
     # -P: Python does not search the current folder for modules, where a file may hide one of the project's packages.
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    # Secrets of URLs stand in the viewer's environment: the list of processes shows its arguments to every user.
+    secret = {"MINBERT_RUN": run.folder.uri} | ({"MINBERT_STUDY": study} if study else {})
+    arguments = ["env:MINBERT_RUN", *(["--study", "env:MINBERT_STUDY"] if study else [])]
     viewer = subprocess.Popen(
-        [sys.executable, "-P", "-m", "search.dashboard", str(run.folder)], env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, "-P", "-m", "search.dashboard", *arguments], env=os.environ | secret | {"PYTHONPATH": paths}
     )
     try:
         yield

@@ -19,6 +19,8 @@ from model.errors import InputError, first_line, unknown
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run
 from search.runs.search_record import SearchRecord
+from search.runs.study import existing_storage
+from trainers.urls import shown, without_secrets
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of the trials that a search can learn from."""
@@ -29,7 +31,7 @@ class EarlierSearch:
     """A run or an Optuna study whose trials another search learns from."""
 
     name: str
-    """The value of `--warm-start`, without a password."""
+    """The value of `--warm-start`, without secrets."""
     directions: list[StudyDirection]
     trials: list[FrozenTrial]
     """Finished and stopped trials."""
@@ -37,10 +39,10 @@ class EarlierSearch:
     """The run's `search.json`; None for a study, which has no such record."""
 
 
-def without_password(source: str) -> str:
-    """Return a value of `--warm-start` with the password of a database URL hidden."""
+def shown_source(source: str) -> str:
+    """Return a value of `--warm-start` with the secrets of its URL hidden."""
     place, mark, name = _split_name(source)
-    return make_url(place).render_as_string(hide_password=True) + mark + name if _is_database_url(place) else source
+    return shown(source) if "@" in name else shown(place) + mark + name  # a password may hold "#"
 
 
 def read_earlier_searches(sources: Sequence[str], storage: str) -> list[EarlierSearch]:
@@ -60,11 +62,11 @@ def _read(source: str, storage: str) -> EarlierSearch:
     place, _, study_name = _split_name(source)
     if _is_database_url(place) or Path(place).is_file():
         with _open_storage(place) as opened:
-            study = _load_study(opened, without_password(source), study_name)
-            return EarlierSearch(without_password(source), study.directions, study.get_trials(states=ENDED), None)
+            study = _load_study(opened, shown_source(source), study_name)
+            return EarlierSearch(shown_source(source), study.directions, study.get_trials(states=ENDED), None)
     run = Run.open(source, storage)
     study = rebuild_study(run)
-    return EarlierSearch(source, study.directions, study.get_trials(states=ENDED), run.search)
+    return EarlierSearch(shown_source(source), study.directions, study.get_trials(states=ENDED), run.search)
 
 
 def _split_name(source: str) -> tuple[str, str, str]:
@@ -77,7 +79,7 @@ def _is_database_url(place: str) -> bool:
     """Return whether SQLAlchemy knows the URL's database; it does not know the URI of a run."""
     try:
         make_url(place).get_dialect()
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):  # a ValueError is a port that is no number
         return False
     return True
 
@@ -91,17 +93,15 @@ def _open_storage(place: str) -> Iterator[BaseStorage]:
                 copy = shutil.copyfile(place, Path(scratch) / "journal")
                 yield JournalStorage(JournalFileBackend(str(copy)))
                 return
-            url = make_url(place)
-            if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():  # Optuna would create it
-                raise InputError(f"--warm-start {place}: there is no file {url.database}. Correct the URL.")
-            yield optuna.storages.get_storage(place)
+            yield existing_storage(place, "--warm-start")
     except InputError:
         raise
     except Exception as error:  # each database driver raises its own errors; so does a file that is not a journal
+        fault = without_secrets(first_line(error), place)
         raise InputError(
-            f"--warm-start {without_password(place)}: {first_line(error)}. Give a run, the URL of an Optuna storage, "
-            "such as sqlite:///study.db, or the path of a journal."
-        ) from error
+            f"--warm-start {shown(place)}: {fault}. Give a run, the URL of an Optuna storage, such as "
+            "sqlite:///study.db, or the path of a journal."
+        ) from None
 
 
 def _load_study(storage: BaseStorage, source: str, study_name: str) -> optuna.Study:

@@ -105,7 +105,7 @@ class Budget:
         """Count what earlier sessions have used; the clock does not run before `start`.
 
         Args:
-            trials: the trials of the run.
+            trials: the trials of the run, in the order in which their last rounds arrived.
             gpus: GPUs of one trial; earlier sessions are counted with the same number.
         """
         self.limits, self.gpus, self.started = limits, gpus, math.inf
@@ -116,7 +116,7 @@ class Budget:
         """Trial -> its newest round."""
         self.scores: dict[int, float] = {}
         """Trial -> the best score of its rounds."""
-        trials = sorted(trials, key=lambda trial: trial.rows[-1].ended if trial.rows else "")
+        trials = list(trials)
         replaced = {trial.clone.replaced for trial in trials if trial.clone}
         for trial in trials:
             for row in trial.rows:

@@ -1,24 +1,22 @@
 """Show the progress of a search: a live table on a terminal, else one line per finished round."""
 
-import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import rich.console
 import rich.live
 import rich.table
-from optuna.trial import TrialState
 from ray import tune
 
 from search.runs.objectives import objective
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
+from search.tune.trials.remarks import Remarks
 from search.tune.trials.results import row_of
-from trainers.folder import Folder
+from search.tune.tune_callbacks import is_paused
 from trainers.training.rounds import RoundRow
-from trainers.trial import ERROR
 
 
 class Progress(tune.Callback):
@@ -33,7 +31,7 @@ class Progress(tune.Callback):
         names: Mapping[int, str],
         objectives: Sequence[str],
         *,
-        folder: Callable[[int], Folder],
+        population: bool = False,
     ):
         """Start with the rounds of earlier sessions.
 
@@ -44,19 +42,20 @@ class Progress(tune.Callback):
             budget: the budget of the search.
             names: number of a trial -> its name, for trials that have one.
             objectives: the objectives of the search.
-            folder: number of a trial -> its directory.
+            population: whether the trials are a population, whose stopped trials are only paused.
         """
         self.trials, self.rounds, self.budget, self.names = trials, rounds, budget, names
         self.costs = [name for name in objectives if objective(name).direction == "minimize"]
-        self.folder = folder
+        self.population = population
         self.best: dict[str, tuple[float, int]] = {}
         """Score or metric -> its best value, and the trial."""
         replaced = {trial.clone.replaced for trial in before if trial.clone}
-        self.over = {trial.number for trial in before if trial.state != RUNNING} - replaced
+        self.ended = {trial.number for trial in before if trial.state != RUNNING} - replaced
         self.rows: dict[int, RoundRow] = {}
         """Running trial -> the row of its newest round."""
         self.trained = 0
         """Rounds of this session."""
+        self.remarks = Remarks(before)
         self.live: rich.live.Live | None = None
         for trial in before:
             for row in trial.rows:
@@ -68,7 +67,7 @@ class Progress(tune.Callback):
         """Start the clock and, on a terminal, the live table."""
         self.started = time.monotonic()
         if sys.stdout.isatty():
-            self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table, redirect_stderr=False)
+            self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table)
             self.live.start()
 
     def on_trial_result(
@@ -86,44 +85,45 @@ class Progress(tune.Callback):
             values = " ".join(f"{name} {value}" for name, value in self._values(row).items())
             best = f"; best {self.best['score'][0]:.4f} (trial {self.best['score'][1]})" if "score" in self.best else ""
             self._print(f"{self._name(number)} round {row.round}: score {_four_digits(row.score)} {values}{best}")
+        for remark in self.remarks.new(number, row):
+            self._print(f"{self._name(number)}: {remark}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Show a trial that a budget has cut."""
+        """Show a trial that finished or was stopped."""
         last = row_of(trial.last_result)
-        if self.budget.reason and not last.final:
-            name = self._name(trial.config["number"])
-            self._print(f"{name} is unfinished after round {last.round}; --resume continues it")
+        if is_paused(last, self.budget, population=self.population):
+            if self.budget.reason:
+                number = trial.config["number"]
+                self._print(f"{self._name(number)} is unfinished after round {last.round}; --resume continues it")
+            return
+        ended = "finished" if last.last else "stopped early"
+        self._end(trial, ended if last.finite else "failed (loss or weights not finite)")
 
-    def ended(self, number: int, state: TrialState, reason: str) -> None:
-        """Show a trial that has ended."""
-        self.over.add(number)
-        row = self.rows.pop(number, None)
-        ending = f"failed: {reason}{self._log(number)}" if state == TrialState.FAIL else reason
-        score = f", score {_four_digits(row.score)}" if row and state != TrialState.FAIL else ""
-        self._print(f"{self._name(number)} {ending}{score} ({len(self.over)} of {self.trials} ended)")
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a trial that failed."""
+        self._end(trial, "failed")
 
-    def paused(self, number: int, reason: str, seconds: float) -> None:
-        """Show a trial that has failed and is trained again later."""
-        row = self.rows.get(number)
-        again = f"it continues after round {row.round}" if row else "it starts again"
-        when = f" in {seconds:.0f} s" if seconds else ""
-        if seconds == math.inf:
-            again, when = "it waits for the other trials to show whether the machine or its config is to blame", ""
-        self._print(f"{self._name(number)} failed: {reason}; {again}{when}{self._log(number)}")
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a trial that has lost its worker and will be retried."""
+        self._print(f"{self._name(trial.config['number'])} lost its worker; it is resumed from its last finished round")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Stop updating the table; its last state stays on the terminal."""
+        """Stop updating the table, whose last state stays on the terminal; sum up the remarks."""
         self.close()
+        for line in self.remarks.summary():
+            print(line, flush=True)
 
     def close(self) -> None:
         """Stop updating the table, also after an interruption, of which Tune notifies no callback."""
         if self.live:
             self.live.stop()
 
-    def _log(self, number: int) -> str:
-        """Return where a trial's failure is described."""
-        folder = self.folder(number)
-        return f"; see {folder / ERROR}" if folder.exists(ERROR) else ""
+    def _end(self, trial: Any, ending: str) -> None:
+        number = trial.config["number"]
+        self.ended.add(number)
+        row = self.rows.pop(number, None)
+        after = f" after round {row.round}, score {_four_digits(row.score)}" if row else ""
+        self._print(f"{self._name(number)} {ending}{after} ({len(self.ended)} of {self.trials} ended)")
 
     def _name(self, number: int) -> str:
         return f"trial {number} ({self.names[number]})" if number in self.names else f"trial {number}"
@@ -154,14 +154,14 @@ class Progress(tune.Callback):
         if not self.rounds:
             return "time left: unknown, because trials differ in length"
         seconds = time.monotonic() - self.started
-        open_rounds = self.rounds * (self.trials - len(self.over)) - sum(row.judged or 0 for row in self.rows.values())
+        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row.judged or 0 for row in self.rows.values())
         estimate = seconds / self.trained * open_rounds if self.trained else None
         known = [value for value in (estimate, self.budget.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
 
     def _table(self) -> rich.console.Group:
         best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
-        title = f"{len(self.over)} of {self.trials} trials ended; {self._left()}"
+        title = f"{len(self.ended)} of {self.trials} trials ended; {self._left()}"
         values = {number: self._values(row) for number, row in sorted(self.rows.items())}
         columns = list(dict.fromkeys(name for row in values.values() for name in row))
         table = rich.table.Table("", "round", "score", *columns, "loss", title=title)

@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import os
+import shlex
 import shutil
 import socket
+import stat
+import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +17,22 @@ from typing import Any
 import ray
 import torch
 import yaml
-from ray._private import worker
+from ray._private import utils
 
 from model.errors import InputError, first_line
+from search.runs.scratch import RAY, private_scratch
 from search.tune.slots import Slots
 from trainers.cpus import usable_cpus
 from trainers.devices import limit_gpu_memory
-from trainers.interruption import catch_signals, lose
+from trainers.interruption import catch_signals
 from trainers.start import ROOT
+from trainers.urls import shown
 
 CONNECT_SECONDS = 5
-WATCH_SECONDS = 0.5
-"""Seconds between two looks at Ray's processes."""
 SHIPPED = ("model", "trainers", "search")
 """The packages that a cluster's workers import."""
+LEAST_FREE = 64 * 2**20
+"""Free bytes of a folder below which the lack of space is the cause of a failed start."""
 
 
 @contextmanager
@@ -43,40 +48,15 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         InputError: no cluster answers at the address, or Ray does not start on this machine.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # A short path: the paths of the sockets in it may have at most 107 bytes.
-    scratch = None if address else tempfile.mkdtemp(prefix="ray-")
-    try:
-        context = _join(address) if address else _start(str(scratch), dashboard)
-        catch_signals()  # Ray has installed its own handlers
-        with _watched():
+    if note := protect_token(Path(os.environ.get("HOME", "/"), ".ray", "auth_token")):
+        print(note, flush=True)
+    with private_scratch() as scratch:
+        try:
+            context = _join(address) if address else _start(scratch / RAY, dashboard)
+            catch_signals()  # Ray has installed its own handlers
             yield context.dashboard_url or ""
-    finally:
-        ray.shutdown()
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _watched() -> Iterator[None]:
-    """End the running command if a process of Ray that this process has started ends: nothing can be trained then.
-
-    Ray itself notices the loss after up to a minute, and then ends this process at once.
-    """
-    node, over = worker._global_node, threading.Event()
-
-    def watch() -> None:
-        while not over.wait(WATCH_SECONDS):
-            if node and (dead := node.dead_processes()):
-                lose(f"Ray's process {dead[0][0]} has ended unexpectedly, without which no trial can be trained")
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        finally:
+            ray.shutdown()
 
 
 def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]:
@@ -112,20 +92,46 @@ def cluster_nodes() -> list[dict[str, float]]:
     return found
 
 
-def _start(scratch: str, dashboard: bool) -> Any:
+def protect_token(path: Path) -> str | None:
+    """Make a cluster's token private if others can read it, as Ray leaves it; return a line that says so.
+
+    A session on this machine has a token of its own in its environment. This one is of clusters that are joined.
+    """
+    with contextlib.suppress(OSError):  # there is none, or it is a link, or it belongs to another user
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+                return f"Other users could read Ray's token {path}. It is private now; if they may have, delete it."
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def start_fault(error: Exception, scratch: Path, shared: Path = Path("/dev/shm")) -> str:
+    """Return the sentence for a failed start of Ray: the cause that can be seen on the machine, and its remedy."""
+    reason = first_line(error)
+    for folder, remedy in ((scratch.parent, "set TMPDIR to another disk"), (shared, "remove files from it")):
+        if folder.exists() and (free := shutil.disk_usage(folder).free) < LEAST_FREE:
+            return f"{folder} has only {free / 2**20:.0f} MiB free ({reason}). Free some space, or {remedy}."
+    if not os.access(shared, os.W_OK):
+        return f"{shared} cannot be written ({reason}). Mount it with write permission, as docker run --shm-size does."
+    if "time" in reason.lower():
+        return f"{reason}. Start again when the machine is less busy, or pass --address of a cluster that runs."
+    return f"{reason}. Pass --address of a cluster that runs, or report this as a bug."
+
+
+def _start(scratch: Path, dashboard: bool) -> Any:
     """Start Ray on this machine, with its files in `scratch` and the resources that this process may use."""
     (node,) = local_node()
     resources = {"num_cpus": int(node["CPU"]), "num_gpus": int(node["GPU"])}  # by itself Ray counts forbidden CPUs, too
     try:
         # Workers import from the folder in which Ray was started. In the user's folder, a file may hide our packages.
         with contextlib.chdir(ROOT):
-            places = {"_temp_dir": scratch, "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
+            places = {"_temp_dir": str(scratch), "include_dashboard": dashboard, "dashboard_host": "127.0.0.1"}
             return _init(address="local", **resources, **places)
     except Exception as error:  # Ray raises a bare Exception if its start takes over half a minute
-        raise InputError(
-            f"Ray does not start on this machine: {first_line(error)}. Start again when it is less busy, "
-            "or pass --address of a cluster that runs."
-        ) from error
+        raise InputError(f"Ray does not start on this machine: {start_fault(error, scratch)}") from error
 
 
 def _join(address: str) -> Any:
@@ -149,7 +155,13 @@ def _check_listening(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
+def recorded_command() -> str:
+    """Return the command line that Ray records for the job, without the secrets of URLs."""
+    return shlex.join(map(shown, sys.argv))
+
+
 def _init(**settings: Any) -> Any:
+    utils.get_entrypoint_name = recorded_command  # Ray's own reads the arguments of the process, with all secrets
     try:
         return ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except SystemExit:  # Ray exits on a SIGTERM during its start

@@ -1,13 +1,12 @@
 """Set the environment variables with which Ray is started."""
 
 import os
+import secrets
 
 SETTINGS = {
     # The run directory is the record of a search: Tune's tables, loggers and snapshots are switched off.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Otherwise Tune itself trains trials of preempted nodes again, and the searcher does not hear of them.
-    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -31,3 +30,6 @@ def set_ray_environment(address: str | None) -> None:
     else:
         # Ray then opens all of its sockets on the loopback interface.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Without a token in the environment, Ray would write one to ~/.ray/auth_token, where every user can read it.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -15,13 +15,12 @@ from trainers.training.rounds import RoundRow
 class HalvingScheduler(FIFOScheduler):
     """Successive halving on judged rounds. The rungs are read from the trials' rows, so they survive a restart."""
 
-    def __init__(self, trials: Iterable[Trial], halving: Halving, objectives: Sequence[str]):
-        """Fill the rungs from a run's trials, in the order in which their rounds ended."""
+    def __init__(self, rounds: Iterable[tuple[int, RoundRow]], halving: Halving, objectives: Sequence[str]):
+        """Fill the rungs from the rounds of earlier sessions: (trial, row), in the order of their arrival."""
         super().__init__()
         self._metric = "score"
         self.halving, self.objectives = halving, objectives
-        ended = [(row.ended, trial.number, row) for trial in trials for row in trial.rows]
-        for _, number, row in sorted(ended, key=lambda entry: entry[0]):
+        for number, row in rounds:
             self._enter(number, row)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:

@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
+from search.runs.arrivals import Arrivals
 from search.runs.run import Run
 from search.suggest.space import Space, suggest_config, trial_shape
 from search.tune.halving import BRACKETS, Halving
@@ -18,7 +19,6 @@ from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from search.tune.tune_schedulers import HalvingScheduler
 from tests.example_row import example_row
-from tests.search.watching import Watching
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
@@ -89,10 +89,9 @@ class Untrained:
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = trial_shape(suggest_config(space, example), run.corpus())
-        self.searcher = StudySearcher(
-            study, run, TrialQueue(space), shape, trials=count, spent=lambda: False, **Watching().arguments
-        )
-        self.scheduler = HalvingScheduler(run.trials(), Halving(shape.rounds, BRACKETS["asha"]), run.objectives)
+        self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
+        rounds, halving = Arrivals(run.folder, run.trials()).rounds(), Halving(shape.rounds, BRACKETS["asha"])
+        self.scheduler = HalvingScheduler(rounds, halving, run.objectives)
         self.max_live, self.live = live, {}
         self.suggestion_seconds: list[float] = []
         """Seconds that the searcher needed for each suggestion."""
@@ -110,11 +109,12 @@ class Untrained:
         while len(self.live) < self.max_live:
             name, started = f"t{len(self.suggestion_seconds)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
-            if suggested in (None, Searcher.FINISHED):
+            if suggested == Searcher.FINISHED:
                 break
             self.suggestion_seconds.append(time.perf_counter() - started)
-            done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
-            self.live[name] = suggested, done + 1
+            if suggested:
+                done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
+                self.live[name] = suggested, done + 1
         return bool(self.live)
 
     def step(self) -> None:

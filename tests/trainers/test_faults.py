@@ -91,9 +91,7 @@ FAULTS: list[tuple[BaseException, Fault]] = [
     ),
     (
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-        Fault(
-            "SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)", Blame.MACHINE
-        ),
+        Fault("SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)", "machine"),
     ),
     (within(TuneError("Traceback ..."), system(errno.ENOSPC, "/runs/x")), FULL),
     (caused(RuntimeError("Caught unexpected exception"), system(errno.ENOSPC, "/runs/x")), FULL),
@@ -123,10 +121,7 @@ FAULTS: list[tuple[BaseException, Fault]] = [
     (ValueError("a rate of -1"), Fault("ValueError: a rate of -1", Blame.CONFIG)),
     (RuntimeError("CUDA error: device-side assert triggered"), Fault("", Blame.CONFIG)),
     (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), Fault("", Blame.CONFIG)),
-    (
-        system(errno.ENOTDIR, "/runs/x"),
-        Fault("NotADirectoryError: [Errno 20] Not a directory: '/runs/x'", Blame.CONFIG),
-    ),
+    (system(errno.ENOTDIR, "/runs/x"), Fault("NotADirectoryError: [Errno 20] Not a directory: '/runs/x'", "config")),
     (within(ValueError("a rate of -1"), system(errno.ENOENT)), Fault("ValueError: a rate of -1", Blame.CONFIG)),
     (RayTaskError(ValueError("a rate of -1")), Fault("ValueError: a rate of -1", Blame.CONFIG)),
 ]

@@ -1,6 +1,6 @@
 """Evaluate a model: compute its outputs for rows of a corpus, and the metrics of the outputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -9,12 +9,15 @@ from model.multitask import Multitask
 from trainers.data.batches import inputs
 from trainers.data.corpus import Corpus
 from trainers.data.stratified import stratified_sample
-from trainers.evaluation.metrics import METRICS
+from trainers.evaluation.metrics import METRICS, predicted_classes
 from trainers.evaluation.scores import predictions
 from trainers.seeds import numpy_generator
+from trainers.tasks import Task
 
 ROWS = 64
 """Rows per forward pass: larger batches do not fit into the CPU's cache."""
+EQUAL_VALUES = 1e-3
+"""Values of a regression count as equal if they differ by less than this share of the range of its labels."""
 
 
 @torch.inference_mode()
@@ -52,6 +55,23 @@ def measure(
         kind, metric = corpus.tasks[task].kind, METRICS[corpus.tasks[task].metric]
         labels = corpus.splits[task][split].labels[rows[task]]
         found[task] = float(metric.compute(predictions(kind, values), labels))
+    return found
+
+
+def constant_predictions(tasks: Mapping[str, Task], outputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the class or value that a model predicts for every row, for each task where it does so.
+
+    Args:
+        tasks: the tasks by name.
+        outputs: task -> outputs [rows, outputs]; a task with fewer than two rows is left out.
+    """
+    found: dict[str, float] = {}
+    for task, values in outputs.items():
+        low, high, predicted = tasks[task].low, tasks[task].high, predictions(tasks[task].kind, values)
+        regression = tasks[task].kind == "regression"
+        answers = predicted[:, 0] if regression else low + predicted_classes(predicted)
+        if len(answers) > 1 and np.ptp(answers) <= (EQUAL_VALUES * (high - low) if regression else 0):
+            found[task] = float(answers.mean())
     return found
 
 

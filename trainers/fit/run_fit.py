@@ -15,7 +15,6 @@ from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
 from trainers.fit.request import Request
 from trainers.folder import Folder
-from trainers.methods.gradient_ratios import remarks
 from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
 from trainers.training.build_model import weight_bytes
@@ -59,10 +58,9 @@ def run_fit(request: Request) -> None:
         print(about, *notes, length, sep="\n", flush=True)
         printed: set[str] = set()
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows, keep=keep):
-            found = remarks(row.ratios)
-            new = [text for name, text in found.items() if name not in printed]
+            new = [text for name, text in row.remarks.items() if name not in printed]
             print(_line(row, len(rounds)), *new, sep="\n", flush=True)
-            printed |= found.keys()
+            printed |= row.remarks.keys()
         print(folder)
 
 

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from trainers.methods.gradient_ratios import remarks as ratio_remarks
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundMeasures:
@@ -34,6 +36,11 @@ class RoundMeasures:
     Both gradients are of the parameters of the last layer and all above it, in one of the round's steps.
     Rows that older releases wrote have no ratios.
     """
+    constant: dict[str, float] = field(default_factory=dict)
+    """Task -> the class or value that the model predicts for every dev row; tasks with other predictions are absent.
+
+    Rows that older releases wrote have none.
+    """
     examples: int
     tokens: int
     steps: int
@@ -46,6 +53,15 @@ class RoundMeasures:
     def final(self) -> bool:
         """Whether no round follows: this is the last one, or it is not finite."""
         return self.last or not self.finite
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """A sentence about each task with constant predictions and each inert or dominant regulariser, by name."""
+        collapsed = {
+            task: f"{task} has collapsed: the model predicts {value:.4g} for every dev row."
+            for task, value in self.constant.items()
+        }
+        return collapsed | ratio_remarks(self.ratios)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from trainers.config.task_checks import check_tasks
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.methods.batch_schedules import BATCH_SCHEDULES, PROGRESSIVE, Plan
-from trainers.methods.surgery import check_surgery
 from trainers.seeds import generator
+from trainers.training.stage_checks import check_stage
 
 BLOCK = 0.01
 """Share of a stage after which a batch schedule that depends on the progress plans the rest of the epoch again."""
@@ -65,8 +65,9 @@ def plan(config: TrainConfig, corpus: Corpus) -> tuple[list[Step], list[Round]]:
     check_tasks(config, corpus.tasks)
     sources = dict.fromkeys(source for stage in config.stages for source in stage.sources)
     sizes = corpus.train_sizes(sources | dict.fromkeys(config.tasks))
-    for stage in config.stages:
-        _check_stage(stage, corpus)
+    for changed in (config, *(config.at(change.round) for change in config.changes)):
+        for index, stage in enumerate(changed.stages):
+            check_stage(stage, index, corpus)
     return plan_with_changes(config, sizes)
 
 
@@ -112,21 +113,6 @@ def plan_rounds(config: TrainConfig, steps: list[Step]) -> list[Round]:
 def stream_name(stage: Stage, source: str) -> str:
     """Name the stream of a source's rows in a stage; each objective of further pretraining has its own streams."""
     return source if stage.supervised else f"{stage.objective} {source}"
-
-
-def _check_stage(stage: Stage, corpus: Corpus) -> None:
-    """Check that the corpus and the installation have what a stage needs."""
-    check_surgery(stage.surgery)
-    if stage.objective == "mlm" and corpus.special_tokens.mask is None:
-        raise InputError(
-            "Objective 'mlm' needs a mask token, and the encoder's tokenizer has none. Leave the stage out."
-        )
-    single = [source for source in stage.sources if len(corpus.sides(source)) == 1]
-    if stage.simcse.supervised and single:
-        raise InputError(
-            f"Supervised simcse needs two or more sentences per line, and text set {single[0]!r} has one sentence per "
-            "line. Choose another text set, or set simcse.supervised to false."
-        )
 
 
 def _stops(config: TrainConfig, steps: list[Step]) -> list[int]:
@@ -233,6 +219,8 @@ def _take(
         name = stream_name(stage, source)
         left = sizes[source] - taken[name] % sizes[source]  # rows of the epoch: its last batch may be smaller
         rows[source] = min(batch_sizes[source], left)
+        if stage.objective == "simcse" and left == rows[source] + 1:  # a single row would have no negatives
+            rows[source] += 1 if rows[source] <= 2 else -1
         taken[name] += rows[source]
     return rows
 

@@ -15,7 +15,7 @@ from trainers.config.encodings import encodings
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.batches import next_rows
 from trainers.data.corpus import Corpus
-from trainers.evaluation.evaluate import dev_rows, evaluate, measure
+from trainers.evaluation.evaluate import constant_predictions, dev_rows, evaluate, measure
 from trainers.evaluation.scores import score
 from trainers.folder import Folder
 from trainers.methods.averaging import average_share, follow
@@ -181,6 +181,7 @@ class Training:
             losses={name: value if np.isfinite(value) else None for name, value in losses.items()},
             loss=sum(own) if np.isfinite(own).all() else None,
             ratios={name: ratio for name, ratio in ratios.items() if np.isfinite(ratio)},
+            constant=constant_predictions(self.corpus.tasks, outputs),
             examples=round.examples,
             tokens=self.tokens,
             steps=round.stop,

@@ -5,7 +5,7 @@ from typing import Any
 
 from trainers.training.rounds import RoundRow
 
-NESTED = ("metrics", "losses", "ratios")
+NESTED = ("metrics", "losses", "ratios", "constant")
 """The entries of a round's row that are dicts."""
 
 

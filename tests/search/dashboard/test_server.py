@@ -15,12 +15,13 @@ from wsgiref.simple_server import make_server
 import optuna
 import optuna_dashboard
 import pytest
-from optuna.storages import JournalStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search.dashboard.server import HOST, serve
-from search.runs.run import STUDY
+from search.dashboard.server import HOST, serve, study_storage
+from search.runs import search_record
+from search.runs.run import STUDY, Run
 from tests.search.example_run import example_run
 
 LIMIT = 30
@@ -29,7 +30,7 @@ POLL = 0.01
 """Seconds between a server's checks whether it was asked to shut down."""
 APPEND = """
 import sys, optuna
-from optuna.storages import JournalStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 study = optuna.load_study(study_name="example", storage=JournalStorage(JournalFileBackend(sys.argv[1])))
 study.tell(study.ask({"dropout": optuna.distributions.FloatDistribution(0, 1)}), 0.5)
@@ -57,9 +58,10 @@ def journal(run):
     return JournalStorage(JournalFileBackend(str(run.folder.local / STUDY)))
 
 
-def answer(url, method="GET"):
+def answer(url, method="GET", **headers):
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=LIMIT) as response:
+        request = urllib.request.Request(url, None, headers, method=method)
+        with urllib.request.urlopen(request, timeout=LIMIT) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -84,6 +86,16 @@ def test_the_page_and_the_list_of_studies_are_served(page):
 
 def test_a_head_request_gets_the_status_of_get_without_a_body(page):
     assert answer(f"{page}/api/studies", "HEAD") == (200, b"")
+
+
+def test_only_requests_to_names_of_this_machine_are_answered(page):
+    port = page.rsplit(":", 1)[1]
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        for host in (name, f"{name}:{port}"):
+            assert answer(f"{page}/api/studies", Host=host)[0] == 200
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1:1", "127.0.0.1.evil.example", "localhost@evil"):
+        status, body = answer(f"{page}/api/studies", Host=host)
+        assert (status, b"studies" in body) == (421, False)
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST", "PUT", "PATCH", "OPTIONS", "delete", "NONSENSE"])
@@ -133,6 +145,30 @@ def test_a_missing_study_is_rebuilt_from_the_trials(run):
         server.shutdown()
     assert [trial["state"] for trial in trials] == ["Complete", "Complete", "Pruned", "Fail"]
     assert not run.folder.exists(STUDY)
+
+
+def test_the_database_that_a_run_names_is_opened_only_if_the_user_gives_it(run, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    search_record.write_search(run.folder, run.search.replace(study=url))
+    run.folder.delete(STUDY)
+    run = Run(run.folder)
+    assert isinstance(study_storage(run, None), InMemoryStorage)
+    with pytest.raises(InputError, match=r"--study sqlite:.*: there is no file .*study\.db\. Correct the URL\."):
+        study_storage(run, url)
+    assert not (tmp_path / "study.db").exists()
+    (tmp_path / "study.db").touch()
+    with pytest.raises(InputError, match=r"--study sqlite:.* cannot be read: .*Pass a storage of Optuna\."):
+        study_storage(run, url)
+    assert (tmp_path / "study.db").read_bytes() == b""
+    (tmp_path / "study.db").unlink()
+    optuna.create_study(storage=url, study_name="given")
+    assert [study.study_name for study in study_storage(run, url).get_all_studies()] == ["given"]
+
+
+def test_a_damaged_journal_is_replaced_by_the_trials_files(run):
+    run.folder.write(STUDY, "damaged\nlines\n")
+    assert len(study_storage(run, None).get_all_trials(0)) == len(run.trials())
+    assert run.folder.read(STUDY) == b"damaged\nlines\n"
 
 
 def test_a_port_in_use_is_an_error(run, page):

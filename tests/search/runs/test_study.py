@@ -107,5 +107,5 @@ def test_a_password_is_masked_in_errors_and_a_masked_password_is_not_used(
     assert "secret" not in str(raised.value)
     run = write_search(tmp_path / "run", sample_corpus_directory, study="postgresql://me:***@127.0.0.1:1/studies")
     assert study_url(run, url) == url
-    with pytest.raises(InputError, match="Pass --study again, with the password"):
+    with pytest.raises(InputError, match="Pass --study again, with its secrets"):
         study_url(run, None)

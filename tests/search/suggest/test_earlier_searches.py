@@ -8,7 +8,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from model.errors import InputError
-from search.suggest.earlier_searches import read_earlier_searches, without_password
+from search.suggest.earlier_searches import read_earlier_searches, shown_source
 from tests.search.example_run import ExampleTrial, example_run
 from tests.search.suggest.earlier_trials import earlier_trial, write_study
 
@@ -57,8 +57,29 @@ def test_a_source_that_is_neither_run_nor_study_is_an_error_and_creates_no_file(
         with pytest.raises(InputError) as raised:
             read_earlier_searches([given], str(tmp_path))
         assert (
-            without_password(given) in str(raised.value)
+            shown_source(given) in str(raised.value)
             and "secret" not in str(raised.value)
             and "\n" not in str(raised.value)
         )
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("postgresql://me:se#cret@host/db#old", "postgresql://me:***@host/db#old"),
+        ("postgresql://host/db?password=secret#old", "postgresql://host/db?password=***#old"),
+        ("s3://KEY:secret@bucket/runs/first", "s3://KEY:***@bucket/runs/first"),
+        ("sqlite:///a@b:c.db#me@home", "sqlite:///a@b:c.db#me@home"),
+        ("runs/a?password=b", "runs/a?password=b"),
+    ],
+)
+def test_a_source_is_shown_and_recorded_without_its_secrets(source: str, expected: str):
+    assert shown_source(source) == expected
+
+
+@pytest.mark.parametrize("source", ["postgresql://me:secret@host:port/db", "s3://KEY:se/cret@bucket/runs"])
+def test_a_url_with_an_impossible_port_or_key_is_an_input_error_without_secrets(source: str):
+    with pytest.raises(InputError) as raised:
+        read_earlier_searches([source], "runs")
+    assert "cret" not in str(raised.value)

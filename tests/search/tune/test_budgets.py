@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from search.tune.budgets import (
     score_is_reached,
     time_is_up,
 )
+from search.tune.tune_callbacks import CountEndedTrials
 from tests.example_row import example_row
 from tests.search.searching import command
 from trainers.folder import Folder
@@ -131,7 +133,7 @@ BEFORE = [
 
 
 def test_the_use_of_earlier_sessions_is_read_from_their_rows():
-    used = Budget(Limits(), BEFORE[::-1], 0.25).used
+    used = Budget(Limits(), [BEFORE[number] for number in (3, 1, 2, 0, 4, 5)], 0.25).used
     assert used.ended == [0.5, -math.inf, 0.4], (
         "in the order of their ends, without trials that are unfinished or that have no round"
     )
@@ -147,6 +149,17 @@ def test_a_round_that_is_reported_again_counts_once():
     assert budget.used.gpu_hours == pytest.approx(3.5)
     budget.add_ended(5)
     assert budget.used.ended[-1] == 0.7
+
+
+@pytest.mark.parametrize(("score", "population", "ended"), [(None, False, [0.5]), (0.5, False, []), (None, True, [])])
+def test_a_trial_that_a_budget_cuts_is_no_evidence_of_a_plateau(score, population, ended):
+    budget = Budget(Limits(score=score), [], 0)
+    budget.start()
+    count = CountEndedTrials(budget, population)
+    for number, found in ((0, row(1, 0.5)), (1, row(2, 0.4, last=True))):
+        budget.stops("a", reported(number, found))
+        count.on_trial_complete(0, [], SimpleNamespace(config={"number": number}, last_result=found.to_json()))
+    assert budget.used.ended == [*ended, 0.4]
 
 
 def test_gpu_hours_are_refused_where_there_are_no_gpus():

@@ -1,18 +1,21 @@
 """Test the start of Ray on this machine, and a search on a cluster of two nodes that share only the run directory."""
 
+import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
 import torch
 
-from model.errors import InputError
-from search.tune.ray_cluster import local_node, started_ray
+from search.tune.ray_cluster import local_node, protect_token, start_fault, started_ray
 from tests.search.searching import SPACE, command, environment, rows
 from trainers.devices import limit_gpu_memory
 
@@ -36,15 +39,62 @@ def test_without_a_memory_limit_cuda_is_not_initialised():
     assert not torch.cuda.is_initialized()
 
 
+@pytest.mark.parametrize(
+    ("free", "writable", "error", "sentence"),
+    [
+        (2**20, True, "no space", r"/.* has only 1 MiB free \(no space\)\. Free some space, or set TMPDIR to another"),
+        (2**40, False, "died", r"/.*shm cannot be written \(died\)\. Mount it with write permission"),
+        (2**40, True, "The node timed out", r"The node timed out\. Start again when the machine is less busy"),
+        (2**40, True, "version", r"version\. Pass --address of a cluster that runs"),
+    ],
+)
+def test_the_error_of_a_failed_start_names_the_cause_on_the_machine_and_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, writable: bool, error: str, sentence: str
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    monkeypatch.setattr(os, "access", lambda path, mode: writable)
+    (tmp_path / "shm").mkdir()
+    assert re.match(sentence, start_fault(Exception(error), tmp_path / "ray", tmp_path / "shm"))
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_a_token_that_others_can_read_is_made_private_and_the_user_is_told(tmp_path: Path, mode: int, told: bool):
+    (tmp_path / "token").touch()
+    (tmp_path / "token").chmod(mode)
+    (tmp_path / "link").symlink_to(tmp_path / "token")
+    assert protect_token(tmp_path / "link") is None and protect_token(tmp_path / "none") is None
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == mode
+    assert (protect_token(tmp_path / "token") is not None) == told
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+
+
+def test_a_session_has_a_token_of_its_own_in_its_environment():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
+    code = (
+        "import os; from search.tune.ray_environment import set_ray_environment; set_ray_environment(None); "
+        "print(os.environ['RAY_AUTH_MODE'], os.environ['RAY_AUTH_TOKEN'])"
+    )
+    printed = [subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) for _ in range(2)]
+    assert re.fullmatch(r"token [0-9a-f]{64}\n", printed[0])
+    assert printed[0] != printed[1]
+
+
 @pytest.mark.usefixtures("without_ray")
-def test_a_failed_start_of_ray_is_one_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ray_leaves_nothing_readable_by_others_and_records_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(sys, "argv", ["search.launch", "--study", "postgresql://me:secret@host/db"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("long" * 30)))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
-    (tmp_path / ("long" * 30)).mkdir()
-    with (
-        pytest.raises(InputError, match=r"Ray does not start on this machine: .+\. Start again when"),
-        started_ray(None, False),
-    ):
-        pass
+    with started_ray(None, False):
+        place = Path(tempfile.gettempdir())
+        assert place.parent == Path("/tmp"), "a path that is too long for sockets is replaced"
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert [path.name for path in place.iterdir()] == ["ray"]
+        (job,) = ray._private.state.jobs()
+        assert job["Entrypoint"] == "search.launch --study 'postgresql://me:***@host/db'"
+        assert os.environ["RAY_AUTH_TOKEN"] not in subprocess.check_output(["ps", "-eo", "args"], text=True)
+    assert not place.exists() and not (tmp_path / ".ray").exists()
 
 
 @pytest.mark.usefixtures("without_ray")

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from search.runs.arrivals import Arrivals
 from search.runs.run import Run
 from search.runs.trial_record import start_trial
 from search.tune.halving import BRACKETS, Halving
@@ -43,22 +44,23 @@ def report(scheduler: HalvingScheduler | PopulationScheduler, number: int, row: 
 
 def halving(run: Run) -> HalvingScheduler:
     """Return an early-stopping scheduler with rungs after rounds 1 and 4, filled from the rounds of a run's trials."""
-    return HalvingScheduler(run.trials(), Halving(9, BRACKETS["asha"]), ["score"])
+    return HalvingScheduler(Arrivals(run.folder, run.trials()).rounds(), Halving(9, BRACKETS["asha"]), ["score"])
 
 
 def record(run: Run, number: int, row: RoundRow, second: int) -> None:
-    """Write a round to a trial's files."""
+    """Write a round to a trial's files, as a worker on a node whose clock runs backwards."""
     folder = run.trial_folder(number)
     if not folder.exists():
         frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
         frozen.number = number
         start_trial(folder, frozen, "{}")
-    ended = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=second)
+    ended = datetime(2026, 1, 2, tzinfo=UTC) - timedelta(seconds=second)
     folder.append_json(ROUNDS, replace(row, ended=ended.isoformat(timespec="milliseconds")).to_json())
 
 
 def test_a_restarted_search_repeats_its_decision_for_every_round(run: Run):
     scores, scheduler = np.random.default_rng(0).random((30, 2)), halving(run)
+    arrivals = Arrivals(run.folder, [])
     first: dict[tuple[int, int], str] = {}
     for second, number in enumerate(np.random.default_rng(1).permutation(30).tolist()):
         for place, judged in enumerate((1, 4)):
@@ -66,6 +68,7 @@ def test_a_restarted_search_repeats_its_decision_for_every_round(run: Run):
                 result = row(judged, float(scores[number, place]))
                 record(run, number, result, 2 * second + place)
                 first[number, judged] = report(scheduler, number, result)
+                arrivals.add(number, result.round)
     assert set(first.values()) == {GO, STOP} and STOP in {first[key] for key in first if key[1] == 4}
     for judge in (scheduler, halving(run)):
         again = {(n, judged): report(judge, n, row(judged, float(scores[n, judged // 4]))) for n, judged in first}

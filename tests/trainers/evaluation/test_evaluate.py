@@ -11,7 +11,7 @@ from model.pretrained import Pretrained
 from tests.conftest import small_config, small_stage
 from trainers.data.batches import inputs
 from trainers.data.corpus import Corpus
-from trainers.evaluation.evaluate import ROWS, dev_rows, evaluate, measure
+from trainers.evaluation.evaluate import ROWS, constant_predictions, dev_rows, evaluate, measure
 from trainers.evaluation.scores import score
 from trainers.tasks import TASKS
 from trainers.training.build_model import build
@@ -108,3 +108,21 @@ def test_the_scored_dev_rows_are_labelled_always_the_same_and_stratified_by_labe
         for label in np.unique(labels[whole].round()):
             expected = limit * (labels[whole].round() == label).mean()
             assert abs((labels[rows].round() == label).sum() - expected) <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "expected"),
+    [
+        ("sst", [[0, 0, 1, 0, 0], [-3, 0, 2, 1, 1]], 2.0),
+        ("sst", [[0, 0, 1, 0, 0], [-3, 0, 2, 3, 1]], None),
+        ("qqp", [[-1], [-30], [-0.1]], 0.0),
+        ("qqp", [[1], [30]], 1.0),
+        ("qqp", [[-1], [0.1]], None),
+        ("sts", [[2.5], [2.501], [2.5]], 2.5),
+        ("sts", [[2.5], [2.6]], None),
+        ("sst", [[0, 0, 1, 0, 0]], None),
+    ],
+)
+def test_predictions_are_constant_if_all_rows_have_one_class_or_value(task, outputs, expected):
+    found = constant_predictions(TASKS, {task: np.array(outputs, np.float32)})
+    assert found == ({} if expected is None else {task: pytest.approx(expected, abs=1e-3)})

@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from model.errors import InputError
+from model.pretrained import Pretrained
 from tests.conftest import ROWS, small_config, small_stage
 from tests.trainers.small_models import HIGH_DROPOUT
 from tests.trainers.small_training import TASKS, Trainer, comparable, same, weights_of
+from trainers.config.changes import Change
 from trainers.config.train_config import Stage
 from trainers.data.batches import next_rows
+from trainers.data.corpus import Corpus
+from trainers.data.prepare import prepare
 from trainers.evaluation.evaluate import evaluate
 from trainers.folder import Folder
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.smart import SmartConfig
 from trainers.training.checkpoint import read_weights
+from trainers.training.step_plan import plan
 
 SMOOTH = SmartConfig(lambda_s=1.0)
 BREGMAN = {"mu": 1.0, "early_beta": 0.75, "beta": 0.5}
@@ -44,6 +50,32 @@ def test_a_stage_continues_with_the_model_and_a_new_optimiser(trainer):
     assert not torch.equal(carried["heads.qqp.1.weight"], weights_of(fresh)["heads.qqp.1.weight"])
     next(iter(fresh))
     assert not same(weights_of(whole), weights_of(fresh)), "the first stage had no effect"
+
+
+@pytest.fixture(scope="module")
+def one_row(pretrained: Pretrained, tmp_path_factory) -> Corpus:
+    return Corpus.open(prepare("sample", pretrained.tokenizer, rows=1, seed=0, cache=tmp_path_factory.mktemp("one"))[0])
+
+
+def test_simcse_over_a_single_row_is_refused(one_row, corpus):
+    """It has no negatives: its loss is 0, without a gradient."""
+    stage = small_stage(objective="simcse", tasks=("qqp",), steps=3)
+    config = small_config(stage, small_stage())
+    plan(config, corpus)
+    with pytest.raises(InputError, match="and qqp has a single training row"):
+        plan(config, one_row)
+    message = "batches of qqp have a single row"
+    with pytest.raises(InputError, match=message):
+        plan(small_config(stage.replace(batch_size=1), small_stage()), corpus)
+    with pytest.raises(InputError, match=message):
+        plan(config.replace(changes=(Change(round=2, values={"stages.0.batch_size": 1}),)), corpus)
+    plan(small_config(stage.replace(objective="mlm", batch_size=1), small_stage()), corpus)
+
+
+def test_supervised_simcse_of_triples_may_have_batches_of_a_single_row(corpus):
+    """The third column of its own row is a negative."""
+    stage = small_stage(objective="simcse", tasks=(), texts=("snli",), batch_size=1, simcse={"supervised": True})
+    plan(small_config(stage, small_stage()), corpus)
 
 
 @pytest.mark.parametrize("objective", ["mlm", "simcse"])

@@ -77,7 +77,8 @@ def test_steps_know_their_place_in_the_stage_and_the_examples_so_far(config):
         assert [(step.done, step.steps) for step in own] == [(done, len(own)) for done in range(len(own))]
         assert own, "every stage has a step"
         sizes = stage.batch_sizes(SIZES)
-        assert all(0 < rows <= sizes[source] for step in own for source, rows in step.rows.items())
+        spare = {source: stage.objective == "simcse" and size <= 2 for source, size in sizes.items()}
+        assert all(0 < rows <= sizes[source] + spare[source] for step in own for source, rows in step.rows.items())
 
 
 @settings(max_examples=60)
@@ -97,6 +98,27 @@ def test_streams_continue_across_stages_and_repeat_no_row_within_an_epoch(config
         epochs = [seen[number * SIZES[source] : (number + 1) * SIZES[source]] for number in range(whole + 1)]
         assert all(sorted(some) == list(range(SIZES[source])) for some in epochs[:whole])
         assert len(set(epochs[whole])) == len(epochs[whole])
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "expected"),
+    [(65, 64, [63, 2]), (9, 4, [4, 3, 2]), (5, 2, [2, 3]), (3, 2, [3]), (8, 4, [4, 4]), (2, 64, [2])],
+)
+def test_no_batch_of_simcse_has_a_single_row(size, batch_size, expected):
+    """A single row has no negatives: its loss is 0. Other objectives keep a last batch of one row."""
+    found = {
+        objective: plan_steps(
+            small_config(
+                small_stage(objective=objective, tasks=("sst",), batch_size=batch_size, examples=2 * size),
+                small_stage(tasks=("sst",)),
+            ),
+            {"sst": size},
+        )
+        for objective in ("simcse", "mlm")
+    }
+    rows = {objective: [step.rows["sst"] for step in steps if not step.stage] for objective, steps in found.items()}
+    assert rows["simcse"] == 2 * expected
+    assert (1 in rows["mlm"]) == (size % batch_size == 1)
 
 
 def test_every_objective_has_its_own_streams():
