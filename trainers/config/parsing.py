@@ -6,11 +6,13 @@ from typing import Any, get_args
 
 import pydantic
 
-from model.errors import InputError, unknown
+from model.errors import InputError, first_line, unknown
 from trainers.config.dotted_paths import locate_field
 from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.settings import BY_TASK, FOR_ALL, Config
 
+OPENINGS = tuple("{[(\"'")
+"""Characters with which lists, dicts and quoted text begin, in JSON or in Python."""
 KINDS = (FOR_ALL, BY_TASK, "constrained-float")
 """Parts of the paths in pydantic's errors that name a variant of a value's type. Users do not type them."""
 
@@ -48,7 +50,7 @@ def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
             read as JSON if possible, and as a string otherwise.
 
     Raises:
-        InputError: a field does not exist, or does not allow the value.
+        InputError: a field does not exist or does not allow the value, or a value begins like JSON but is none.
     """
     data = config.model_dump(mode="json")
     for assignment in assignments:
@@ -56,9 +58,10 @@ def with_values(config: TrainConfig, assignments: list[str]) -> TrainConfig:
         if not equals:
             raise InputError(f"--set {assignment} has no '='. Write field=value, for example smart.lambda_s=5.")
         container, key = locate_field(data, path, f"--set {assignment}")
-        if key in DURATIONS and _value(text) is not None and container.keys() >= set(DURATIONS):
+        value = _value(text, path)
+        if key in DURATIONS and value is not None and container.keys() >= set(DURATIONS):
             container |= dict.fromkeys(DURATIONS)  # a stage has one duration: the new one replaces the old one
-        container[key] = _value(text)
+        container[key] = value
     return parse_config(data)
 
 
@@ -95,9 +98,18 @@ def _owner(kind: type[Config], path: list[str]) -> type[Config]:
     return kind
 
 
-def _value(text: str) -> Any:
-    """Read a value as JSON, or else as a string."""
+def _value(text: str, path: str) -> Any:
+    """Read a value as JSON, or else as a string.
+
+    Raises:
+        InputError: the value begins as lists, dicts and quoted text do, but is not JSON.
+    """
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        if text.strip()[:1] not in OPENINGS:
+            return text
+        raise InputError(
+            f"--set {path}: the value is not JSON ({first_line(error)}). JSON wants double quotes around names and text, "
+            """as in {"name": 0.5} or ["a", "b"], and the shell single quotes around the whole argument."""
+        ) from None

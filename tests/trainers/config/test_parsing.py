@@ -245,3 +245,20 @@ def test_the_error_of_a_bad_value_names_the_field_or_the_value(assignment, messa
         with_values(small_config(), [assignment])
     assert "\n" not in str(caught.value)
     assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{small_outputs: 0.01}", "{'small_outputs': 0.01}", "[a, b]", "(1, 2)", "'a'", '"a', '{"a": 1,}', "[" * 100_000],
+)
+def test_a_value_that_begins_like_json_but_is_none_is_an_error_that_says_what_json_wants(value):
+    with pytest.raises(InputError) as raised:
+        with_values(small_config(), [f"regularisers={value}"])
+    text = str(raised.value)
+    assert text.startswith("--set regularisers: the value is not JSON (") and len(text) < 300
+    assert 'JSON wants double quotes around names and text, as in {"name": 0.5}' in text
+
+
+def test_a_number_of_thousands_of_digits_is_an_error_of_its_field():
+    with pytest.raises(InputError, match="Config field dropout"):
+        with_values(small_config(), ["dropout=" + "9" * 5000])
