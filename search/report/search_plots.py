@@ -34,8 +34,14 @@ COMPARED = {
 """Compared model and rows -> colour and marker in the plot of the ensemble."""
 
 
-def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Trial | None) -> go.Figure | None:
-    """Plot score and metrics of every trial over its rounds, the best trial as a thick line; None without rounds."""
+def learning_curves(
+    trials: Sequence[Trial], tasks: Mapping[str, Task], best: Trial | None, labels: Mapping[int, str] = {}
+) -> go.Figure | None:
+    """Plot score and metrics of every trial over its rounds, the best trial as a thick line; None without rounds.
+
+    Args:
+        labels: number of a trial -> its name, for trials that have one.
+    """
     trials = [trial for trial in trials if trial.rows]
     if not trials:
         return None
@@ -46,6 +52,7 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
     shown = set()
     for trial in sorted(trials, key=lambda trial: (trial is best, list(STATE_STYLES).index(trial.state))):
         legend = "best trial" if trial is best else trial.shown_state
+        label = labels.get(trial.number, f"trial {trial.number}")
         look = BEST if trial is best else STATE_STYLES[trial.state]
         line = {key: value for key, value in look.items() if key != "opacity"}
         for place, name in enumerate(names):
@@ -58,7 +65,7 @@ def learning_curves(trials: Sequence[Trial], tasks: Mapping[str, Task], best: Tr
                 name=legend,
                 legendgroup=legend,
                 showlegend=legend not in shown,
-                hovertemplate=f"trial {trial.number}, round %{{x}}: %{{y:.4f}}<extra></extra>",
+                hovertemplate=f"{label}, round %{{x}}: %{{y:.4f}}<extra></extra>",
                 row=place // 2 + 1,
                 col=place % 2 + 1,
             )

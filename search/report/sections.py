@@ -124,9 +124,11 @@ class Plot:
 
 
 def learning_curves(data: RunData) -> Plot:
-    """Show the score and the metrics of all trials over their rounds."""
+    """Show the score and the metrics of all trials over their rounds; a reproduction's are named by recipe."""
     tasks = {name: data.run.tasks[name] for name in data.run.search.tasks}
-    return Plot(search_plots.learning_curves(data.trials, tasks, data.best.trial if data.best else None))
+    named = data.trials if data.run.search.reproduction else []
+    names = {trial.number: f"{trial.params['recipe']}, seed {trial.params['seed']}" for trial in named}
+    return Plot(search_plots.learning_curves(data.trials, tasks, data.best.trial if data.best else None, names))
 
 
 @dataclass(frozen=True)

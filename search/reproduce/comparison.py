@@ -7,6 +7,7 @@ import pandas
 
 from search.options import typed
 from search.report import header
+from search.reproduce.assumption_notes import assumption_notes
 from search.reproduce.printed_tables import metric_text, printed_metrics, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
@@ -49,6 +50,7 @@ def compare(run: Run) -> pandas.DataFrame:
                 gap = {name: ours[name] - line[name] for name in (*TASKS, *MEANS) if name in ours and name in line}
                 if gap and row.split == "dev":
                     lines.append({"recipe": recipe, "line": DIFFERENCE, "split": "dev", **gap})
+    lines += [{"recipe": "", **_printed(row, run.search.tasks)} for row in _rows(run) if not row.recipes]
     return pandas.DataFrame(lines, columns=_columns(run)).astype({"seeds": "Int64"})
 
 
@@ -61,10 +63,22 @@ def as_text(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
             *(_metric_text(line, name) for name in names),
             *(_text(line[name]) for name in ("average", "formula")),
             "-" if pandas.isna(line["seconds"]) else f"{line['seconds']:.2f}",
+            _text(line["time"]),
         ]
         for line in table.to_dict("records")
     ]
-    return ["recipe", "source", "row", "split", "seeds", *names, "average", "formula", "s / 1,000 examples"], lines
+    return [
+        "recipe",
+        "source",
+        "row",
+        "split",
+        "seeds",
+        *names,
+        "average",
+        "formula",
+        "s / 1,000 examples",
+        "printed time",
+    ], lines
 
 
 def notes(run: Run) -> list[str]:
@@ -90,8 +104,8 @@ def notes(run: Run) -> list[str]:
         f"Rounds are evaluated on at most {search.dev_rows:,} dev rows per task.",
         *header.notes(search),
     ]
-    shown = [row for row in ROWS if row.note and set(row.recipes) & set(own.recipes)]
-    return found + [f"Report {row.report}, {title(row)}: {row.note}." for row in shown]
+    found += [f"Report {row.report}, {title(row)}: {row.note}." for row in _rows(run) if row.note]
+    return found + assumption_notes(run)
 
 
 def write(run: Run, table: pandas.DataFrame) -> str:
@@ -109,6 +123,13 @@ def write(run: Run, table: pandas.DataFrame) -> str:
     return f"{run.folder}/{FILE}.md"
 
 
+def _rows(run: Run) -> list[Row]:
+    """Return the printed rows of a run's recipes, and the rows without a recipe of the same reports."""
+    recipes = set(run.reproduction.recipes)
+    reports = {row.report for row in ROWS if recipes & set(row.recipes)}
+    return [row for row in ROWS if recipes & set(row.recipes) or (row.report in reports and not row.recipes)]
+
+
 def _seeds_text(first: int, count: int) -> str:
     return f"{first}" if count == 1 else f"{first} to {first + count - 1}"
 
@@ -116,7 +137,7 @@ def _seeds_text(first: int, count: int) -> str:
 def _columns(run: Run) -> list[str]:
     tasks = [task for task in TASKS if task in run.search.tasks]
     spread = [column for name in (*tasks, *MEANS) for column in (name, f"{name}_sd")]
-    return ["recipe", "line", "row", "split", "seeds", *spread, "average", "formula", "seconds", "note"]
+    return ["recipe", "line", "row", "split", "seeds", *spread, "average", "formula", "seconds", "time", "note"]
 
 
 def _ours(found: Sequence[Result]) -> dict[str, Any]:
@@ -134,7 +155,7 @@ def _printed(row: Row, tasks: Sequence[str]) -> dict[str, Any]:
     own = {task: metric for task, metric in printed_metrics(row).items() if task in tasks}
     means = {"overall": float(score(own, TASKS)), "plain": float(plain_mean(own))} if set(own) == set(tasks) else {}
     about = {"line": f"report {row.report}", "row": title(row), "split": row.split, "note": row.note}
-    return {**about, **own, **means, "average": row.average, "formula": row.formula}
+    return {**about, **own, **means, "average": row.average, "formula": row.formula, "time": row.time}
 
 
 def _text(value: Any) -> str:

@@ -3,12 +3,15 @@
 import pandas
 import pytest
 
+from search.report.run_data import read_run_data
+from search.report.sections import learning_curves
 from search.reproduce import comparison
+from search.reproduce.assumption_notes import assumption_notes
 from search.reproduce.comparison import FILE, as_text, compare, notes, write
 from tests.search.recipe_runs import GROUP, Training, recipe_run, set_round
 from trainers.recipes.reports.printed_rows import Row
 
-DEV = Row("009", "joint", "Table 1", "Joint [u]", "dev", 0.5, 0.8, 0.6, average=0.7, formula="overall")
+DEV = Row("009", "joint", "Table 1", "Joint [u]", "dev", 0.5, 0.8, 0.6, average=0.7, formula="overall", hours=4.5)
 TEST = Row("009", "joint", "Table 2", "Joint", "test", 0.4, 0.7, 0.5, note="it is odd")
 TWO = Row("009", "group/sst", "Table 3", "Both", "dev", 0.25, cfimdb=0.9, cfimdb_recipe="elsewhere")
 ROWS = [DEV, TEST, TWO, Row("009", "elsewhere", "Table 1", "Other", "dev", 0.1, note="not asked for")]
@@ -90,3 +93,36 @@ def test_a_recipe_without_metrics_has_a_line(tmp_path, sample_corpus_directory, 
     head, lines = as_text(table)
     assert lines[0] == ["joint", "ours", "-", "dev", "0", *["-"] * (len(head) - 5)]
     assert [line[1] for line in lines] == ["ours", "report 009", "report 009"], "no difference without metrics"
+
+
+def test_a_printed_row_without_a_recipe_is_in_the_table_with_its_note(run, monkeypatch):
+    lone = Row("009", "", "Table 2", "Lost", "test", 0.4, 0.7, 0.5, note="it belongs to no system", hours=4.5)
+    monkeypatch.setattr(comparison, "ROWS", [*ROWS, lone, Row("008", "", "Table 1", "Elsewhere", "dev", 0.1)])
+    head, lines = as_text(compare(run))
+    assert lines[-1][:6] == ["-", "report 009", "Table 2: Lost", "test", "-", "0.400"]
+    assert dict(zip(head, lines[-1], strict=True))["printed time"] == "4.5 h"
+    assert [line for line in lines if "Elsewhere" in line[2]] == []
+    assert "Report 009, Table 2: Lost: it belongs to no system." in notes(run)
+
+
+def test_notes_say_what_recipes_assume_and_what_another_edition_of_quora_changes(tmp_path, sample_corpus_directory):
+    names = ["r004-sst-only", "r001-rrobin-full", "r001-rrobin-pre-smart", "r003-quora-first"]
+    run = recipe_run(tmp_path / "run", sample_corpus_directory, names, [Training(name) for name in names])
+    rows = run.corpus().train_sizes(["qqp"])["qqp"]
+    found = assumption_notes(run)
+    (full,) = [note for note in found if note.startswith("r001-rrobin-full was computed")]
+    assert f"for 141,506 training rows of qqp, and this run has {rows:,}" in full
+    assert full.endswith(f"stage 0 has {30 * (rows // 64):,} optimiser steps in place of 66,330.")
+    assert [note.split()[0] for note in found if "was computed" in note] == names[1:3]
+    (losses,) = [note for note in found if "SST is a classification" in note]
+    assert losses.startswith("Assumed in r004-sst-only: ")
+    assert any(note.startswith("Assumed in r00?-*: AdamW") for note in found), "more recipes than are listed"
+    assert set(found) <= set(notes(run))
+
+
+def test_the_learning_curves_of_a_reproduction_are_named_by_recipe(run):
+    plot = learning_curves(read_run_data(run)).plot
+    assert plot is not None
+    assert {curve.hovertemplate.partition(", round")[0] for curve in plot.data} == {  # pyright: ignore
+        "joint, seed 0", "joint, seed 1", "group/sst, seed 0"
+    }  # fmt: skip

@@ -9,8 +9,10 @@ import pytest
 
 from trainers.config.architecture import HeadConfig
 from trainers.config.train_config import TrainConfig
+from trainers.methods.batch_schedules import proportional_sizes
 from trainers.methods.smart import SmartConfig
 from trainers.recipes.registry import RECIPES, REPORTS, ROWS, configs, recipe
+from trainers.recipes.reports.assumptions import ASSUMPTIONS, assumptions
 from trainers.recipes.reports.printed_rows import Row
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 from trainers.tasks import TASKS
@@ -274,9 +276,9 @@ def test_recipes_of_report_004_have_its_batch_size_epochs_learning_rate_surgery_
         ("r001-rrobin", "equal", 64, "separate"),
         ("r001-rrobin-smart", "equal", 16, "separate"),
         ("r001-rrobin-pre-smart", "equal", 16, "separate"),
-        ("r001-rrobin-full", "interleaved", 64, "separate"),
-        ("r001-rrobin-full-smart", "interleaved", 16, "separate"),
-        ("r001-rrobin-full-rlayer", "interleaved", 64, "separate"),
+        ("r001-rrobin-full", "interleaved", {"qqp": 64, "sst": 3, "sts": 2}, "separate"),
+        ("r001-rrobin-full-smart", "interleaved", {"qqp": 16, "sst": 1, "sts": 1}, "separate"),
+        ("r001-rrobin-full-rlayer", "interleaved", {"qqp": 64, "sst": 3, "sts": 2}, "separate"),
         ("r001-rrobin-summed", "equal", 64, "together"),
         ("r001-rrobin-rlayer", "equal", 64, "separate"),
         ("r002-concat-smart-simul", "simultaneous", 8, "together"),
@@ -314,7 +316,7 @@ def test_surgery_is_in_the_recipes_that_the_reports_name():
         ("r002-concat-smart-pretrain", [("supervised", ("qqp",), 1), ("supervised", ("sst", "qqp", "sts"), 10)]),
         ("r003-mlm", [("mlm", ("sst", "qqp", "sts"), 5), ("supervised", ("sst", "qqp", "sts"), 10)]),
         ("r003-mlm-sst-only", [("mlm", ("sst",), 5), ("supervised", ("sst", "qqp", "sts"), 10)]),
-        ("r003-quora-first", [("supervised", ("qqp",), 4.63), ("supervised", ("sst", "qqp", "sts"), 10)]),
+        ("r003-quora-first", [("supervised", ("qqp",), None), ("supervised", ("sst", "qqp", "sts"), 10)]),
     ],
 )
 def test_stages_have_the_order_of_the_reports(name, stages):
@@ -328,8 +330,11 @@ def test_stages_have_the_order_of_the_reports(name, stages):
         ("r001-rrobin-full-smart", {"qqp": 16, "sst": 1, "sts": 1}),
     ],
 )
-def test_interleaved_batch_sizes_of_report_001_equal_the_printed_sizes(name, sizes):
-    assert one(name).stages[-1].batch_sizes(EARLIER_QUORA) == sizes
+def test_interleaved_batch_sizes_of_report_001_equal_the_printed_sizes_with_every_edition_of_quora(name, sizes):
+    for rows in (13_507, 141_506, 283_010):
+        assert one(name).stages[-1].batch_sizes(EARLIER_QUORA | {"qqp": rows}) == sizes
+    largest = sizes["qqp"]
+    assert proportional_sizes(EARLIER_QUORA, largest) == sizes, "the printed sizes are proportional to the rows"
 
 
 @pytest.mark.parametrize(
@@ -348,8 +353,19 @@ def test_the_joint_stage_has_the_iterations_of_its_report_on_the_reports_data(na
 
 
 def test_the_quora_stage_of_report_003_has_as_many_steps_as_fit_its_seconds():
-    first, joint = batches(one("r003-quora-first"), EARLIER_QUORA).values()
-    assert first["qqp"] == pytest.approx(1.15 * joint["qqp"], rel=1e-3)
+    for rows in (141_506, 283_010):
+        first, joint = batches(one("r003-quora-first"), EARLIER_QUORA | {"qqp": rows}).values()
+        assert first["qqp"] == pytest.approx(1.15 * joint["qqp"], rel=1e-3)
+
+
+def test_every_recipe_of_a_report_states_what_it_assumes_and_every_assumption_has_a_recipe():
+    reported = [name for report in REPORTS for name in report.RECIPES | report.UNSCORED]
+    assert all(assumptions(name) for name in reported)
+    assert [each.text for each in ASSUMPTIONS if not any(map(each.holds_for, reported))] == []
+    assert assumptions("plain") == assumptions("contrast-base") == []
+    texts = [each.text for each in assumptions("r004-individual/sst")]
+    assert any("SST is a classification with cross-entropy and STS a regression" in text for text in texts)
+    assert {each.quora for each in assumptions("r001-rrobin-full")} == {None, 141_506}
 
 
 def test_the_quora_stage_of_report_001_has_most_of_the_rows_in_every_epoch():

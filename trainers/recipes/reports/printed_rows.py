@@ -27,6 +27,10 @@ class Row:
     """How `average` is computed: "plain" is the mean of the three scores, "overall" takes (r + 1) / 2 in place of r."""
     note: str = ""
     """An error or an open question in the printed row."""
+    epoch_seconds: float | None = None
+    """Printed training time of an epoch."""
+    hours: float | None = None
+    """Printed training time of all epochs."""
     cfimdb_recipe: str = ""
     """Name of the recipe of the CFIMDB score, if the row holds scores of two systems."""
 
@@ -34,6 +38,12 @@ class Row:
     def recipes(self) -> tuple[str, ...]:
         """The names of all recipes with scores in the row."""
         return tuple(name for name in (self.recipe, self.cfimdb_recipe) if name)
+
+    @property
+    def time(self) -> str:
+        """The printed training times as text; empty if the report prints none."""
+        hours = [f"{self.hours:g} h"] if self.hours else []
+        return ", ".join(hours + ([f"{self.epoch_seconds:g} s an epoch"] if self.epoch_seconds else []))
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Table:
         average: float | None = None,
         *,
         note: str = "",
+        epoch_seconds: float | None = None,
+        hours: float | None = None,
     ) -> Row:
         """Return one row of the table."""
         return Row(
@@ -71,6 +83,8 @@ class Table:
             average=self._share(average),
             formula=self.formula,
             note=note,
+            epoch_seconds=epoch_seconds,
+            hours=hours,
         )
 
     def _share(self, printed: float | None) -> float | None:
