@@ -69,6 +69,21 @@ class Pretrained:
     mlm_head: dict[str, Tensor] = field(default_factory=dict)
     """The weights of the MLM head, under the names of `MaskedLanguageHead.state_dict()`; empty if the checkpoint has no
     head of that form."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user about the checkpoint; an encoder that a run stores has none."""
+    has_pooler: bool = True
+    """Whether the checkpoint has a pooler; if not, the weights have a drawn one."""
+
+    def remarks(self, *, pooled: bool) -> list[str]:
+        """Return lines for the user about the checkpoint.
+
+        Args:
+            pooled: whether a config uses the pooler.
+        """
+        drawn = (
+            "The encoder has no pooler. One is drawn, the same for every seed; pooling `first` and `mean` need none."
+        )
+        return [*self.notes, *([drawn] if pooled and not self.has_pooler else [])]
 
 
 def build_encoder(

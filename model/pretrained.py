@@ -9,63 +9,37 @@ import os
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from tokenizers import Tokenizer
+from torch import Tensor
 
 from model.bert import Bert, BertConfig
-from model.checkpoint_files import CONFIG, TOKENIZER, WEIGHTS, find_checkpoint, read_json, read_tensors
+from model.checkpoint_files import CONFIG, TOKENIZER, find_checkpoint, read_json
 from model.encoder import Encoder, Pretrained, build_mlm_head
 from model.errors import InputError, first_line
 from model.files.checksum import BLANK, KEY, ChecksumError, check_checksum, write_with_checksum
 from model.files.json_text import parse_json
 from model.files.regular_files import open_file, read_file
-from model.tokenizer import convert_wordpiece, read_tokenizer
+from model.public.bert_names import bert_config, public_name
+from model.public.bert_tokenizer import build_bert_tokenizer
+from model.public.tensor_names import current_names, drawn_pooler, usable, without_prefix
+from model.public.tensors import WEIGHTS, read_tensors
+from model.tokenizer import read_tokenizer, read_tokenizer_json
 from model.transformers_encoder import (
     TransformersConfig,
     TransformersEncoder,
-    add_pooler,
     check_encoder,
     convert_tokenizer,
+    pooler_names,
     transformers_config,
 )
 from model.whole_files import whole_file
-
-_REQUIRED = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
-"""Field of a public BERT config -> the only value that our BERT supports."""
-
-_FIELDS = {
-    "vocabulary": "vocab_size",
-    "width": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "feed_forward": "intermediate_size",
-    "positions": "max_position_embeddings",
-    "segments": "type_vocab_size",
-    "norm_eps": "layer_norm_eps",
-}
-"""Field of `BertConfig` -> field of a public config."""
-
-_MODULES = {
-    "word": "embeddings.word_embeddings",
-    "position": "embeddings.position_embeddings",
-    "segment": "embeddings.token_type_embeddings",
-    "norm": "embeddings.LayerNorm",
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attended": "attention.output.dense",
-    "attended_norm": "attention.output.LayerNorm",
-    "expand": "intermediate.dense",
-    "contract": "output.dense",
-    "contract_norm": "output.LayerNorm",
-    "pooler": "pooler.dense",
-}
-"""Our module -> the public module; names of modules in a layer are without the prefix of the layer."""
 
 _MLM_HEADS = (
     {"": "cls.predictions", "dense": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
@@ -164,88 +138,83 @@ def _first_layers(whole: Pretrained, name: str) -> Pretrained:
 
 
 def _read_bert(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
-    config = _bert_config(directory / CONFIG, public)
+    config = bert_config(directory / CONFIG, public)
     with torch.device("meta"):  # gives the shapes without using memory
         encoder = Bert(config)
-    tensors = _plain(read_tensors(directory), "bert")
-    weights = _translate(tensors, encoder, _public_name, name)
-    tokenizer = read_tokenizer(directory, config.vocabulary, convert_wordpiece)
-    return _with_mlm_head(Pretrained(config, weights, tokenizer), tensors, encoder)
+    tensors = current_names(read_tensors(directory))
+    build = partial(build_bert_tokenizer, named_class=public.get("tokenizer_class"), rows=config.vocabulary)
+    pretrained = _pretrained(directory, name, config, encoder, _own(tensors, encoder, public_name), build)
+    return _with_mlm_head(pretrained, tensors, encoder, name)
 
 
 def _read_transformers(directory: Path, public: dict[str, Any], name: str) -> Pretrained:
     config = transformers_config(directory / CONFIG, public)
     with torch.device("meta"):  # gives the shapes without using memory
         encoder = TransformersEncoder(config)
-    tensors = add_pooler(_plain(read_tensors(directory), encoder.model.base_model_prefix), config)
-    weights = _translate(tensors, encoder, lambda ours: ours.removeprefix("model."), name)
-    check_encoder(config, weights, name)
-    tokenizer = read_tokenizer(directory, config.vocabulary, convert_tokenizer)
-    pretrained = Pretrained(config, weights, tokenizer)
+    tensors = pooler_names(current_names(read_tensors(directory)))
+    own = _own(tensors, encoder, lambda ours: ours.removeprefix("model."))
+    pretrained = _pretrained(
+        directory, name, config, encoder, own, partial(read_tokenizer_json, convert=convert_tokenizer)
+    )
+    check_encoder(config, pretrained.weights, name)
     # Our MLM head has a GELU activation and the word table as its output layer.
     has_our_head = public.get("hidden_act", "gelu") == "gelu" and public.get("tie_word_embeddings", True)
-    return _with_mlm_head(pretrained, tensors, encoder) if has_our_head else pretrained
+    return _with_mlm_head(pretrained, tensors, encoder, name) if has_our_head else pretrained
 
 
-def _bert_config(path: Path, public: dict[str, Any]) -> BertConfig:
-    public = {"position_embedding_type": "absolute", **public}
-    for field, expected in _REQUIRED.items():
-        if public.get(field) != expected:
-            raise InputError(f"{path}: {field} is {public.get(field)!r}, not {expected!r}. Pass a BERT checkpoint.")
-    for field in _FIELDS.values():
-        if not isinstance(public.get(field), int | float) or public[field] <= 0:
-            raise InputError(f"{path}: {field} is {public.get(field)!r}, not a positive number. Download it again.")
-    config = BertConfig(**{ours: public[field] for ours, field in _FIELDS.items()})
-    if config.width % config.heads:
-        raise InputError(
-            f"{path}: hidden_size {config.width} is not a multiple of num_attention_heads "
-            f"{config.heads}. Correct the file."
-        )
-    return config
+def _pretrained(
+    directory: Path,
+    name: str,
+    config: BertConfig | TransformersConfig,
+    encoder: Encoder,
+    own: dict[str, tuple[str, Tensor | None]],
+    build: Callable[[Path], Tokenizer],
+) -> Pretrained:
+    """Check the tensors of an encoder, read its tokenizer, and draw a pooler if it has none."""
+    drawn = drawn_pooler(config.width)
+    has_pooler = any(own[f"pooler.{kind}"][1] is not None for kind in drawn)
+    if not has_pooler:
+        own |= {f"pooler.{kind}": (own[f"pooler.{kind}"][0], tensor) for kind, tensor in drawn.items()}
+    weights = _checked(own, encoder, name)
+    tokenizer, notes = read_tokenizer(directory, config.vocabulary, build)
+    return Pretrained(config, weights, tokenizer, notes=tuple(notes), has_pooler=has_pooler)
 
 
-def _plain(public: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return public tensors without the encoder's prefix in their names, and with the current names of norm weights."""
+def _own(
+    tensors: dict[str, Tensor], encoder: Encoder, public_name: Callable[[str], str]
+) -> dict[str, tuple[str, Tensor | None]]:
+    """Return the tensors of an encoder: our name -> public name and tensor, None if the checkpoint lacks it."""
+    names = {ours: public_name(ours) for ours in encoder.state_dict()}
+    found = without_prefix(tensors, names.values())
+    return {ours: (theirs, found.get(theirs)) for ours, theirs in names.items()}
 
-    def plain(name: str) -> str:
-        name = name.removeprefix(f"{prefix}.")
-        return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
-    return {plain(name): tensor for name, tensor in public.items()}
-
-
-def _translate(
-    public: dict[str, Tensor], module: nn.Module, public_name: Callable[[str], str], name: str
-) -> dict[str, Tensor]:
-    """Return a module's weights from public tensors, under our names; tensors of other modules are left out.
-
-    Args:
-        public: public name -> tensor.
-        module: the module whose weights are wanted.
-        public_name: our name -> public name.
-        name: the checkpoint's name, for error messages.
-    """
-    weights = {ours: (public_name(ours), tuple(weight.shape)) for ours, weight in module.state_dict().items()}
-    missing = [theirs for theirs, _ in weights.values() if theirs not in public]
+def _checked(own: dict[str, tuple[str, Tensor | None]], encoder: Encoder, name: str) -> dict[str, Tensor]:
+    """Return an encoder's weights under our names, after comparing their shapes; `name` is the checkpoint's."""
+    missing = [theirs for theirs, tensor in own.values() if tensor is None]
     if missing:
         raise InputError(f"Encoder {name!r} lacks {_some(missing)}. Pass a checkpoint of the whole encoder.")
-    for theirs, shape in weights.values():
-        if (found := tuple(public[theirs].shape)) != shape:
+    found = {ours: tensor for ours, (_, tensor) in own.items() if tensor is not None}
+    for ours, weight in encoder.state_dict().items():
+        if found[ours].shape != weight.shape:
             raise InputError(
-                f"Encoder {name!r}: {theirs} has shape {list(found)}, but its config.json says {list(shape)}. "
-                "Pass weights and config of the same checkpoint."
+                f"Encoder {name!r}: {own[ours][0]} has shape {list(found[ours].shape)}, but its config.json says "
+                f"{list(weight.shape)}. Pass weights and config of the same checkpoint."
             )
-    return {ours: public[theirs].float() for ours, (theirs, _) in weights.items()}
+    plain = usable({own[ours][0]: tensor for ours, tensor in found.items()}, name)
+    return {ours: plain[theirs] for ours, (theirs, _) in own.items()}
 
 
-def _with_mlm_head(pretrained: Pretrained, public: dict[str, Tensor], encoder: Encoder) -> Pretrained:
+def _with_mlm_head(pretrained: Pretrained, public: dict[str, Tensor], encoder: Encoder, name: str) -> Pretrained:
     """Return `pretrained` with the checkpoint's MLM head, if the checkpoint has all of its weights."""
     with torch.device("meta"):  # gives the shapes without using memory
         shapes = {name: weight.shape for name, weight in build_mlm_head(pretrained, encoder, 0.0).state_dict().items()}
     for places in _MLM_HEADS:
         names = {ours: _head_name(places, ours) for ours in shapes}
-        if all(theirs in public and public[theirs].shape == shapes[ours] for ours, theirs in names.items()):
-            return replace(pretrained, mlm_head={ours: public[theirs].float() for ours, theirs in names.items()})
+        found = without_prefix(public, names.values())
+        if all(theirs in found and found[theirs].shape == shapes[ours] for ours, theirs in names.items()):
+            plain = usable({theirs: found[theirs] for theirs in names.values()}, name)
+            return replace(pretrained, mlm_head={ours: plain[theirs] for ours, theirs in names.items()})
     return pretrained
 
 
@@ -253,13 +222,6 @@ def _head_name(places: dict[str, str], ours: str) -> str:
     """Return the public name of a weight of `MaskedLanguageHead`; `places` is an entry of `_MLM_HEADS`."""
     module, _, kind = ours.rpartition(".")
     return f"{places[module]}.{kind}"
-
-
-def _public_name(ours: str) -> str:
-    """Return the public name of a weight of our BERT."""
-    *place, module, kind = ours.split(".")
-    prefix = f"encoder.layer.{place[1]}." if place else ""
-    return f"{prefix}{_MODULES[module]}.{kind}"
 
 
 def _some(names: list[str]) -> str:

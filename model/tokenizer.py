@@ -1,14 +1,16 @@
 """Read the tokenizer of a checkpoint, without truncation and padding, and find its special tokens."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import tokenizers
 from tokenizers import Tokenizer
 
-from model.checkpoint_files import TOKENIZER, VOCABULARY_FILES, read_json
+from model.checkpoint_files import TOKENIZER, VOCABULARY_FILES
 from model.errors import InputError, first_line
+from model.files.regular_files import open_file
 
 TOKEN_NAMES = {
     "cls": ("[CLS]", "<s>"),
@@ -17,6 +19,9 @@ TOKEN_NAMES = {
     "mask": ("[MASK]", "<mask>", "<|mask|>"),
 }
 """Role of a special token -> its possible names."""
+
+CASED = 0.05
+"""Smallest share of words with upper-case letters in a cased vocabulary; BERT's has a third."""
 
 
 @dataclass(frozen=True)
@@ -65,54 +70,71 @@ def find_special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
     return SpecialTokens(cls, sep, _required_token(tokenizer, "pad"), _find_token(tokenizer, "mask"), between, second)
 
 
-def read_tokenizer(directory: Path, vocabulary: int, convert: Callable[[Path], Tokenizer]) -> str:
-    """Return the text of a tokenizer.json that neither truncates nor pads, from the files of a checkpoint.
+def read_tokenizer(directory: Path, vocabulary: int, build: Callable[[Path], Tokenizer]) -> tuple[str, list[str]]:
+    """Return the text of a tokenizer.json that neither truncates nor pads, and notes for the user.
 
     Args:
         directory: the checkpoint.
-        vocabulary: number of tokens in the word table of the weights.
-        convert: builds a tokenizer from the older files in a directory.
+        vocabulary: number of rows in the word table of the weights.
+        build: builds the tokenizer from the files in a directory.
 
     Raises:
-        InputError: the checkpoint has no tokenizer, or it cannot be read, or it has more tokens than the word table.
+        InputError: the checkpoint has no tokenizer, or it cannot be read, or it has a token beyond the word table.
     """
     path = next((path for file in (TOKENIZER, *VOCABULARY_FILES) if (path := directory / file).exists()), None)
     if path is None:
         raise InputError(f"{directory} has neither {TOKENIZER} nor {' nor '.join(VOCABULARY_FILES)}. Add one of them.")
-    tokenizer = _read(path) if path.name == TOKENIZER else convert(directory)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    find_special_tokens(tokenizer)
-    if (count := tokenizer.get_vocab_size()) > vocabulary:
-        raise InputError(f"{path} has {count} tokens, the weights {vocabulary}. Pass files of the same checkpoint.")
-    return tokenizer.to_str()
+    open_file(path).close()
+    with library_errors(str(path)):
+        tokenizer = build(directory)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode("x" * 300)  # a vocabulary without a token for unknown words fails here
+        special_tokens = find_special_tokens(tokenizer)
+        vocabulary_ids = tokenizer.get_vocab(with_added_tokens=True)
+        text = tokenizer.to_str()
+    largest = max([*vocabulary_ids.values(), *special_tokens.ids])
+    if largest >= vocabulary:
+        fault = f"{path} has a token with the id {largest}, but the weights have {vocabulary} rows of words"
+        raise InputError(f"{fault}. Pass files of the same checkpoint.")
+    return text, _notes(path, tokenizer, vocabulary_ids)
 
 
-def convert_wordpiece(directory: Path) -> Tokenizer:
-    """Build the tokenizer of a BERT checkpoint from its vocab.txt and the options in its tokenizer_config.json."""
-    path, config = directory / "vocab.txt", directory / "tokenizer_config.json"
-    options = read_json(config) if config.exists() else {}
+def read_tokenizer_json(directory: Path, convert: Callable[[Path], Tokenizer]) -> Tokenizer:
+    """Return the tokenizer of a tokenizer.json; without that file, `convert` the older files."""
+    path = directory / TOKENIZER
+    return Tokenizer.from_file(str(path)) if path.exists() else convert(directory)
+
+
+@contextmanager
+def library_errors(source: str) -> Iterator[None]:
+    """Report what the tokenizers library says as an InputError that names the source.
+
+    The library raises plain `Exception`, and a `PanicException`, which is no `Exception`, where it fails itself.
+    """
     try:
-        tokenizer = tokenizers.BertWordPieceTokenizer(
-            str(path),
-            lowercase=options.get("do_lower_case", True),
-            strip_accents=options.get("strip_accents"),
-            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        )
-    except Exception as error:  # the tokenizers library raises plain `Exception`
-        raise _unreadable(path, error) from None
-    return Tokenizer.from_str(tokenizer.to_str())
+        yield
+    except MemoryError:
+        raise
+    except InputError as error:
+        place = source.rpartition("/")[0]
+        raise (error if place and place in str(error) else InputError(f"{source}: {error}")) from None
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{source} is not a tokenizer: {first_line(error)}. Download it again.") from None
 
 
-def _read(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # as in `convert_wordpiece`
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is not a tokenizer: {first_line(error)}. Download it again.")
+def _notes(path: Path, tokenizer: Tokenizer, vocabulary: Collection[str]) -> list[str]:
+    """Return a note if texts lose their upper-case letters, but the vocabulary has many words with such letters."""
+    normalizer = getattr(tokenizer, "normalizer", None)
+    cased = sum(word != word.lower() for word in vocabulary if not word.startswith("["))
+    if normalizer is None or normalizer.normalize_str("A") != "a" or cased < CASED * len(vocabulary):
+        return []
+    return [
+        f"The tokenizer lowers the case of texts, but {cased:,} of the {len(vocabulary):,} words of {path} have "
+        "upper-case letters. If the encoder is cased, set do_lower_case to false in its tokenizer_config.json."
+    ]
 
 
 def _required_token(tokenizer: Tokenizer, role: str) -> int:
@@ -126,5 +148,11 @@ def _required_token(tokenizer: Tokenizer, role: str) -> int:
 
 
 def _find_token(tokenizer: Tokenizer, role: str) -> int | None:
+    # A template may name a token by its role, as `build_bert_tokenizer` writes it.
+    processor = getattr(tokenizer, "post_processor", None)
+    template = json.loads(processor.__getstate__()) if processor else {}
+    named = template.get("special_tokens", {}) if template.get("type") == "TemplateProcessing" else {}
+    if role in named:
+        return named[role]["ids"][0]
     numbers = (tokenizer.token_to_id(name) for name in TOKEN_NAMES[role])
     return next((number for number in numbers if number is not None), None)

@@ -12,7 +12,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from model.errors import InputError, first_line
+from model.errors import InputError, first_line, shortened
 from model.precision import in_chosen_precision
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ IGNORED_FIELDS = (
     "quantization_config",
 )
 """Fields of a public config that could load code or change the arithmetic."""
+LAYERS = 1_000
+"""Largest number of layers; more would take hours before shapes are compared."""
 TOLERANCE = 1e-3
 """Largest allowed difference between two computations of the same hidden states, relative to the largest of them.
 
@@ -134,8 +136,12 @@ def transformers_config(path: Path, public: dict[str, Any]) -> TransformersConfi
         InputError: transformers is not installed, or the config describes no supported encoder.
     """
     text = json.dumps({name: value for name, value in public.items() if name not in IGNORED_FIELDS})
-    if public.get("model_type") not in _transformers().CONFIG_MAPPING:
-        raise _unsupported(path, f"model_type {public.get('model_type')!r} is unknown to transformers")
+    kind = public.get("model_type")
+    if not isinstance(kind, str) or kind not in _transformers().CONFIG_MAPPING:
+        raise _unsupported(path, f"model_type {shortened(kind)} is unknown to transformers")
+    for name, value in public.items():
+        if "layer" in name and isinstance(value, int) and value > LAYERS:
+            raise InputError(f"{path}: {name} is {shortened(value)}, more than {LAYERS:,}. Download it again.")
     try:
         with torch.device("meta"):  # gives the shapes without using memory
             model = _build(text, 0.1, 0.1)
@@ -149,17 +155,9 @@ def transformers_config(path: Path, public: dict[str, Any]) -> TransformersConfi
     return config
 
 
-def add_pooler(public: dict[str, Tensor], config: TransformersConfig) -> dict[str, Tensor]:
-    """Return public tensors with our names for the pooler; if there is no pooler, draw the same one every time.
-
-    Source of the initial weights: Devlin et al. 2019 (BERT).
-    """
-    draw = torch.Generator().manual_seed(0)
-    drawn = {
-        "pooler.weight": 0.02 * torch.randn(config.width, config.width, generator=draw),
-        "pooler.bias": torch.zeros(config.width),
-    }
-    return drawn | {re.sub(r"^pooler\.dense\.", "pooler.", name): tensor for name, tensor in public.items()}
+def pooler_names(public: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return public tensors with our name for the pooler, which some models call `pooler.dense`."""
+    return {re.sub(r"(^|\.)pooler\.dense\.", r"\1pooler.", name): tensor for name, tensor in public.items()}
 
 
 def check_encoder(config: TransformersConfig, weights: dict[str, Tensor], name: str) -> None:

@@ -18,10 +18,10 @@ from hypothesis import settings
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from model import pretrained as checkpoints
 from model.bert import Bert, BertConfig
 from model.errors import InputError
 from model.pretrained import Pretrained, read_pretrained
+from model.public import bert_names
 from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.generated_sample import sample_corpus
@@ -56,9 +56,9 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = {name: _initial_scale(name, value) * value for name, value in Bert(shape).state_dict().items()}
     directory = tmp_path_factory.mktemp("tiny")
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
-    public = {checkpoints._FIELDS[field]: value for field, value in asdict(shape).items()}
+    public = {bert_names.FIELDS[field]: value for field, value in asdict(shape).items()}
     (directory / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_act": "gelu", **public}))
-    named = {checkpoints._public_name(name): tensor for name, tensor in tensors.items()}
+    named = {bert_names.public_name(name): tensor for name, tensor in tensors.items()}
     safetensors.torch.save_file(named, directory / "model.safetensors")
     return directory
 

@@ -118,7 +118,8 @@ def prepare_run(
     search = _new_record(location, settings.replace(dev_rows=dev_rows, keep=keep.count), checked, corpus)
     warm = warm_start(checked.space, search)
     _write(location, search, directory, pretrained, warm)
-    return Prepared(Run(location), checked, [*notes, disk, *warm.notes])
+    remarks = pretrained.remarks(pooled=any(config.pooling == "pooled" for config in configs))
+    return Prepared(Run(location), checked, [*remarks, *notes, disk, *warm.notes])
 
 
 def run_exists(location: Folder) -> bool:

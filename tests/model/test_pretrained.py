@@ -20,6 +20,7 @@ from model.bert import Bert, BertConfig
 from model.encoder import build_encoder
 from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained, save_encoder
+from model.public.tensors import weights_files
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
@@ -121,6 +122,63 @@ def test_prefixed_and_older_names_and_additional_heads_are_accepted(checkpoint: 
     assert same(read_pretrained(str(checkpoint)).weights, expected)
 
 
+PREFIXES = ["module.", "_orig_mod.", "model.", "0.auto_model.", "module._orig_mod.bert.", "student.encoder_q."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_encoder_is_found_under_any_prefix(prefix: str, checkpoint: Path):
+    expected = read_pretrained(str(checkpoint))
+    head = {"cls.predictions.bias": (25,), "cls.predictions.transform.dense.weight": (32, 32)}
+    head |= {
+        f"cls.predictions.transform.{name}": (32,) for name in ("dense.bias", "LayerNorm.weight", "LayerNorm.bias")
+    }
+    outer = prefix.removesuffix("bert.")
+    extra = {f"{outer}{name}": torch.full(shape, 0.5) for name, shape in head.items()}
+    extra["other.embeddings.word_embeddings.weight"] = torch.zeros(2, 2)
+    edit_weights(checkpoint, lambda tensors: {f"{prefix}{name}": value for name, value in tensors.items()} | extra)
+    found = read_pretrained(str(checkpoint))
+    assert same(found.weights, expected.weights)
+    assert found.mlm_head["bias"].tolist() == [0.5] * 25 and not expected.mlm_head
+
+
+def test_a_checkpoint_without_a_pooler_gets_the_same_one_every_time_and_says_so(checkpoint: Path):
+    assert read_pretrained(str(checkpoint)).remarks(pooled=True) == []
+    edit_weights(checkpoint, lambda tensors: {name: v for name, v in tensors.items() if not name.startswith("pooler")})
+    one, other = read_pretrained(str(checkpoint)), read_pretrained(str(checkpoint))
+    assert same(one.weights, other.weights)
+    assert abs(one.weights["pooler.weight"].std().item() - 0.02) < 0.002 and not one.weights["pooler.bias"].any()
+    (remark,) = one.remarks(pooled=True)
+    assert remark.startswith("The encoder has no pooler. One is drawn") and one.remarks(pooled=False) == []
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_weights_in_several_files_equal_those_in_one(kind: str, checkpoint: Path):
+    expected = read_pretrained(str(checkpoint)).weights
+    split_weights(checkpoint, kind)
+    assert same(read_pretrained(str(checkpoint)).weights, expected)
+
+
+def test_of_a_repository_the_preferred_weights_with_all_of_their_files_are_downloaded():
+    assert weights_files({"pytorch_model.bin", "model.safetensors"})[1] == ["model.safetensors"]
+    assert weights_files({"model.safetensors.index.json", "pytorch_model.bin", "config.json"}) == (
+        "model.safetensors.index.json",
+        ["model.safetensors.index.json", "model-*.safetensors"],
+    )
+    assert weights_files({"pytorch_model.bin.index.json"})[1] == [
+        "pytorch_model.bin.index.json",
+        "pytorch_model-*.bin",
+    ]
+
+
+def test_tensors_that_share_memory_are_written_to_a_run(checkpoint: Path, tmp_path: Path):
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["encoder.layer.1.output.dense.bias"] = tensors["encoder.layer.0.output.dense.bias"]
+    save_torch_file(checkpoint, {name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()})
+    pretrained = read_pretrained(str(checkpoint))
+    save_encoder(tmp_path / "encoder", pretrained)
+    assert same(load_encoder(tmp_path / "encoder").weights, pretrained.weights)
+
+
 def test_a_torch_file_gives_the_same_weights_as_a_safetensors_file(checkpoint: Path):
     expected = read_pretrained(str(checkpoint)).weights
     torch.save(load_file(checkpoint / "model.safetensors"), checkpoint / "pytorch_model.bin")
@@ -177,7 +235,76 @@ def hide_code(checkpoint: Path) -> None:
     torch.save({"a": Surprise()}, checkpoint / "pytorch_model.bin")
 
 
+def save_torch_file(checkpoint: Path, content: object) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    torch.save(content, checkpoint / "pytorch_model.bin")
+
+
+def retype(checkpoint: Path, change: Callable[[Tensor], Tensor]) -> None:
+    """Change the type of one tensor in a torch file."""
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = "encoder.layer.0.output.dense.weight"
+    save_torch_file(checkpoint, tensors | {name: change(tensors[name])})
+
+
+def split_weights(checkpoint: Path, kind: str, **places: str) -> None:
+    """Divide the weights into two files with an index, as large checkpoints are; `places` changes entries of it."""
+    tensors = list(load_file(checkpoint / "model.safetensors").items())
+    (checkpoint / "model.safetensors").unlink()
+    stem, suffix = ("model", "safetensors") if kind == "safetensors" else ("pytorch_model", "bin")
+    found = {}
+    for number in (1, 2):
+        name = f"{stem}-{number:05d}-of-00002.{suffix}"
+        part = dict(tensors[number - 1 :: 2])
+        found |= dict.fromkeys(part, name)
+        save_file(part, checkpoint / name) if kind == "safetensors" else torch.save(part, checkpoint / name)
+    (checkpoint / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": found | places}))
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a torch file with a list": (
+        lambda place: save_torch_file(place, [torch.zeros(1)]),
+        "holds a list, not tensors by name",
+    ),
+    "a torch file with nested tensors": (
+        lambda place: save_torch_file(place, {"state_dict": load_file(place / "model.safetensors")}),
+        "holds no tensors by name; found 'state_dict'. Save a state_dict",
+    ),
+    "integers": (lambda place: retype(place, Tensor.long), "output.dense.weight has torch.int64, not plain floating"),
+    "complex numbers": (lambda place: retype(place, lambda t: t + 0j), "has torch.complex64, not plain"),
+    "a sparse tensor": (lambda place: retype(place, Tensor.to_sparse), "not plain floating-point values"),
+    "a NaN": (lambda place: retype(place, lambda t: t / 0 * 0), "has values that are not finite"),
+    "a shard outside the directory": (
+        lambda place: split_weights(place, "safetensors", **{"pooler.dense.bias": "../other.safetensors"}),
+        "weight_map: 'pooler.dense.bias' lies in '../other.safetensors', which is no .safetensors file beside it",
+    ),
+    "a shard of another kind": (
+        lambda place: split_weights(place, "safetensors", **{"pooler.dense.bias": "weights.pkl"}),
+        "which is no .safetensors file beside it",
+    ),
+    "a missing shard": (
+        lambda place: split_weights(place, "bin", **{"pooler.dense.bias": "gone.bin"}),
+        "Cannot read .*gone.bin: No such file",
+    ),
+    "an index without a map": (
+        lambda place: [split_weights(place, "bin"), (place / "pytorch_model.bin.index.json").write_text("{}")],
+        "weight_map is no object",
+    ),
+    "half of a pooler": (
+        lambda place: edit_weights(place, lambda t: {name: v for name, v in t.items() if name != "pooler.dense.bias"}),
+        "lacks pooler.dense.bias",
+    ),
+    "a list for the model's type": (lambda place: edit_config(place, model_type=[]), r"model_type \[\] is unknown"),
+    "a fraction for a size": (lambda place: edit_config(place, hidden_size=32.0), "32.0, not a positive integer"),
+    "a boolean for a size": (lambda place: edit_config(place, type_vocab_size=True), "True, not a positive integer"),
+    "NaN": (lambda place: edit_config(place, layer_norm_eps=float("nan")), "NaN is no JSON number"),
+    "many layers": (lambda place: edit_config(place, num_hidden_layers=10**9), "1000000000, more than 1,000"),
+    "a huge vocabulary": (lambda place: edit_config(place, vocab_size=10**15), "more than 10,000,000"),
+    "a table of another size": (lambda place: edit_config(place, vocab_size=10**6), r"says \[1000000, 32\]"),
+    "a config nested deeply": (
+        lambda place: (place / "config.json").write_text("[" * 100_000),
+        "config.json is not a JSON object: its values are nested too deeply",
+    ),
     "a missing name": (
         lambda directory: edit_weights(directory, rename_query),
         "lacks encoder.layer.1.attention.self.query.weight, encoder.layer.1.attention.self.query.bias",
@@ -220,7 +347,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no tokenizer": (lambda directory: (directory / "vocab.txt").unlink(), "neither tokenizer.json nor vocab.txt"),
     "a broken tokenizer": (
         lambda directory: (directory / "tokenizer.json").write_text("{"),
-        "tokenizer.json is not a tokenizer",
+        "tokenizer.json: line 1: Expecting property name",
     ),
     "a vocabulary without special tokens": (
         lambda directory: (directory / "vocab.txt").write_text("a\nb\n"),
@@ -228,7 +355,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a vocabulary of another checkpoint": (
         lambda directory: (directory / "vocab.txt").write_text("\n".join([*WORDS, "more"])),
-        "vocab.txt has 26 tokens, the weights 25",
+        "vocab.txt has a token with the id 25, but the weights have 25 rows of words",
     ),
 }
 

@@ -55,7 +55,7 @@ def run_fit(request: Request) -> None:
         )
         folder.delete(LEFT)
         length = f"In all: rounds {len(rounds)}, steps {rounds[-1].stop}, examples {rounds[-1].examples}."
-        print(about, *notes, length, sep="\n", flush=True)
+        print(about, *pretrained.remarks(pooled=config.pooling == "pooled"), *notes, length, sep="\n", flush=True)
         printed: set[str] = set()
         for row in run_trial(folder, config, corpus, pretrained, device=device, dev_limit=dev_rows, keep=keep):
             new = [text for name, text in row.remarks.items() if name not in printed]
