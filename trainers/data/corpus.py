@@ -3,19 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from model.errors import InputError, unknown
 from model.tokenizer import SpecialTokens
+from trainers.data.corpus_record import read_corpus_json, split_file, text_file
 from trainers.data.ragged import Ragged, open_rows
 from trainers.folder import Folder
-from trainers.tasks import Task, tasks_from_json
-
-FORMAT = 3
-"""Version of the corpus directory's format; increase it when `prepare` writes something else."""
-CORPUS_FILE = "corpus.json"
+from trainers.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -49,21 +46,27 @@ class Corpus:
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Open the corpus in a directory.
+        """Open the corpus in a directory, after checking all of its files.
 
         Raises:
-            InputError: the directory holds no corpus, or another version of this program wrote it.
+            InputError: the directory holds no corpus, another version of this program wrote it, or a file was changed.
         """
-        description = _description(Folder.at(directory))
-        splits = {
-            task: {split: _open_split(split_file(directory, task, split)) for split in names}
-            for task, names in description["splits"].items()
-        }
-        texts = {name: open_rows(text_file(directory, name))[0] for name in description["texts"]}
-        special = description["specials"]
-        special_tokens = SpecialTokens(**special | {"between": tuple(special["between"])})
-        tasks = tasks_from_json(description["tasks"])
-        return cls(directory, description["fingerprint"], special_tokens, tasks, splits, texts)
+        record = read_corpus_json(Folder.at(directory))
+
+        tasks = {name: fields.task() for name, fields in record.tasks.items()}
+
+        def split(task: str, name: str) -> Split:
+            file = split_file(task, name)
+            texts, batch = open_rows(directory / file, record.checksums[file], len(tasks[task].text_columns))
+            return Split(batch.column("id").to_pylist(), texts, batch.column("label").to_numpy())
+
+        def text_set(name: str) -> tuple[Ragged, ...]:
+            file = text_file(name)
+            return open_rows(directory / file, record.checksums[file], None)[0]
+
+        splits = {task: {name: split(task, name) for name in names} for task, names in record.splits.items()}
+        texts = {name: text_set(name) for name in record.texts}
+        return cls(directory, record.fingerprint, record.specials, tasks, splits, texts)
 
     def sides(self, source: str, split: str = "train") -> tuple[Ragged, ...]:
         """Return the sides of a task's split, or of a text set, which has training rows only."""
@@ -94,31 +97,4 @@ def corpus_tasks(folder: Folder) -> dict[str, Task]:
     Raises:
         InputError: the folder holds no corpus, or another version of this program wrote it.
     """
-    return tasks_from_json(_description(folder)["tasks"])
-
-
-def split_file(directory: Path, task: str, split: str) -> Path:
-    """Return the Arrow file of a task's split."""
-    return directory / f"{task}-{split}.arrow"
-
-
-def text_file(directory: Path, name: str) -> Path:
-    """Return the Arrow file of a text set."""
-    return directory / f"{name}-text.arrow"  # no split has this name
-
-
-def _open_split(path: Path) -> Split:
-    texts, batch = open_rows(path)
-    return Split(batch.column("id").to_pylist(), texts, batch.column("label").to_numpy())
-
-
-def _description(folder: Folder) -> dict[str, Any]:
-    """Read and check the description of a tokenised corpus."""
-    remedy = "Pass the source of the data as --data"
-    try:
-        description = folder.read_json(CORPUS_FILE)
-    except FileNotFoundError:
-        raise InputError(f"No tokenised corpus at {folder}. {remedy}.") from None
-    if description.get("format") != FORMAT:
-        raise InputError(f"Another version of this program wrote the corpus {folder}. {remedy}.")
-    return description
+    return {name: record.task() for name, record in read_corpus_json(folder).tasks.items()}

@@ -1,19 +1,24 @@
 """Read rows from a source, tokenise them once and cache them as Arrow files under a hash of their content."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Collection
+import os
+import shutil
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import pyarrow as pa
 from tokenizers import Tokenizer
 
 from model.errors import InputError, unknown
-from model.tokenizer import find_special_tokens
+from model.tokenizer import find_special_tokens, library_errors
 from model.whole_files import whole_directory
-from trainers.data.corpus import CORPUS_FILE, FORMAT, split_file, text_file
+from trainers.data.corpus import Corpus
+from trainers.data.corpus_record import CORPUS_FILE, FORMAT, corpus_json, split_file, text_file
 from trainers.data.course_files import read_directory
 from trainers.data.generated_sample import TEXT_SETS, sample_corpus
 from trainers.data.hub import read_hub
@@ -25,6 +30,10 @@ from trainers.tasks import task_to_json
 
 SOURCES = {"sample": (sample_corpus, tuple(TEXT_SETS)), "hub": (read_hub, ())}
 """Name of a source -> the function that reads it, and the names of its text sets."""
+
+TOKENIZER_SOURCE = "The encoder's tokenizer.json"
+DIGESTED_AT_ONCE = 10_000
+"""Number of rows whose text in JSON is in memory at the same time."""
 
 
 def text_sets(source: str) -> list[str]:
@@ -66,9 +75,24 @@ def prepare(
     chosen = sample_training_rows(raw, rows, seed)
     fingerprint = _fingerprint(chosen, tokenizer)
     cache = cache or platformdirs.user_cache_path("minbert-tune") / "corpora"
-    if not (cache / fingerprint).exists():
+    if not _is_cached(cache / fingerprint):
         _write(chosen, _tokenizer(tokenizer), fingerprint, cache)
     return cache / fingerprint, notes
+
+
+def _is_cached(directory: Path) -> bool:
+    """Return whether the cache has a corpus; one that cannot be opened is removed, to be made again."""
+    if not directory.exists():
+        return False
+    try:
+        Corpus.open(directory)
+    except InputError:
+        damaged = directory.with_name(f".damaged-{directory.name}-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
+            directory.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        return False
+    return True
 
 
 def _read(source: str, texts: Collection[str]) -> RawCorpus:
@@ -88,17 +112,24 @@ def _fingerprint(raw: RawCorpus, tokenizer: str) -> str:
     digest = hashlib.blake2b(json.dumps([FORMAT, SIDE_LIMIT, tokenizer, tasks]).encode(), digest_size=16)
     for task, splits in sorted(raw.splits.items()):
         for name, split in sorted(splits.items()):
-            digest.update(json.dumps([task, name, split.ids, split.texts, split.labels.tolist()]).encode())
+            _digest_rows(digest, [task, name], [split.ids, *split.texts, split.labels])
     for name, text_set in sorted(raw.texts.items()):
-        digest.update(json.dumps([name, text_set.texts]).encode())
+        _digest_rows(digest, [name], text_set.texts)
     return digest.hexdigest()
 
 
+def _digest_rows(digest: hashlib.blake2b, names: list[str], columns: Sequence[Sequence[str] | np.ndarray]) -> None:
+    """Add rows to a digest, some at a time: their text in JSON is larger than the data."""
+    digest.update(json.dumps([*names, len(columns[0])]).encode())
+    for start in range(0, len(columns[0]), DIGESTED_AT_ONCE):
+        parts = [column[start : start + DIGESTED_AT_ONCE] for column in columns]
+        values = [part.tolist() if isinstance(part, np.ndarray) else part for part in parts]
+        digest.update(json.dumps(values).encode())
+
+
 def _tokenizer(text: str) -> Tokenizer:
-    try:
+    with library_errors(TOKENIZER_SOURCE):
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises plain `Exception`
-        raise InputError(f"The encoder's tokenizer.json cannot be read: {error}. Download it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -107,26 +138,29 @@ def _tokenizer(text: str) -> Tokenizer:
 def _write(raw: RawCorpus, tokenizer: Tokenizer, fingerprint: str, cache: Path) -> None:
     """Write a corpus to the directory `fingerprint` of `cache`, which appears when it is complete."""
     description = {
-        "format": FORMAT,
         "fingerprint": fingerprint,
         "specials": asdict(find_special_tokens(tokenizer)),
         "tasks": {name: task_to_json(task) for name, task in raw.tasks.items()},
         "splits": {task: list(splits) for task, splits in raw.splits.items()},
         "texts": list(raw.texts),
     }
+    checksums: dict[str, int] = {}
     try:
         with whole_directory(cache / fingerprint) as partial:
             for task, splits in raw.splits.items():
                 for split_name, split in splits.items():
                     columns = {"id": pa.array(split.ids, pa.string()), "label": pa.array(split.labels, pa.float32())}
-                    write_rows(split_file(partial, task, split_name), _sides(split.texts, tokenizer), columns)
-            for name, text_set in raw.texts.items():
-                write_rows(text_file(partial, name), _sides(text_set.texts, tokenizer), {})
-            (partial / CORPUS_FILE).write_text(json.dumps(description, indent=2) + "\n")
+                    name = split_file(task, split_name)
+                    checksums[name] = write_rows(partial / name, _sides(split.texts, tokenizer), columns)
+            for text_name, text_set in raw.texts.items():
+                name = text_file(text_name)
+                checksums[name] = write_rows(partial / name, _sides(text_set.texts, tokenizer), {})
+            (partial / CORPUS_FILE).write_bytes(corpus_json(description | {"checksums": checksums}))
     except OSError as error:
         remedy = "Free space there, or set XDG_CACHE_HOME to a writable directory"
         raise InputError(f"Cannot write the tokenised corpus to {cache}: {error}. {remedy}.") from error
 
 
 def _sides(texts: Sides, tokenizer: Tokenizer) -> list[Ragged]:
-    return [tokenize(side, tokenizer) for side in texts]
+    with library_errors(TOKENIZER_SOURCE):
+        return [tokenize(side, tokenizer) for side in texts]

@@ -1,15 +1,24 @@
 """Ragged arrays of token ids: tokenise texts, write them to Arrow files and map those files into memory."""
 
+import mmap
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from model.errors import InputError, first_line, shortened
+from model.files.regular_files import open_file
+from trainers.data.corpus_record import REMEDY
+
+TEXT = pa.large_list(pa.int32())
+"""Type of a side in a file."""
 SIDE_LIMIT = 510
 """Largest number of tokens in a sentence: 512 positions minus [CLS] and [SEP]."""
 TOKENIZED_AT_ONCE = 10_000
@@ -44,8 +53,8 @@ def tokenize(texts: list[str], tokenizer: Tokenizer) -> Ragged:
     return Ragged(np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
-def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]) -> None:
-    """Write rows to one Arrow file: the sides of their texts, and further columns."""
+def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]) -> int:
+    """Write rows to one Arrow file: the sides of their texts, and further columns. Return the file's CRC-32."""
     texts = {
         f"text{number}": pa.LargeListArray.from_arrays(side.offsets, side.values)
         for number, side in enumerate(sides, start=1)
@@ -55,10 +64,44 @@ def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]
         with pa.ipc.new_file(file, batch.schema) as writer:
             writer.write_batch(batch)
         os.fsync(file.fileno())
+    with open_file(path) as file:
+        return zlib.crc32(_mapped(file))
 
 
-def open_rows(path: Path) -> tuple[tuple[Ragged, ...], pa.RecordBatch]:
-    """Map a file of `write_rows` into memory; return the sides, and a batch with all columns."""
-    batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    sides = [batch.column(name) for name in batch.schema.names if name.startswith("text")]
-    return tuple(Ragged(side.values.to_numpy(), side.offsets.to_numpy()) for side in sides), batch
+def open_rows(path: Path, checksum: int, sides: int | None) -> tuple[tuple[Ragged, ...], pa.RecordBatch]:
+    """Map a file of `write_rows` into memory; return the sides, and a batch with all columns.
+
+    Arrow believes what a file says: a changed byte can end the process. So the checksum is compared before, and every
+    offset afterwards; together they cost about a millisecond per MB.
+
+    Args:
+        path: the file.
+        checksum: CRC-32 of the file.
+        sides: number of sides of a task's rows; None for a text set, which has one to three and neither ids nor labels.
+
+    Raises:
+        InputError: the file is missing, or was changed.
+    """
+    with open_file(path) as file:
+        content = _mapped(file)
+    if zlib.crc32(content) != checksum:
+        raise InputError(f"{path} was changed or is damaged: its checksum is wrong. {REMEDY}.")
+    try:
+        batch = pa.ipc.open_file(pa.py_buffer(content)).get_batch(0)
+        batch.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is no file of a corpus: {first_line(error)}. {REMEDY}.") from None
+    columns = {"id": pa.string(), "label": pa.float32()} if sides else {}
+    names = [name for name in batch.schema.names if name not in columns]
+    columns |= {f"text{number}": TEXT for number in range(1, (sides or min(max(len(names), 1), 3)) + 1)}
+    if batch.schema != pa.schema(columns) or any(column.null_count for column in batch.columns):
+        raise InputError(
+            f"{path} is no file of a corpus: its columns are {shortened(', '.join(batch.schema.names))}. {REMEDY}."
+        )
+    texts = [batch.column(name) for name in columns if name.startswith("text")]
+    return tuple(Ragged(side.values.to_numpy(), side.offsets.to_numpy()) for side in texts), batch
+
+
+def _mapped(file: IO[bytes]) -> mmap.mmap | bytes:
+    """Map a file into memory; an empty file cannot be mapped."""
+    return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if os.fstat(file.fileno()).st_size else b""

@@ -11,14 +11,16 @@ from trainers.seeds import numpy_generator
 def sample_training_rows(raw: RawCorpus, rows: int | None, seed: int) -> RawCorpus:
     """Return a corpus with at most `rows` labelled training rows per task and rows per text set; None for all."""
 
-    def sample(labels: np.ndarray, name: str) -> np.ndarray:
-        return stratified_sample(labels, len(labels) if rows is None else rows, numpy_generator(seed, "rows", name))
+    def chosen(labels: np.ndarray, name: str) -> np.ndarray:
+        kept = np.flatnonzero(~np.isnan(labels))
+        count = len(kept) if rows is None else rows
+        return kept[stratified_sample(labels[kept], count, numpy_generator(seed, "rows", name))]
 
-    splits = {}
-    for task, parts in raw.splits.items():
-        labelled = parts["train"].take(np.flatnonzero(~np.isnan(parts["train"].labels)))
-        splits[task] = {**parts, "train": labelled.take(sample(labelled.labels, task))}
-    texts = {name: text_set.take(sample(np.zeros(len(text_set)), name)) for name, text_set in raw.texts.items()}
+    splits = {
+        task: {**parts, "train": parts["train"].take(chosen(parts["train"].labels, task))}
+        for task, parts in raw.splits.items()
+    }
+    texts = {name: text_set.take(chosen(np.zeros(len(text_set)), name)) for name, text_set in raw.texts.items()}
     return replace(raw, splits=splits, texts=texts)
 
 

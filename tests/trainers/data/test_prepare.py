@@ -65,6 +65,17 @@ def test_a_cached_corpus_is_not_written_again(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["corpus.json", "qqp-dev.arrow"])
+def test_a_damaged_cached_corpus_is_made_again(name: str, tmp_path: Path):
+    source, cache = write(tmp_path / "data"), tmp_path / "cache"
+    directory, notes = prepare(str(source), TOKENIZER, rows=None, seed=0, cache=cache)
+    content = (directory / name).read_bytes()
+    (directory / name).write_bytes(content[:-30])
+    assert prepare(str(source), TOKENIZER, rows=None, seed=0, cache=cache) == (directory, notes)
+    assert (directory / name).read_bytes() == content
+    assert list(cache.iterdir()) == [directory]
+
+
 def test_concurrent_preparations_of_one_corpus_leave_one_complete_directory(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         found = set(
@@ -77,7 +88,7 @@ def test_concurrent_preparations_of_one_corpus_leave_one_complete_directory(tmp_
 def test_a_faulty_tokenizer_is_an_input_error_and_leaves_no_files(tmp_path: Path):
     for text, words in [
         (tokenizer_of(["[UNK]", "[CLS]", "[SEP]", "a"]), r"no \[PAD\]"),
-        ("{}", "cannot be read"),
+        ("{}", "The encoder's tokenizer.json is not a tokenizer"),
     ]:
         with pytest.raises(InputError, match=words):
             prepare("sample", text, rows=None, seed=0, cache=tmp_path / "cache")
