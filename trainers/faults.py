@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.errors import first_line
+from model.errors import InputError, first_line
 
 
 class MachineError(Exception):
@@ -111,7 +111,7 @@ def _blame(error: BaseException) -> Blame | None:
 def _reason(error: BaseException) -> str:
     """Return one line about an error."""
     classes, text = _classes(error), COLOUR.sub("", str(error)).strip()
-    if isinstance(error, MachineError):
+    if isinstance(error, MachineError | InputError):
         return text
     if "RayActorError" in classes:
         detail = EXIT_DETAIL.search(text)

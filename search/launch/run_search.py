@@ -1,6 +1,5 @@
 """Run a search: prepare its run, train its trials, build the ensemble and write the report."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from search.runs.objectives import check_objectives
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, run_command, session
+from search.session.session import Session, check_failures, run_command, session
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
@@ -28,6 +27,7 @@ from search.tune.slots import Slots
 from trainers.data.corpus import Corpus
 from trainers.devices import fastest_precision
 from trainers.folder import Folder
+from trainers.output import tell
 
 
 def run_search(request: Request) -> None:
@@ -110,8 +110,9 @@ def _conclude(session: Session) -> None:
         fault = error
     print(page.write(session.run))
     if fault:
-        print(f"No ensemble was built; the report shows how each trial ended. {fault}", file=sys.stderr)
+        tell(f"No ensemble was built; the report shows how each trial ended. {fault}")
         raise SystemExit(1)
+    check_failures(session.run.trials())
 
 
 def budget_seconds(text: str | None) -> float | None:

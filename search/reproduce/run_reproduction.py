@@ -1,6 +1,5 @@
 """Train recipes in one run, and compare their metrics with the printed ones."""
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -15,9 +14,10 @@ from search.runs.run import Run
 from search.runs.search_record import Reproduction, RequestedSettings
 from search.session.machines import Machines
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, run_command, session
+from search.session.session import Session, check_failures, run_command, session
 from search.tune.slots import Slots
 from trainers.folder import Folder
+from trainers.output import tell
 
 
 def run_reproduction(
@@ -82,5 +82,6 @@ def _conclude(run: Run) -> None:
     print(*comparison.notes(run), sep="\n")
     print(comparison.write(run, table))
     if not any(map(finished, run.trials())):
-        print("No training finished. The notes above give the reasons.", file=sys.stderr)
+        tell("No training finished. The notes above give the reasons.")
         raise SystemExit(1)
+    check_failures(run.trials())

@@ -4,11 +4,13 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
+from optuna.trial import TrialState
 
 from model.errors import InputError
 from search.runs.lock import locked
@@ -17,6 +19,7 @@ from search.runs.run import Run, write_table
 from search.runs.scratch import delete_partial, private_scratch
 from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, study_url
+from search.runs.trial_record import RUNNING, Trial
 from search.session.machines import Machines
 from search.session.prepare import Prepared, run_exists
 from search.tune.budgets import Limits
@@ -24,9 +27,13 @@ from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
 from trainers.command_line import LEFT, Begun, command, spelled
 from trainers.folder import Folder
+from trainers.interruption import FAULT
+from trainers.output import libraries_errors_in, tell
 from trainers.start import ROOT, announce
 from trainers.trial import ROUNDS
 
+RAY_LOG = "ray.log"
+"""The file in a run's directory with what Ray prints to the standard error output."""
 READING, STARTING = "Reading data ...", "Starting Ray (about 10 s) ..."
 
 
@@ -81,6 +88,19 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with private_scratch():
             yield Folder.at(storage) / label
+
+
+def check_failures(trials: Iterable[Trial]) -> None:
+    """End the command with code 1 if more than half of the ended trials have failed.
+
+    Args:
+        trials: the trials of a run whose results have been written.
+    """
+    ended = [trial.state for trial in trials if trial.state != RUNNING]
+    failed = ended.count(TrialState.FAIL.name)
+    if 2 * failed > len(ended):
+        tell(f"{failed} of {len(ended)} ended trials failed; the report and the lines above give the reasons.")
+        raise SystemExit(FAULT)
 
 
 @contextmanager
@@ -143,19 +163,27 @@ def _prepared(
         with ray_cluster.started_ray(machines.address, dashboard) as page:
             slots = chosen(ray_cluster.cluster_nodes())
             announce(READING)
-            yield prepare(slots), slots, page if dashboard else None
+            prepared = prepare(slots)
+            with libraries_errors_in(_ray_log(prepared.run)):
+                yield prepared, slots, page if dashboard else None
     else:
         slots = chosen(ray_cluster.local_node())
         announce(READING)
         prepared = prepare(slots)
         announce(STARTING)
         with ExitStack() as stack:
+            stack.enter_context(libraries_errors_in(_ray_log(prepared.run)))
             try:
                 page = stack.enter_context(ray_cluster.started_ray(None, dashboard))
             except InputError as error:  # the run has no trial yet, so the same command may start it
                 name = shlex.quote(prepared.run.search.name)
                 raise InputError(f"{error} The run is ready: give the same command, with --name {name}.") from error
             yield prepared, slots, page if dashboard else None
+
+
+def _ray_log(run: Run) -> Path:
+    """Return the file for what Ray prints: in the run's directory, or nowhere if that is on an object store."""
+    return run.folder.local / RAY_LOG if run.folder.local else Path(os.devnull)
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.runs.arrivals import Arrivals
@@ -19,9 +22,9 @@ from search.tune.progress import Progress
 from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
 from search.tune.trainable import SearchTrial
-from search.tune.trials.endings import FAILURES
+from search.tune.trials.failures import failure_of
 from search.tune.trials.order import TrialOrder, TrialQueue
-from search.tune.tune_callbacks import CountEndedTrials, LeaveOnSignal, RecordArrivals, ResetFailures
+from search.tune.tune_callbacks import LeaveOnSignal, RecordArrivals, TrialErrors
 from search.tune.tune_schedulers import HalvingScheduler, PopulationScheduler
 from trainers.interruption import deferred, leave_if_received
 
@@ -48,31 +51,64 @@ def search(
 
     Raises:
         KeyboardInterrupt: on the first signal, at once. A resume trains the unfinished rounds again.
+        MachineError: the machine has failed several times in a row, and no trial trained meanwhile.
     """
     before, shape = run.trials(), checked.shape
-    population = is_population(run, shape)
-    arrivals = Arrivals(run.folder, before)
+    arrivals, errors = Arrivals(run.folder, before), TrialErrors()
     budget = Budget(limits, arrivals.trials_by_last_round(), slots.gpus)
-    progress = Progress(
-        trials, shape.rounds if shape else None, before, budget, names or {}, run.objectives, population=population
+    rounds, folder = shape.rounds if shape else None, run.trial_folder
+    progress = Progress(trials, rounds, before, budget, names or {}, run.objectives, folder=folder)
+    searcher = StudySearcher(
+        study,
+        run,
+        trial_order(run, study, checked),
+        shape,
+        trials=trials,
+        spent=lambda: leave_if_received() or budget.spent(),
+        error_of=errors.of,
+        watcher=_Watchers(budget, progress),
     )
-    order = trial_order(run, study, checked)
-    searcher = StudySearcher(study, run, order, shape, trials=trials, spent=budget.spent)
-    counts = [ResetFailures(), CountEndedTrials(budget, population)]
-    callbacks = [LeaveOnSignal(), RecordArrivals(arrivals), *counts, progress]
     budget.start()
     try:
         # Errors are ignored: after an interruption a worker may still write while the directory is deleted.
         with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, deferred():
-            config = _tune_config(searcher, _trial_scheduler(run, shape, arrivals), slots)
-            tune.Tuner(
-                _trainable(run, slots), tune_config=config, run_config=_run_config(scratch, budget, callbacks)
-            ).fit()
+            settings = _run_config(scratch, budget, [LeaveOnSignal(), RecordArrivals(arrivals), errors, progress])
+            _fit(run, searcher, slots, shape, settings)
         leave_if_received()
         searcher.close()
     finally:
         progress.close()
     return budget.reason
+
+
+@dataclass(frozen=True)
+class _Watchers:
+    """The budget and the progress of a search hear of its trials."""
+
+    budget: Budget
+    progress: Progress
+
+    def ended(self, number: int, state: TrialState, reason: str) -> None:
+        self.budget.add_ended(number)
+        self.progress.ended(number, state, reason)
+
+    def paused(self, number: int, reason: str, seconds: float) -> None:
+        self.progress.paused(number, reason, seconds)
+
+
+def _fit(run: Run, searcher: StudySearcher, slots: Slots, shape: TrialShape | None, settings: tune.RunConfig) -> None:
+    """Let Tune train; start Tune again if it gave up on an error of Ray that belongs to no trial, such as no memory."""
+    config = _tune_config(searcher, _trial_scheduler(run, shape, Arrivals(run.folder, run.trials())), slots)
+    try:
+        tune.Tuner(_trainable(run, slots), tune_config=config, run_config=settings).fit()
+    except Exception as error:
+        if searcher.fault:
+            raise searcher.fault from None
+        if not isinstance(error.__cause__, RayError) or not searcher.live:
+            raise
+        for trial_id in list(searcher.live):
+            searcher.fail(trial_id, failure_of(error.__cause__))
+        _fit(run, searcher, slots, shape, settings)
 
 
 def is_population(run: Run, shape: TrialShape | None) -> bool:
@@ -124,5 +160,5 @@ def _run_config(scratch: str, budget: Budget, callbacks: list[tune.Callback]) ->
         stop=budget.stops,  # called after each round: a Stopper that stops all trials at once would skip their endings
         callbacks=callbacks,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        failure_config=tune.FailureConfig(max_failures=FAILURES - 1),
+        failure_config=tune.FailureConfig(max_failures=0),  # the searcher decides whether a trial is trained again
     )

@@ -1,13 +1,15 @@
 """Show the progress of a search: a live table on a terminal, else one line per finished round."""
 
+import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rich.console
 import rich.live
 import rich.table
+from optuna.trial import TrialState
 from ray import tune
 
 from search.runs.objectives import objective
@@ -15,8 +17,9 @@ from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
 from search.tune.trials.remarks import Remarks
 from search.tune.trials.results import row_of
-from search.tune.tune_callbacks import is_paused
+from trainers.folder import Folder
 from trainers.training.rounds import RoundRow
+from trainers.trial import ERROR
 
 
 class Progress(tune.Callback):
@@ -31,7 +34,7 @@ class Progress(tune.Callback):
         names: Mapping[int, str],
         objectives: Sequence[str],
         *,
-        population: bool = False,
+        folder: Callable[[int], Folder],
     ):
         """Start with the rounds of earlier sessions.
 
@@ -42,15 +45,15 @@ class Progress(tune.Callback):
             budget: the budget of the search.
             names: number of a trial -> its name, for trials that have one.
             objectives: the objectives of the search.
-            population: whether the trials are a population, whose stopped trials are only paused.
+            folder: number of a trial -> its directory.
         """
         self.trials, self.rounds, self.budget, self.names = trials, rounds, budget, names
         self.costs = [name for name in objectives if objective(name).direction == "minimize"]
-        self.population = population
+        self.folder = folder
         self.best: dict[str, tuple[float, int]] = {}
         """Score or metric -> its best value, and the trial."""
         replaced = {trial.clone.replaced for trial in before if trial.clone}
-        self.ended = {trial.number for trial in before if trial.state != RUNNING} - replaced
+        self.over = {trial.number for trial in before if trial.state != RUNNING} - replaced
         self.rows: dict[int, RoundRow] = {}
         """Running trial -> the row of its newest round."""
         self.trained = 0
@@ -67,7 +70,7 @@ class Progress(tune.Callback):
         """Start the clock and, on a terminal, the live table."""
         self.started = time.monotonic()
         if sys.stdout.isatty():
-            self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table)
+            self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table, redirect_stderr=False)
             self.live.start()
 
     def on_trial_result(
@@ -89,23 +92,28 @@ class Progress(tune.Callback):
             self._print(f"{self._name(number)}: {remark}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Show a trial that finished or was stopped."""
+        """Show a trial that a budget has cut."""
         last = row_of(trial.last_result)
-        if is_paused(last, self.budget, population=self.population):
-            if self.budget.reason:
-                number = trial.config["number"]
-                self._print(f"{self._name(number)} is unfinished after round {last.round}; --resume continues it")
-            return
-        ended = "finished" if last.last else "stopped early"
-        self._end(trial, ended if last.finite else "failed (loss or weights not finite)")
+        if self.budget.reason and not last.final:
+            name = self._name(trial.config["number"])
+            self._print(f"{name} is unfinished after round {last.round}; --resume continues it")
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Show a trial that failed."""
-        self._end(trial, "failed")
+    def ended(self, number: int, state: TrialState, reason: str) -> None:
+        """Show a trial that has ended."""
+        self.over.add(number)
+        row = self.rows.pop(number, None)
+        ending = f"failed: {reason}{self._log(number)}" if state == TrialState.FAIL else reason
+        score = f", score {_four_digits(row.score)}" if row and state != TrialState.FAIL else ""
+        self._print(f"{self._name(number)} {ending}{score} ({len(self.over)} of {self.trials} ended)")
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Show a trial that has lost its worker and will be retried."""
-        self._print(f"{self._name(trial.config['number'])} lost its worker; it is resumed from its last finished round")
+    def paused(self, number: int, reason: str, seconds: float) -> None:
+        """Show a trial that has failed and is trained again later."""
+        row = self.rows.get(number)
+        again = f"it continues after round {row.round}" if row else "it starts again"
+        when = f" in {seconds:.0f} s" if seconds else ""
+        if seconds == math.inf:
+            again, when = "it waits for the other trials to show whether the machine or its config is to blame", ""
+        self._print(f"{self._name(number)} failed: {reason}; {again}{when}{self._log(number)}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Stop updating the table, whose last state stays on the terminal; sum up the remarks."""
@@ -118,12 +126,10 @@ class Progress(tune.Callback):
         if self.live:
             self.live.stop()
 
-    def _end(self, trial: Any, ending: str) -> None:
-        number = trial.config["number"]
-        self.ended.add(number)
-        row = self.rows.pop(number, None)
-        after = f" after round {row.round}, score {_four_digits(row.score)}" if row else ""
-        self._print(f"{self._name(number)} {ending}{after} ({len(self.ended)} of {self.trials} ended)")
+    def _log(self, number: int) -> str:
+        """Return where a trial's failure is described."""
+        folder = self.folder(number)
+        return f"; see {folder / ERROR}" if folder.exists(ERROR) else ""
 
     def _name(self, number: int) -> str:
         return f"trial {number} ({self.names[number]})" if number in self.names else f"trial {number}"
@@ -154,14 +160,14 @@ class Progress(tune.Callback):
         if not self.rounds:
             return "time left: unknown, because trials differ in length"
         seconds = time.monotonic() - self.started
-        open_rounds = self.rounds * (self.trials - len(self.ended)) - sum(row.judged or 0 for row in self.rows.values())
+        open_rounds = self.rounds * (self.trials - len(self.over)) - sum(row.judged or 0 for row in self.rows.values())
         estimate = seconds / self.trained * open_rounds if self.trained else None
         known = [value for value in (estimate, self.budget.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
 
     def _table(self) -> rich.console.Group:
         best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
-        title = f"{len(self.ended)} of {self.trials} trials ended; {self._left()}"
+        title = f"{len(self.over)} of {self.trials} trials ended; {self._left()}"
         values = {number: self._values(row) for number, row in sorted(self.rows.items())}
         columns = list(dict.fromkeys(name for row in values.values() for name in row))
         table = rich.table.Table("", "round", "score", *columns, "loss", title=title)

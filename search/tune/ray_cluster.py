@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +18,20 @@ from typing import Any
 import ray
 import torch
 import yaml
-from ray._private import utils
+from ray._private import utils, worker
 
 from model.errors import InputError, first_line
 from search.runs.scratch import RAY, private_scratch
 from search.tune.slots import Slots
 from trainers.cpus import usable_cpus
 from trainers.devices import limit_gpu_memory
-from trainers.interruption import catch_signals
+from trainers.interruption import catch_signals, lose
 from trainers.start import ROOT
 from trainers.urls import shown
 
 CONNECT_SECONDS = 5
+WATCH_SECONDS = 0.5
+"""Seconds between two looks at Ray's processes."""
 SHIPPED = ("model", "trainers", "search")
 """The packages that a cluster's workers import."""
 LEAST_FREE = 64 * 2**20
@@ -54,9 +57,33 @@ def started_ray(address: str | None, dashboard: bool) -> Iterator[str]:
         try:
             context = _join(address) if address else _start(scratch / RAY, dashboard)
             catch_signals()  # Ray has installed its own handlers
-            yield context.dashboard_url or ""
+            with _watched():
+                yield context.dashboard_url or ""
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End the running command if a process of Ray that this process has started ends: nothing can be trained then.
+
+    Ray itself notices the loss after up to a minute, and then ends this process at once.
+    """
+    node, over = worker._global_node, threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_SECONDS):
+            if node and (dead := node.dead_processes()):
+                lose(f"Ray's process {dead[0][0]} has ended unexpectedly, without which no trial can be trained")
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def starmap(slots: Slots) -> Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]:

@@ -1,5 +1,6 @@
 """Connect an Optuna study to Ray Tune; the only place where a trial ends."""
 
+import contextlib
 import gc
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,18 +13,19 @@ from ray.tune.search import Searcher
 from model.errors import InputError
 from search.runs.kept_weights import KeptWeights
 from search.runs.objectives import ENSEMBLE, last_round_values, trial_values
-from search.runs.rebuilt_study import end_attributes, intermediate_values
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial, start_trial
 from search.selection.contribution import Contributions
 from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
-from search.tune.trials.endings import ending_reason, ending_state
+from search.tune.trials.endings import Watcher, ending_reason, ending_state
+from search.tune.trials.failures import TrialFailed, failure_of, refused, write_log
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.results import row_of
+from search.tune.trials.retries import Retries, Verdict
 from search.tune.trials.study_trials import StudyTrials
-from trainers.training.rounds import RoundRow
-from trainers.trial import CONFIG, read_rows
+from trainers.faults import MachineError
+from trainers.trial import CONFIG, ERROR, read_rows
 
 FREEZE_EVERY = 100
 """Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage permanently."""
@@ -41,6 +43,8 @@ class StudySearcher(Searcher):
         *,
         trials: int,
         spent: Callable[[], bool],
+        error_of: Callable[[str], BaseException],
+        watcher: Watcher,
     ):
         """Continue a study whose trials are those of the run.
 
@@ -49,24 +53,32 @@ class StudySearcher(Searcher):
             shape: the shape that every config must have; None if trials are not compared.
             trials: the number of trials to begin, earlier sessions included; clones come on top.
             spent: () -> bool, whether a budget is used up, so that no trial begins.
+            error_of: Tune's id of a trial -> the error that it reports for the trial.
+            watcher: hears of every trial that has ended or failed.
         """
         super().__init__(metric="score", mode="max")
         self.study, self.run, self.order, self.shape, self.spent = study, run, order, shape, spent
+        self.error_of, self.watcher = error_of, watcher
         self.trials = StudyTrials(study, run, trials)
         self.corpus = run.corpus()
         self.contributions = Contributions(run) if run.objectives == [ENSEMBLE] else None
         self.live: dict[str, optuna.Trial] = {}
         """Tune's id of a trial -> the trial, while it is trained."""
+        self.paused: dict[int, FrozenTrial] = {}
+        """Trials that wait after a failure."""
+        self.retries = Retries({trial.number: trial.rows[-1].round for trial in run.trials() if trial.rows})
+        self.fault: Exception | None = None
+        """The driver's own error in ending a trial; Tune reports it as an error of the trial."""
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.donors = {number: trial for number, trial in ended.items() if order.may_be_donor(trial)}
         """Ended trials whose full states a clone may need."""
         self.weights = KeptWeights(run, (trial for number, trial in ended.items() if number not in self.donors))
-        for frozen in self.trials.running():
-            self._report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))  # what a kill left out
-            if frozen.number in ended:  # the driver was killed between writing the end and reporting it to the study
+        for frozen in self.trials.running():  # a kill may have kept rounds and ends from the study
+            self.trials.report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))
+            if frozen.number in ended:
                 trial = ended[frozen.number]
                 self._tidy(trial)
-                self._tell(self.trials.open(frozen), TrialState[trial.state], trial.values)
+                self.trials.end(self.trials.open(frozen), TrialState[trial.state], trial.values)
             elif clone := order.clone_in_place_of(frozen.number):
                 self._replace(frozen, clone)
         for frozen in self.trials.running():
@@ -80,9 +92,11 @@ class StudySearcher(Searcher):
             What the trainable needs; None if Tune should ask again; or Tune's mark that no trial will follow.
         """
         may_begin = self.trials.may_begin
-        if self.spent() or self.order.finished(may_begin=may_begin, training=bool(self.live)):
+        self._decide_on_paused(may_begin)
+        done = not self.paused and self.order.finished(may_begin=may_begin, training=bool(self.live))
+        if self.spent() or done:
             return Searcher.FINISHED
-        if not (trial := self._next(may_begin)):
+        if not (trial := self._next(may_begin and not any(map(self.retries.holds, self.paused)))):
             return None
         try:
             config = self._started_config(trial)
@@ -90,7 +104,7 @@ class StudySearcher(Searcher):
             self._end(trial, TrialState.PRUNED, "infeasible by the space")
             return None  # Tune asks again
         except InputError as error:
-            self._end(trial, TrialState.FAIL, str(error))
+            self._fail(trial, refused(error))
             return None
         folder = self.run.trial_folder(trial.number)
         self.live[trial_id] = trial
@@ -105,22 +119,67 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report a finished round to the study."""
-        self._report(self.live[trial_id], [row_of(result)])
+        row, trial = row_of(result), self.live[trial_id]
+        self.retries.add_round(trial.number, row.round)
+        self.trials.report(trial, [row])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """End or pause a trial. Tune passes the last round of a stopped trial to this method only."""
         if trial_id not in self.live:
             return
+        if self.fault:
+            raise self.fault
+        try:
+            if error:
+                self.fail(trial_id, failure_of(self.error_of(trial_id)))
+            else:
+                self._complete(trial_id, result)
+        except Exception as fault:
+            self.fault = fault
+            raise
+
+    def fail(self, trial_id: str, failure: TrialFailed) -> None:
+        """Let a trial that is trained wait after a failure, or end it."""
+        trial = self.live[trial_id]
+        if self.retries.fails(trial.number, failure.fault):
+            self._fail(trial, failure)
+        else:
+            self._log(trial, failure)
+            self.paused[trial.number] = frozen_trial(trial)
+            self.watcher.paused(trial.number, failure.fault.reason, self.retries.wait(trial.number))
+        del self.live[trial_id]
+
+    def _complete(self, trial_id: str, result: dict[str, Any] | None) -> None:
         if result:
             self.on_trial_result(trial_id, result)
         trial = self.live[trial_id]
-        row = row_of(result) if result else None
-        state = ending_state(row, error=error, stopped=self.order.stopped, spent=self.spent())
+        state = ending_state(row_of(result) if result else None, stopped=self.order.stopped, spent=self.spent())
         if state == TrialState.RUNNING:
             self.order.add(frozen_trial(trial))
         else:
-            self._end_trained(trial, state, error=error)
-        del self.live[trial_id]  # last: if the end cannot be written, Tune calls this method again
+            self._end_trained(trial, state)
+        del self.live[trial_id]
+
+    def _decide_on_paused(self, may_begin: bool) -> None:
+        """Resume, end or leave each trial that waits after a failure.
+
+        Raises:
+            MachineError: the machine fails every trial.
+        """
+        others = not self.order.finished(may_begin=may_begin, training=False)
+        for number, frozen in list(self.paused.items()):
+            verdict = self.retries.verdict(number, training=bool(self.live), others=others)
+            reason = self.retries.streaks[number].fault.reason if number in self.retries.streaks else ""
+            if verdict == Verdict.END:
+                log = self.run.trial_folder(number) / ERROR
+                raise MachineError(f"The machine has failed trial {number} again and again: {reason}. See {log}.")
+            if verdict == Verdict.WAIT:
+                continue
+            del self.paused[number]
+            if verdict == Verdict.RETRY:
+                self.order.add(frozen)
+            else:
+                self._end(self.trials.open(frozen), TrialState.FAIL, f"{reason}; other trials had no such failure")
 
     def close(self) -> None:
         """End the trials that have finished unreported; the other trials that a budget has cut stay RUNNING.
@@ -131,7 +190,7 @@ class StudySearcher(Searcher):
             trial = self.trials.open(frozen)
             rows = read_rows(self.run.trial_folder(trial.number))
             if rows and rows[-1].final:
-                self._end_trained(trial, ending_state(rows[-1], error=False), error=False)
+                self._end_trained(trial, ending_state(rows[-1]))
         if not self.trials.running():
             for trial in self.donors.values():
                 self.weights.clean_up(trial)
@@ -161,7 +220,7 @@ class StudySearcher(Searcher):
         clone = clone_of(replacement)
         assert clone
         reason = f"replaced by a clone of trial {clone.trial} at round {clone.round}"
-        self._end(self.trials.open(frozen), TrialState.PRUNED, reason)
+        self._end(self.trials.open(frozen), TrialState.PRUNED, reason, watched=False)
 
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
@@ -182,22 +241,28 @@ class StudySearcher(Searcher):
         folder = self.run.trial_folder(trial.number)
         return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
 
-    def _report(self, trial: optuna.Trial, rows: list[RoundRow]) -> None:
-        """Report the judged rounds that the study does not have yet."""
-        known = frozen_trial(trial).intermediate_values
-        for judged, value in intermediate_values(rows, self.run.objectives).items():
-            if judged not in known:
-                trial.report(value, judged)
+    def _end_trained(self, trial: optuna.Trial, state: TrialState) -> None:
+        """End a trial with the reason that its rows give."""
+        self._end(trial, state, ending_reason(state, read_rows(self.run.trial_folder(trial.number))))
 
-    def _end_trained(self, trial: optuna.Trial, state: TrialState, *, error: bool) -> None:
-        """End a trial that workers have trained, or were to train."""
-        reason = ending_reason(state, self._record(trial), error=error)
-        self._end(trial, state, reason)
+    def _fail(self, trial: optuna.Trial, failure: TrialFailed) -> None:
+        """End a trial because of a failure."""
+        self._log(trial, failure)
+        self._end(trial, TrialState.FAIL, failure.fault.reason)
 
-    def _end(self, trial: optuna.Trial, state: TrialState, reason: str) -> None:
-        """Write the end of a trial, then report it to the study; the next start repairs a crash between the two."""
+    def _log(self, trial: optuna.Trial, failure: TrialFailed) -> None:
+        folder = self.run.trial_folder(trial.number)
+        rows = read_rows(folder)
+        write_log(folder, failure, rows[-1].round if rows else 0)
+
+    def _end(self, trial: optuna.Trial, state: TrialState, reason: str, *, watched: bool = True) -> None:
+        """Write the end of a trial, then report it to the study; the next start repairs a crash between the two.
+
+        Args:
+            watched: whether the watcher hears of it; a trial that a clone replaces goes on as that clone.
+        """
         record = self._record(trial)
-        self._report(trial, record.rows)
+        self.trials.report(trial, record.rows)
         if not record.folder.exists(TRIAL):
             start_trial(record.folder, frozen_trial(trial), None)
         values = self._values(record, state)
@@ -205,7 +270,10 @@ class StudySearcher(Searcher):
         if self.contributions:
             self.contributions.add(trial.number)
         self._tidy(replace(record, state=state.name, values=values))
-        self._tell(trial, state, values)  # last: a trial that is RUNNING in the study is tidied at the next start
+        self.trials.end(trial, state, values)  # last: a trial that is RUNNING in the study is tidied at the next start
+        self.retries.forget(trial.number)
+        if watched:
+            self.watcher.ended(trial.number, state, reason)
         if trial.number % FREEZE_EVERY == 0:
             _freeze_objects()
 
@@ -222,13 +290,8 @@ class StudySearcher(Searcher):
         if self.order.may_be_donor(trial):
             self.donors[trial.number] = trial
         else:
-            self.weights.clean_up(trial)
-
-    def _tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
-        for name, value in end_attributes(state, values, several=len(self.run.objectives) > 1).items():
-            trial.set_user_attr(name, value)
-        # Optuna uses the last reported value of a PRUNED trial and accepts no other.
-        self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
+            with contextlib.suppress(InputError):  # a file that is not the project's lies in the way, and stays
+                self.weights.clean_up(trial)
 
 
 def _freeze_objects() -> None:

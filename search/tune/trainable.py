@@ -1,18 +1,22 @@
 """Train trials in a Ray worker. Each trial is resumed from its own files; Tune's checkpoints are off."""
 
-import traceback
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
 from ray import tune
 
+from model.encoder import Pretrained
 from model.pretrained import load_encoder
+from search.tune.trials.failures import described
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.devices import limit_gpu_memory
 from trainers.folder import Folder, local_copy
 from trainers.training.kept_rounds import Keep
-from trainers.trial import ERROR, Origin, run_trial
+from trainers.training.rounds import RoundRow
+from trainers.trial import Origin, run_trial
 
 
 class SearchTrial(tune.Trainable):
@@ -29,7 +33,7 @@ class SearchTrial(tune.Trainable):
         dev_rows: int,
         keep: Keep,
     ) -> None:
-        """Open the corpus and the encoder.
+        """Start the first trial.
 
         Args:
             run: the run directory's URI.
@@ -39,35 +43,50 @@ class SearchTrial(tune.Trainable):
             dev_rows: the most dev rows per task on which a round is scored.
             keep: the rounds whose weights are kept.
         """
-        limit_gpu_memory(memory)
-        self.threads, self.device, self.dev_rows, self.keep = threads, device, dev_rows, keep
-        self.corpus = Corpus.open(local_copy(Folder.at(run) / "corpus"))
-        self.pretrained = load_encoder(local_copy(Folder.at(run) / "encoder"))
+        self.root, self.threads, self.device = Folder.at(run), threads, device
+        self.memory, self.dev_rows, self.keep = memory, dev_rows, keep
         self.reset_config(config)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The run's data; opened by the first trial, because Ray says little about an error before that."""
+        return Corpus.open(local_copy(self.root / "corpus"))
+
+    @cached_property
+    def pretrained(self) -> Pretrained:
+        """The run's encoder."""
+        return load_encoder(local_copy(self.root / "encoder"))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial; dropping the generator of the last trial frees its model."""
-        torch.set_num_threads(self.threads)
-        self.folder, origin = Folder.at(new_config["folder"]), new_config["origin"]
+        self.folder = Folder.at(new_config["folder"])
         # Lazy: Tune retries what fails in a step, but not what fails in a reset.
-        self.rows = run_trial(
+        self.rows = self._rows(new_config["train"], new_config["origin"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one round.
+
+        Raises:
+            TrialFailed: any error, described as text, because its class may not survive the way to the driver.
+        """
+        try:
+            row = next(self.rows)
+        except Exception as error:
+            raise described(error, str(self.folder)) from None
+        return {**row.to_json(), "done": row.final}
+
+    def _rows(self, config: str, origin: dict[str, Any] | None) -> Iterator[RoundRow]:
+        """Yield the row of each round of a trial."""
+        limit_gpu_memory(self.memory)
+        torch.set_num_threads(self.threads)
+        yield from run_trial(
             self.folder,
-            TrainConfig.model_validate_json(new_config["train"]),
+            TrainConfig.model_validate_json(config),
             self.corpus,
             self.pretrained,
             device=self.device,
             dev_limit=self.dev_rows,
             keep=self.keep,
-            origin=origin and Origin(Folder.at(origin["folder"]), origin["round"]),
+            origin=Origin(Folder.at(origin["folder"]), origin["round"]) if origin else None,
         )
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train one round."""
-        try:
-            row = next(self.rows)
-        except Exception:  # the driver reads the file: Ray may report only that the worker was lost
-            self.folder.write(ERROR, traceback.format_exc())
-            raise
-        self.folder.delete(ERROR)
-        return {**row.to_json(), "done": row.final}

@@ -1,31 +1,15 @@
-"""Tune's callbacks: reset a trial's failures after a new round, count ended trials, leave Tune on a signal."""
+"""Tune's callbacks: leave Tune on a signal, and remember the errors of its trials."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.error import TuneError
 
 from search.runs.arrivals import Arrivals
-from search.tune.budgets import Budget
 from search.tune.trials.results import row_of
 from trainers.interruption import leave_if_received
-from trainers.training.rounds import RoundRow
-
-
-class ResetFailures(tune.Callback):
-    """Reset a trial's count of failures after each new round, so that lost nodes do not make a long trial fail."""
-
-    def __init__(self) -> None:
-        """Start without rounds."""
-        self.rounds: dict[int, int] = {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Reset the count if the round is new; a round that is reported again after a failure is not."""
-        number, row = trial.config["number"], row_of(result)
-        if row.round > self.rounds.get(number, 0):
-            self.rounds[number] = row.round
-            trial.run_metadata.num_failures = 0
 
 
 class RecordArrivals(tune.Callback):
@@ -42,27 +26,6 @@ class RecordArrivals(tune.Callback):
         self.arrivals.add(trial.config["number"], row_of(result).round)
 
 
-class CountEndedTrials(tune.Callback):
-    """Report ended trials to the budget."""
-
-    def __init__(self, budget: Budget, population: bool):
-        """Start counting.
-
-        Args:
-            population: whether the trials are a population, whose stopped trials are only paused.
-        """
-        self.budget, self.population = budget, population
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count a trial that finished or was stopped."""
-        if not is_paused(row_of(trial.last_result), self.budget, population=self.population):
-            self.budget.add_ended(trial.config["number"])
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count a trial that failed."""
-        self.budget.add_ended(trial.config["number"])
-
-
 class LeaveOnSignal(tune.Callback):
     """Leave Tune between two of its steps, of which it makes about ten per second.
 
@@ -74,11 +37,21 @@ class LeaveOnSignal(tune.Callback):
         leave_if_received()
 
 
-def is_paused(row: RoundRow, budget: Budget, *, population: bool) -> bool:
-    """Return whether a trial that Tune stopped after this round has not ended: it is resumed, or its clone replaces it.
+class TrialErrors(tune.Callback):
+    """The errors of trials: Tune tells a searcher that a trial has failed, but not why."""
 
-    Args:
-        budget: if it is used up, it has cut the trial.
-        population: whether the trials are a population.
-    """
-    return not row.final and (population or budget.reason is not None)
+    def __init__(self) -> None:
+        """Start without trials."""
+        self.trials: list[Any] = []
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Keep Tune's own list of trials."""
+        self.trials = trials
+
+    def of(self, trial_id: str) -> BaseException:
+        """Return the error of a trial. Tune has written it a moment ago, to a directory of this session."""
+        trial = next(trial for trial in reversed(self.trials) if trial.trial_id == trial_id)
+        try:
+            return pickle.loads(Path(trial.pickled_error_file).read_bytes())
+        except Exception:  # no file, or an error that cannot be restored: its text is left
+            return TuneError(Path(trial.error_file).read_text() if trial.error_file else "unknown")

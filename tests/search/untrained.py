@@ -19,6 +19,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from search.tune.tune_schedulers import HalvingScheduler
 from tests.example_row import example_row
+from tests.search.watching import Watching
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
@@ -89,7 +90,9 @@ class Untrained:
         space = Space(Path(__file__), "", suggest, [])
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = trial_shape(suggest_config(space, example), run.corpus())
-        self.searcher = StudySearcher(study, run, TrialQueue(space), shape, trials=count, spent=lambda: False)
+        self.searcher = StudySearcher(
+            study, run, TrialQueue(space), shape, trials=count, spent=lambda: False, **Watching().arguments
+        )
         rounds, halving = Arrivals(run.folder, run.trials()).rounds(), Halving(shape.rounds, BRACKETS["asha"])
         self.scheduler = HalvingScheduler(rounds, halving, run.objectives)
         self.max_live, self.live = live, {}
@@ -109,12 +112,11 @@ class Untrained:
         while len(self.live) < self.max_live:
             name, started = f"t{len(self.suggestion_seconds)}", time.perf_counter()
             suggested = self.searcher.suggest(name)
-            if suggested == Searcher.FINISHED:
+            if suggested in (None, Searcher.FINISHED):
                 break
             self.suggestion_seconds.append(time.perf_counter() - started)
-            if suggested:
-                done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
-                self.live[name] = suggested, done + 1
+            done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
+            self.live[name] = suggested, done + 1
         return bool(self.live)
 
     def step(self) -> None:

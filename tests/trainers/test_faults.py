@@ -91,7 +91,9 @@ FAULTS: list[tuple[BaseException, Fault]] = [
     ),
     (
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-        Fault("SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)", "machine"),
+        Fault(
+            "SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)", Blame.MACHINE
+        ),
     ),
     (within(TuneError("Traceback ..."), system(errno.ENOSPC, "/runs/x")), FULL),
     (caused(RuntimeError("Caught unexpected exception"), system(errno.ENOSPC, "/runs/x")), FULL),
@@ -121,7 +123,10 @@ FAULTS: list[tuple[BaseException, Fault]] = [
     (ValueError("a rate of -1"), Fault("ValueError: a rate of -1", Blame.CONFIG)),
     (RuntimeError("CUDA error: device-side assert triggered"), Fault("", Blame.CONFIG)),
     (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), Fault("", Blame.CONFIG)),
-    (system(errno.ENOTDIR, "/runs/x"), Fault("NotADirectoryError: [Errno 20] Not a directory: '/runs/x'", "config")),
+    (
+        system(errno.ENOTDIR, "/runs/x"),
+        Fault("NotADirectoryError: [Errno 20] Not a directory: '/runs/x'", Blame.CONFIG),
+    ),
     (within(ValueError("a rate of -1"), system(errno.ENOENT)), Fault("ValueError: a rate of -1", Blame.CONFIG)),
     (RayTaskError(ValueError("a rate of -1")), Fault("ValueError: a rate of -1", Blame.CONFIG)),
 ]

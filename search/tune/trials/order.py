@@ -81,12 +81,14 @@ class TrialQueue:
         self.waiting.append(frozen)
 
     def finished(self, *, may_begin: bool, training: bool) -> bool:
-        """Return whether no trial waits and no new one may begin."""
-        return not self.waiting and not may_begin
+        """Return whether no trial waits or is trained, and no new one may begin. A trained one may be resumed later."""
+        return not self.waiting and not may_begin and not training
 
     def next(self, *, may_begin: bool) -> Next | None:
         """Choose the trial that has waited longest, else a new one."""
-        return Next(self.waiting.pop(0)) if self.waiting else Next()
+        if self.waiting:
+            return Next(self.waiting.pop(0))
+        return Next() if may_begin else None
 
     def clone_in_place_of(self, number: int) -> FrozenTrial | None:
         """Return None: independent trials are not cloned."""

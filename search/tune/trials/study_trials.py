@@ -1,16 +1,18 @@
-"""Open the trials of a study, new ones and begun ones."""
+"""Open the trials of a study, report their rounds to it and end them in it."""
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.runs.objectives import ENSEMBLE
+from search.runs.rebuilt_study import end_attributes, intermediate_values
 from search.runs.run import Run
 from search.runs.trial_record import clone_of
-from search.suggest.optuna_internals import open_trial
+from search.suggest.optuna_internals import frozen_trial, open_trial
 from search.suggest.samplers import SAMPLERS
 from search.suggest.warm_start import warm_trials
 from search.suggest.wrapped_samplers import HistorySampler
 from trainers.seeds import seed_of
+from trainers.training.rounds import RoundRow
 
 
 class StudyTrials:
@@ -50,6 +52,20 @@ class StudyTrials:
     def open(self, frozen: FrozenTrial) -> optuna.Trial:
         """Open a trial, to report to it or to end it."""
         return open_trial(self.study, frozen)
+
+    def report(self, trial: optuna.Trial, rows: list[RoundRow]) -> None:
+        """Report the judged rounds that the study does not have yet."""
+        known = frozen_trial(trial).intermediate_values
+        for judged, value in intermediate_values(rows, self.run.objectives).items():
+            if judged not in known:
+                trial.report(value, judged)
+
+    def end(self, trial: optuna.Trial, state: TrialState, values: list[float] | None) -> None:
+        """End a trial in the study."""
+        for name, value in end_attributes(state, values, several=len(self.run.objectives) > 1).items():
+            trial.set_user_attr(name, value)
+        # Optuna uses the last reported value of a PRUNED trial and accepts no other.
+        self.study.tell(trial.number, values if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Return the Optuna sampler of one trial: one for all trials would repeat its first draws after a resume."""

@@ -28,6 +28,7 @@ from search.tune.trials.order import TrialQueue
 from tests.conftest import ROWS
 from tests.search.example_run import example_search
 from tests.search.suggest.earlier_trials import GOOD, WIDE, earlier_trial, write_study
+from tests.search.watching import Watching
 from trainers.folder import Folder
 
 SPACE = """
@@ -221,7 +222,15 @@ def drawn(prepared: Prepared, trials: int) -> tuple[list[dict[str, Any]], list[F
     with opened_study(prepared.run, None) as study:
         enqueue(study, prepared.checked.space.start)
         space, shape = prepared.checked.space, prepared.checked.shape
-        searcher = StudySearcher(study, prepared.run, TrialQueue(space), shape, trials=trials, spent=lambda: False)
+        searcher = StudySearcher(
+            study,
+            prepared.run,
+            TrialQueue(space),
+            shape,
+            trials=trials,
+            spent=lambda: False,
+            **Watching().arguments,
+        )
         while (suggested := searcher.suggest("a")) != "FINISHED":
             if suggested:
                 searcher.on_trial_complete("a", error=True)

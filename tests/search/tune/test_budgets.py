@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from search.tune.budgets import (
     score_is_reached,
     time_is_up,
 )
-from search.tune.tune_callbacks import CountEndedTrials
 from tests.example_row import example_row
 from tests.search.searching import command
 from trainers.folder import Folder
@@ -149,17 +147,6 @@ def test_a_round_that_is_reported_again_counts_once():
     assert budget.used.gpu_hours == pytest.approx(3.5)
     budget.add_ended(5)
     assert budget.used.ended[-1] == 0.7
-
-
-@pytest.mark.parametrize(("score", "population", "ended"), [(None, False, [0.5]), (0.5, False, []), (None, True, [])])
-def test_a_trial_that_a_budget_cuts_is_no_evidence_of_a_plateau(score, population, ended):
-    budget = Budget(Limits(score=score), [], 0)
-    budget.start()
-    count = CountEndedTrials(budget, population)
-    for number, found in ((0, row(1, 0.5)), (1, row(2, 0.4, last=True))):
-        budget.stops("a", reported(number, found))
-        count.on_trial_complete(0, [], SimpleNamespace(config={"number": number}, last_result=found.to_json()))
-    assert budget.used.ended == [*ended, 0.4]
 
 
 def test_gpu_hours_are_refused_where_there_are_no_gpus():

@@ -16,7 +16,6 @@ from trainers.folder import Folder
 
 ROUND_COUNT = 4
 KILLS = 3
-"""Number of failures that would end a trial without a finished round between them."""
 
 
 def workers() -> list[int]:
@@ -51,11 +50,13 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_
     blocked.write_text("a file where a directory should be")
     options = ("--trials", "3", "--concurrency", "1", "--trial-scheduler", "none")
     wait_for(lambda: not workers())  # until the workers of earlier searches have ended
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.tune.trials.retries.WAITS", (0.5, 1.0, 2.0))
         killing = pool.submit(kill_workers, place / "run")
         done = finish_here(command(place / "space.py", place, tiny_encoder, *options))
         killing.result()
     assert done.returncode == 0, done.stdout + done.stderr
+    (place / "printed").write_text(done.stdout)
     return Run(Folder.at(place / "run"))
 
 
@@ -69,6 +70,21 @@ def test_a_trial_whose_worker_is_killed_in_every_round_completes_and_no_round_is
 def test_a_trial_that_keeps_failing_fails_with_its_reason_and_the_search_continues(faulty: Run):
     first, second, third = faulty.trials()
     assert second.state == "FAIL" and second.rows == []
-    assert str(second.reason).startswith(("NotADirectoryError: ", "FileExistsError: "))
+    assert "predictions is a file, not a folder" in str(second.reason)
     assert third.state == "COMPLETE"
     assert {trial.number for trial, _ in faulty.rounds_with_weights()} == {first.number, third.number}
+
+
+def test_every_failure_is_one_line_with_its_reason_and_the_path_of_a_log(faulty: Run):
+    assert faulty.folder.local
+    printed = (faulty.folder.local.parent / "printed").read_text().splitlines()
+    lost = [line for line in printed if "trial 0 failed: its worker was lost: " in line]
+    assert len(lost) == KILLS
+    for number, line in enumerate(lost, 1):
+        log = faulty.trial_folder(0) / "error.txt"
+        assert line.endswith(f"; it continues after round {number} in 0 s; see {log}")
+    raised = [line for line in printed if "trial 1 failed: " in line]
+    assert len(raised) == 3 and all(str(faulty.trial_folder(1) / "error.txt") in line for line in raised)
+    assert raised[-1].endswith("(2 of 3 ended)")
+    log = faulty.trial_folder(1).read("error.txt").decode()
+    assert "Traceback (most recent call last)" in log and "run_trial" in log

@@ -28,6 +28,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.tune_schedulers import PopulationScheduler
 from tests.conftest import NO_CLOCK, outcome
 from tests.search.example_run import tiny_pretrained, write_search
+from tests.search.watching import Watching
 from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
 from trainers.trial import CONFIG, Origin, run_trial
@@ -70,7 +71,15 @@ class PopulationSearch:
         with opened_study(self.run, None) as study:
             assert self.checked.shape
             population = Population(self.run, study, self.checked.space, self.checked.shape)
-            yield StudySearcher(study, self.run, population, self.checked.shape, trials=SIZE, spent=lambda: False)
+            yield StudySearcher(
+                study,
+                self.run,
+                population,
+                self.checked.shape,
+                trials=SIZE,
+                spent=lambda: False,
+                **Watching().arguments,
+            )
 
     def train(self, searcher: StudySearcher, given: dict[str, Any]) -> None:
         """Train a trial until the trial scheduler stops it or it finishes."""
@@ -307,7 +316,8 @@ def test_a_finished_trial_may_still_be_cloned_by_trials_a_round_behind(begin):
         assert (first.folder / "checkpoints" / f"{ROUNDS - 1:05d}").exists("state.pt")
 
 
-def test_the_searcher_makes_tune_wait_while_all_trials_are_in_training(begin):
+def test_the_searcher_makes_tune_wait_while_all_trials_are_in_training(begin, monkeypatch):
+    monkeypatch.setattr("search.tune.trials.retries.FAILURES", 1)
     search = begin()
     with search.session() as searcher:
         given = [searcher.suggest(str(number)) for number in range(SIZE)]

@@ -1,5 +1,7 @@
 """Test the searcher on a real study and real files; the test calls it as Tune does."""
 
+import errno
+import math
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +18,16 @@ from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import end_trial
 from search.suggest.space import Space, TrialShape, check_space, example_configs, load_space
 from search.tune.searcher import StudySearcher
+from search.tune.trials.failures import described
 from search.tune.trials.order import TrialQueue
+from search.tune.trials.retries import WAITS
 from tests.example_row import example_row
 from tests.search.example_run import write_search
+from tests.search.watching import Watching
 from trainers.config.train_config import TrainConfig
+from trainers.faults import MachineError
 from trainers.training.rounds import RoundRow
-from trainers.trial import ROUNDS
+from trainers.trial import ERROR, ROUNDS
 
 POINTS = [{"dropout": 0.125}, {"dropout": 0.25}]
 SPACE = f"""
@@ -45,6 +51,7 @@ class Search:
     run: Run
     space: Space
     shape: TrialShape
+    watching: Watching = field(default_factory=Watching)
 
     @contextmanager
     def session(
@@ -54,7 +61,15 @@ class Search:
         with opened_study(self.run, None) as study:
             enqueue(study, self.space.start)
             order = TrialQueue(self.space)
-            yield StudySearcher(study, self.run, order, shape or self.shape, trials=trials, spent=lambda: spent)
+            yield StudySearcher(
+                study,
+                self.run,
+                order,
+                shape or self.shape,
+                trials=trials,
+                spent=lambda: spent,
+                **self.watching.arguments,
+            )
 
     def train(self, number: int, rounds: int, **last: Any) -> list[RoundRow]:
         """Write the files that a worker writes in its first rounds; return the rows."""
@@ -97,13 +112,11 @@ class Ending:
     value: float | None
     reason: str
     last: dict[str, Any] = field(default_factory=dict)
-    error: bool = False
-    traceback: str = ""
 
     @property
     def has_result(self) -> bool:
-        """Whether Tune passes the last row. It passes none if the trial raised an error or was interrupted."""
-        return not self.error and self.state != "RUNNING"
+        """Whether Tune passes the last row. It passes none if the trial was interrupted."""
+        return self.state != "RUNNING"
 
 
 ENDINGS = {
@@ -115,8 +128,6 @@ ENDINGS = {
     "not finite at last": Ending(
         "FAIL", None, "loss or weights were not finite in round 3", {"finite": False, "score": None, "last": True}
     ),
-    "raised": Ending("FAIL", None, "ValueError: no", error=True, traceback="Traceback ...\nValueError: no\n"),
-    "lost": Ending("FAIL", None, "its worker was lost", error=True),
     "interrupted": Ending("RUNNING", None, ""),
 }
 
@@ -128,9 +139,7 @@ def test_every_ending_has_its_state_value_and_reason_in_the_study_and_in_the_fil
         *rows, last = search.train(0, 3, **ending.last)
         for row in rows:
             searcher.on_trial_result("a", row.to_json())
-        if ending.traceback:
-            search.run.trial_folder(0).write("error.txt", ending.traceback)
-        searcher.on_trial_complete("a", last.to_json() if ending.has_result else None, error=ending.error)
+        searcher.on_trial_complete("a", last.to_json() if ending.has_result else None)
     frozen, (trial,) = search.study_trials()[0], search.run.trials()
     assert (frozen.state.name, frozen.values) == (trial.state, trial.values)
     assert (frozen.state.name, frozen.value) == (ending.state, ending.value)
@@ -252,9 +261,11 @@ def test_start_points_come_first_and_once_even_if_a_search_is_resumed_several_ti
 def test_all_sessions_together_begin_no_more_trials_than_asked_for(search: Search):
     with search.session(trials=2) as searcher:
         assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
-        assert searcher.suggest("c") == Searcher.FINISHED
+        assert searcher.suggest("c") is None, "a trial in training may fail, and be resumed"
     with search.session(trials=2) as searcher:
         assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
+        for number, name in enumerate("ab"):
+            searcher.on_trial_complete(name, search.train(number, 1)[0].to_json())
         assert searcher.suggest("c") == Searcher.FINISHED
 
 
@@ -273,7 +284,7 @@ def test_a_used_up_budget_ends_finished_trials_and_leaves_the_others_to_a_resume
     assert [trial.values for trial in search.run.trials()] == [None, None, [0.77]]
     with search.session(trials=3) as searcher:
         assert [searcher.suggest(name)["number"] for name in "ab"] == [0, 1]
-        assert searcher.suggest("c") == Searcher.FINISHED
+        assert searcher.suggest("c") is None
 
 
 @pytest.mark.parametrize(
@@ -372,3 +383,97 @@ def test_a_lost_study_is_rebuilt_with_the_same_numbers_even_with_a_gap(search: S
 def test_a_pickled_searcher_is_empty(search: Search):
     with search.session() as searcher:
         assert pickle.loads(pickle.dumps(searcher)).__dict__ == {}
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/runs/x")
+
+
+def fail(search: Search, searcher: StudySearcher, name: str, error: BaseException) -> None:
+    search.watching.error = described(error)
+    searcher.on_trial_complete(name, error=True)
+
+
+def test_a_trial_that_raises_three_times_fails_with_its_reason_and_a_log(search: Search):
+    with search.session() as searcher:
+        for name in "abc":
+            assert searcher.suggest(name)["number"] == 0
+            fail(search, searcher, name, ValueError("no"))
+    (trial,) = search.run.trials()
+    assert (trial.state, trial.reason) == ("FAIL", "ValueError: no")
+    again = (0, "ValueError: no", 0)
+    assert search.watching.events == [again, again, (0, "FAIL", "ValueError: no")]
+    log = trial.folder.read(ERROR).decode()
+    assert ("after round 0: ValueError: no" in log and "Traceback" in log) or log.endswith("ValueError: no\n")
+
+
+def test_a_full_disk_uses_up_no_trial_and_ends_the_search(search: Search):
+    with search.session() as searcher:
+        searcher.retries.clock = iter(range(0, 10_000, 100)).__next__
+        for name in "abcd":
+            assert searcher.suggest(name)["number"] == 0, "no other trial begins meanwhile"
+            rows = search.train(0, 2) if name == "a" else []
+            for row in rows:
+                searcher.on_trial_result(name, row.to_json())
+            fail(search, searcher, name, FULL)
+        with pytest.raises(
+            MachineError, match=r"failed trial 0 .* No space left on device: /runs/x\. See .*error\.txt\."
+        ):
+            searcher.suggest("e")
+    frozen, (trial,) = search.study_trials()[0], search.run.trials()
+    assert frozen.state == TrialState.RUNNING and trial.state == "RUNNING" and len(trial.rows) == 2
+    assert list((search.run.folder.local or Path()).rglob("state.pt"))
+    assert [event[2] for event in search.watching.events] == [0, 0, 0, math.inf]
+    with search.session() as searcher:
+        assert searcher.suggest("a")["number"] == 0
+
+
+def test_no_trial_begins_while_another_waits_for_the_machine(search: Search):
+    with search.session() as searcher:
+        searcher.retries.clock = lambda: 0.0
+        searcher.suggest("a")
+        fail(search, searcher, "a", FULL)
+        assert searcher.suggest("b") is None
+        searcher.retries.clock = lambda: WAITS[0]
+        assert searcher.suggest("b")["number"] == 0
+        assert searcher.suggest("c")["number"] == 1
+    assert search.watching.events == [(0, "No space left on device: /runs/x", WAITS[0])]
+
+
+def test_a_config_without_enough_memory_fails_once_another_trial_trains(search: Search):
+    with search.session() as searcher:
+        searcher.retries.clock = iter(range(0, 10_000, 100)).__next__
+        for name in "abcd":
+            assert searcher.suggest(name)["number"] == 0
+            fail(search, searcher, name, MemoryError())
+        assert searcher.suggest("e")["number"] == 1, "another trial shows whether the machine is to blame"
+        searcher.on_trial_result("e", search.train(1, 1)[0].to_json())
+        searcher.suggest("f")
+    assert search.run.trials()[0].state == "FAIL"
+    assert search.run.trials()[0].reason == "MemoryError; other trials had no such failure"
+
+
+def test_a_space_that_raises_for_one_trial_is_reported_with_its_reason_and_log(search: Search):
+    with search.session(shape=replace(search.shape, rounds=5)) as searcher:
+        assert searcher.suggest("a") is None
+    ((number, state, reason),) = search.watching.events
+    assert (number, state) == (0, "FAIL") and "do not compare" in reason
+    assert "do not compare" in search.run.trial_folder(0).read(ERROR).decode()
+
+
+def test_an_end_that_cannot_be_written_is_not_taken_for_a_failure_of_the_trial(search: Search, monkeypatch):
+    def full(*given: Any) -> None:
+        raise FULL
+
+    with search.session() as searcher:
+        searcher.suggest("a")
+        rows = search.train(0, 4, last=True)
+        monkeypatch.setattr("search.tune.searcher.end_trial", full)
+        for error in (False, True):  # Tune reports the first error as an error of the trial
+            with pytest.raises(OSError, match="No space left"):
+                searcher.on_trial_complete("a", None if error else rows[-1].to_json(), error=error)
+    monkeypatch.undo()
+    assert search.run.trials()[0].state == "RUNNING"
+    with search.session() as searcher:
+        searcher.suggest("a")
+        searcher.on_trial_complete("a", rows[-1].to_json())
+    assert search.run.trials()[0].state == "COMPLETE"

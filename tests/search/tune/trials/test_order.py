@@ -25,6 +25,8 @@ def test_resumed_trials_come_in_their_order_and_before_new_trials():
 def test_a_queue_is_finished_when_no_trial_waits_and_none_may_begin():
     order = queue()
     assert not order.finished(may_begin=True, training=False)
-    assert order.finished(may_begin=False, training=True), "trials in training end by themselves"
+    assert not order.finished(may_begin=False, training=True), "a trial in training may fail, and be resumed"
+    assert order.finished(may_begin=False, training=False)
+    assert order.next(may_begin=False) is None
     order.add(create_trial(state=TrialState.RUNNING))
     assert not order.finished(may_begin=False, training=False)
