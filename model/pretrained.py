@@ -17,7 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
 from model.checkpoint_files import CONFIG, TOKENIZER, find_checkpoint, read_json
@@ -166,7 +166,7 @@ def _pretrained(
     directory: Path,
     name: str,
     config: BertConfig | TransformersConfig,
-    encoder: Encoder,
+    encoder: nn.Module,
     own: dict[str, tuple[str, Tensor | None]],
     build: Callable[[Path], Tokenizer],
 ) -> Pretrained:
@@ -181,7 +181,7 @@ def _pretrained(
 
 
 def _own(
-    tensors: dict[str, Tensor], encoder: Encoder, public_name: Callable[[str], str]
+    tensors: dict[str, Tensor], encoder: nn.Module, public_name: Callable[[str], str]
 ) -> dict[str, tuple[str, Tensor | None]]:
     """Return the tensors of an encoder: our name -> public name and tensor, None if the checkpoint lacks it."""
     names = {ours: public_name(ours) for ours in encoder.state_dict()}
@@ -189,7 +189,7 @@ def _own(
     return {ours: (theirs, found.get(theirs)) for ours, theirs in names.items()}
 
 
-def _checked(own: dict[str, tuple[str, Tensor | None]], encoder: Encoder, name: str) -> dict[str, Tensor]:
+def _checked(own: dict[str, tuple[str, Tensor | None]], encoder: nn.Module, name: str) -> dict[str, Tensor]:
     """Return an encoder's weights under our names, after comparing their shapes; `name` is the checkpoint's."""
     missing = [theirs for theirs, tensor in own.values() if tensor is None]
     if missing:

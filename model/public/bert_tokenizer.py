@@ -86,8 +86,8 @@ def _added_tokens(directory: Path, options: dict[str, Any], saved: dict[str, Any
     if "added_tokens_decoder" in options:
         return {int(number): AddedToken(**fields) for number, fields in options["added_tokens_decoder"].items()}
     for key, value in _object(directory / SPECIAL_TOKENS).items():
-        fields = isinstance(value, dict) and key != "extra_special_tokens"
-        options[key] = AddedToken(**(value | {"special": True})) if fields else value
+        fields: dict[str, Any] = value if isinstance(value, dict) and key != "extra_special_tokens" else {}
+        options[key] = AddedToken(**{**fields, "special": True}) if fields else value
     special = {str(_token(options.get(f"{role}_token"), {})) for role in ROLES} | set(map(str, _extra(options)))
     found = {
         number: AddedToken(name, normalized=name not in special, special=name in special)
