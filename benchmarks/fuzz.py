@@ -24,7 +24,8 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.fuzz_mutations import mutate
-from benchmarks.fuzz_readers import READERS, Reader
+from benchmarks.fuzz_reader import Reader
+from benchmarks.fuzz_readers import READERS
 from model.errors import InputError
 
 BATCH = 250

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
@@ -12,6 +10,8 @@ import tokenizers
 import torch
 from transformers.utils import logging
 
+from benchmarks.fuzz_reader import Reader
+from benchmarks.fuzz_run_readers import RUN_READERS
 from model.encoder import build_encoder
 from model.pretrained import read_pretrained
 from tests.model.test_pretrained import write_checkpoint
@@ -21,18 +21,6 @@ from trainers.data.corpus import Corpus
 from trainers.data.corpus_record import corpus_json
 from trainers.data.course_files import read_directory
 from trainers.data.prepare import prepare
-
-
-@dataclass(frozen=True)
-class Reader:
-    """One kind of file, and the function that reads it."""
-
-    write: Callable[[Path], object]
-    """Writes the file, and all files that belong to it, into a directory that does not exist yet."""
-    file: str
-    """The damaged file, relative to the directory."""
-    read: Callable[[Path], object]
-    """Reads the directory. It may return anything, and may raise an InputError; all else is a fault."""
 
 
 def write_data(place: Path) -> None:
@@ -130,5 +118,6 @@ READERS = {
     "tokenizer-config": Reader(write_vocabulary, "tokenizer_config.json", read_checkpoint),
     "special-tokens": Reader(write_vocabulary, "special_tokens_map.json", read_checkpoint),
     "added-tokens": Reader(write_vocabulary, "added_tokens.json", read_checkpoint),
+    **RUN_READERS,
 }
 """Readers, by name."""

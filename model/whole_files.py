@@ -58,3 +58,12 @@ def whole_directory(target: Path) -> Iterator[Path]:
         except OSError:
             if not target.exists():
                 raise
+
+
+def cut_unfinished_line(file: IO[bytes]) -> None:
+    """Remove an unfinished last line, so that an appended line does not continue it; leave the position at the end."""
+    file.seek(0)
+    content = file.read()
+    if content and not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)

@@ -101,6 +101,14 @@ Address = Annotated[
         "belongs to. By default Ray is started on this machine.",
     ),
 ]
+Out = Annotated[
+    str | None,
+    Option(
+        metavar="DIR",
+        rich_help_panel=OUTPUT,
+        help="Write into this folder or URI; by default into the run, which must then be writable.",
+    ),
+]
 Storage = Annotated[
     str,
     Option(

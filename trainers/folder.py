@@ -10,8 +10,8 @@ import io
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -21,7 +21,8 @@ import pyarrow
 from pyarrow import fs
 
 from model.errors import InputError, first_line
-from model.whole_files import whole_directory, whole_file
+from model.files.regular_files import check_kind
+from model.whole_files import cut_unfinished_line, partial_name, whole_directory, whole_file
 from trainers.urls import is_url, shown, without_secrets
 
 
@@ -94,8 +95,8 @@ class Folder:
         """
         return self._info(name).type != fs.FileType.NotFound
 
-    def size(self, name: str) -> int:
-        """Return the size of a file in bytes."""
+    def size(self, name: str) -> int | None:
+        """Return the size of a file in bytes; None if there is no such file."""
         return self._info(name).size
 
     def modified(self) -> list[int]:
@@ -121,7 +122,10 @@ class Folder:
 
         Raises:
             FileNotFoundError: the file does not exist.
+            InputError: it is a folder.
         """
+        if self._info(name).type == fs.FileType.Directory:
+            raise InputError(f"{self}/{name} is a folder, not a file. Move it away.")
         with self.filesystem.open_input_file(self._place(name)) as file:
             return file.read()
 
@@ -163,6 +167,45 @@ class Folder:
             self.write(name, before + line.encode() + b"\n")
 
     @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator["Folder"]:
+        """Yield a new folder that replaces the folder `name` when the block ends; if the block raises, nothing changes.
+
+        On a disk the new folder and the old one are exchanged by two renames; on an object store the files are moved
+        one by one, so a kill in this moment may leave a part of them.
+        """
+        new, old = self / partial_name(name), partial_name(name)
+        try:
+            yield new
+            if self.local:
+                self._exchange(new.name, name, old)
+            else:
+                self.delete(name)
+                for path in new._files():
+                    place = f"{self._place(name)}/{path}"
+                    self.filesystem.move(new._place(path), place)
+        finally:
+            self.delete(new.name)
+            self.delete(old)
+
+    def _exchange(self, new: str, name: str, old: str) -> None:
+        """Rename the folder `name`, if it exists, to `old`, and `new` to `name`; on an error keep `name`."""
+        source, target, spare = (Path(self._place(part)) for part in (new, name, old))
+        try:
+            if target.exists():
+                target.rename(spare)
+            source.rename(target)
+        except BaseException:
+            if spare.exists() and not target.exists():
+                spare.rename(target)
+            raise
+
+    def _files(self) -> list[str]:
+        """List the files in the folder at any depth, as names relative to it."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self._place(), recursive=True))
+        files = [info.path for info in infos if info.type == fs.FileType.File]
+        return sorted(path.removeprefix(f"{self.path}/") for path in files)
+
+    @contextlib.contextmanager
     def in_place(self, name: str) -> Iterator[IO[bytes]]:
         """Open a file on a disk to change it where it is; a missing file is created, with its folders.
 
@@ -177,6 +220,13 @@ class Folder:
             if os.fstat(file.fileno()).st_nlink > 1:
                 raise InputError(f"{place} has a second name elsewhere (a hard link). Replace it by a copy.")
             yield file
+
+    def set_aside(self, name: str) -> str:
+        """Rename a damaged file, so that it can be written anew; return its new name."""
+        names = self.names()
+        free = next(new for number in count(1) if (new := f"{name}.damaged-{number}") not in names)
+        self.filesystem.move(self._place(name), self._place(free))
+        return free
 
     def delete(self, name: str) -> None:
         """Delete a file or a folder with its content, if it exists. Links inside it are deleted, not followed."""
@@ -194,7 +244,7 @@ class Folder:
         """
         for parent, folders, files in os.walk(self.local) if self.local else ():
             for name in sorted([*folders, *files]):
-                _check_kind(f"{parent}/{name}")
+                check_kind(f"{parent}/{name}")
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file."""
@@ -207,12 +257,6 @@ class Folder:
     def append_json(self, name: str, value: Any) -> None:
         """Append a value to a file of JSON lines."""
         self.append(name, json.dumps(value, allow_nan=False))
-
-    def read_lines(self, name: str) -> list[Any]:
-        """Read a file of JSON lines, without an unfinished last line; a missing file has no lines."""
-        if not self.exists(name):
-            return []
-        return [json.loads(line) for line in self.read(name).decode().split("\n")[:-1]]
 
     def _info(self, name: str) -> fs.FileInfo:
         return self.filesystem.get_file_info(self._place(name))
@@ -228,20 +272,9 @@ class Folder:
         if ".." in parts or "\0" in place:
             raise InputError(f"{name!r} is no name of a file in {self}. Rename it.")
         if self.local:
-            for count in range(1, len(parts) + 1) if parts != [""] else ():
-                _check_kind("/".join([self.root, *parts[:count]]))
+            for length in range(1, len(parts) + 1) if parts != [""] else ():
+                check_kind("/".join([self.root, *parts[:length]]))
         return place
-
-
-def _check_kind(path: str) -> None:
-    """Check that a path holds a regular file, a directory or nothing."""
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-        raise InputError(f"{path} is {kind}, which a run does not follow. Replace it by a copy of what it stands for.")
 
 
 def publish(directory: Path, folder: Folder) -> None:
@@ -265,12 +298,3 @@ def local_copy(folder: Folder) -> Path:
             for name, _ in files:
                 (partial / name).write_bytes(folder.read(name))
     return target
-
-
-def cut_unfinished_line(file: IO[bytes]) -> None:
-    """Remove an unfinished last line, so that an appended line does not continue it; leave the position at the end."""
-    file.seek(0)
-    content = file.read()
-    if content and not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
-    file.seek(0, os.SEEK_END)

@@ -1,5 +1,6 @@
 """Train one trial in its own directory, and resume it. A single run is a trial without a search."""
 
+import json
 import platform
 import re
 import time
@@ -7,15 +8,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count, takewhile
 
 import torch
 
 from model.encoder import Pretrained
+from model.errors import InputError, first_line
 from model.whole_files import PARTIAL
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.evaluation.predictions import write_predictions
 from trainers.folder import Folder
+from trainers.settings import parse_record, read_bounded, read_record
 from trainers.training.checkpoint import STATE, CheckpointError
 from trainers.training.kept_rounds import STATES, Keep
 from trainers.training.rounds import RoundResult, RoundRow
@@ -40,10 +44,47 @@ class Origin:
     round: int
 
 
-def read_rows(folder: Folder) -> list[RoundRow]:
-    """Read the rows of a trial's finished rounds, in order. If a round has two rows, return the later one."""
-    rows = {row.round: row for row in map(RoundRow.from_json, folder.read_lines(ROUNDS))}
+def read_rows(folder: Folder, note: Callable[[str], object] = lambda text: None) -> list[RoundRow]:
+    """Read the rows of a trial's finished rounds, in order. If a round has two rows, return the later one.
+
+    Args:
+        note: receives a line about the rows that cannot be read and are left out, if there are any.
+
+    Raises:
+        InputError: the file is absurdly large.
+    """
+    rows: dict[int, RoundRow] = {}
+    damaged: dict[int, str] = {}
+    for number, line in enumerate(_lines(folder), 1):
+        try:
+            row = parse_record(line, RoundRow)
+            rows[row.round] = row
+        except ValueError as error:
+            damaged[number] = first_line(error)
+    if damaged:
+        number, fault = next(iter(damaged.items()))
+        others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        note(f"{folder}/{ROUNDS}, line {number}{others}: {fault}. The round is left out.")
     return [rows[number] for number in sorted(rows)]
+
+
+def _lines(folder: Folder) -> list[bytes]:
+    """Return the lines of `rounds.jsonl`, without an unfinished last line; a missing file has no lines."""
+    try:
+        return read_bounded(folder, ROUNDS).split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise InputError(f"{folder}/{ROUNDS} cannot be used: {first_line(error)}. Move it away.") from None
+
+
+def read_config(folder: Folder) -> TrainConfig:
+    """Read the config of a trial.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    return read_record(folder, CONFIG, TrainConfig, "Resume the run to write it again.")
 
 
 def round_name(number: int) -> str:
@@ -65,14 +106,15 @@ def run_trial(
     """Train in a trial's directory and yield the row of each round after its files are written.
 
     A directory with finished rounds is resumed. Its last row is yielded again first, because the caller may have been
-    killed before it recorded this row. A checkpoint without a row is ignored.
+    killed before it recorded this row. A checkpoint without a row is ignored. If the row of a round is damaged, this
+    round and all later ones are trained again.
 
     Args:
         origin: where a clone starts. Up to this round its config equals the config of the other trial.
         keep: the rounds whose weights are kept; None for the default for small models.
     """
     keep = keep or Keep.of(config.tasks)
-    rows = {row.round: row for row in read_rows(folder)}
+    rows = _mended_rows(folder, origin.round + 1 if origin else 1)
     if rows:
         last = rows[max(rows)]
         yield last
@@ -91,6 +133,16 @@ def run_trial(
         yield row
         if not result.finite:
             return
+
+
+def _mended_rows(folder: Folder, first: int) -> dict[int, RoundRow]:
+    """Return round -> row up to the first gap, which a damaged row leaves; rewrite the file if it has other rows."""
+    damaged: list[str] = []
+    found = {row.round: row for row in read_rows(folder, damaged.append)}
+    rows = {number: found[number] for number in takewhile(found.__contains__, count(first))}
+    if damaged or len(rows) < len(found):
+        folder.write(ROUNDS, "".join(f"{json.dumps(row.to_json(), allow_nan=False)}\n" for row in rows.values()))
+    return rows
 
 
 def clear_unfinished(folder: Folder, finished: Collection[int]) -> None:

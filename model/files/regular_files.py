@@ -34,3 +34,18 @@ def read_file(path: Path) -> bytes:
     """
     with open_file(path) as file:
         return file.read()
+
+
+def check_kind(path: str) -> None:
+    """Check that a path inside a run holds an ordinary file, a folder or nothing.
+
+    Raises:
+        InputError: it is a symbolic link, a pipe or a device.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+        raise InputError(f"{path} is {kind}, which a run does not follow. Replace it by a copy of what it stands for.")

@@ -43,6 +43,7 @@ def main(
         ),
     ] = DEFAULT_SOUP,
     storage: options.Storage = "runs",
+    out: options.Out = None,
 ) -> None:
     """Choose the members of a run's ensemble again, from the trials of one or more runs; train nothing."""
     with started("search.ensemble"):
@@ -51,11 +52,16 @@ def main(
         announce(LOADING)
         from search.ensemble.build import build  # here, because it imports torch and pandas
         from search.runs.lock import locked  # here, because it imports pyarrow
-        from search.runs.run import Run  # here, because it imports pandas
+        from search.runs.run import Run, readable_run  # here, because it imports pandas
+        from trainers.folder import Folder  # here, because it imports pyarrow
 
-        opened = [Run.open(name, storage) for name in runs]
-        with locked(opened[0].folder):
-            build(opened, strategy, soup)
+        with readable_run():
+            opened = [Run.open(name, storage) for name in runs]
+            if out:
+                build(opened, strategy, soup, out=Folder.at(out))
+            else:
+                with locked(opened[0].folder):
+                    build(opened, strategy, soup)
 
 
 if __name__ == "__main__":

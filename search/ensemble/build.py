@@ -1,5 +1,6 @@
 """Build the ensemble of one or more runs: select the members, predict with them, write all files."""
 
+from dataclasses import replace
 from itertools import starmap
 
 import rich
@@ -7,40 +8,69 @@ from rich.table import Table
 
 from search.choices import DEFAULT_SOUP, DEFAULT_STRATEGY
 from search.ensemble.choose import Chosen, choose
-from search.ensemble.estimates import ESTIMATES_FILE, EnsembleEstimates, Estimate, write_estimates
-from search.ensemble.members import FOLDER, MEMBERS_FILE, write_ensemble
-from search.ensemble.predict import StarMap, predict_members
+from search.ensemble.estimates import EnsembleEstimates, Estimate, write_estimates
+from search.ensemble.members import FOLDER, SOUP, write_ensemble
+from search.ensemble.mended_predictions import mend_predictions
+from search.ensemble.predict import DamagedRounds, StarMap, check_rounds, predict_members, tasks_of_models
 from search.ensemble.soup import write_soup
 from search.runs.run import Run
+from search.selection.candidates import Candidate
+from trainers.folder import Folder
 
 
 def build(
-    runs: list[Run], strategy: str = DEFAULT_STRATEGY, soup: str = DEFAULT_SOUP, starmap: StarMap = starmap
+    runs: list[Run],
+    strategy: str = DEFAULT_STRATEGY,
+    soup: str = DEFAULT_SOUP,
+    starmap: StarMap = starmap,
+    out: Folder | None = None,
 ) -> None:
-    """Select the first run's ensemble, predict with it, and print its estimates.
+    """Select the first run's ensemble, predict with it, and print its estimates and what was left out.
+
+    The new ensemble replaces an earlier one when it is complete.
 
     Args:
         starmap: calls a function for each model, here or on other machines.
+        out: the folder for the ensemble's folder; None for the first run's, which may then be changed.
 
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
     """
-    chosen = choose(runs, strategy, runs[0].search.seed, soup=soup, starmap=starmap)
-    for note in chosen.notes:
-        print(note)
+    if out is None:
+        mend_predictions(runs[0], starmap)
+    chosen = choose_undamaged(runs, strategy, soup, starmap)
+    print(*dict.fromkeys([note for run in runs for note in run.notes] + chosen.notes), sep="\n")
     rich.print(table(chosen.estimates))
-    _delete_earlier(runs[0])
-    write_soup(runs[0], chosen.soup)
-    metrics = predict_members(runs[0], chosen.ensemble, starmap)
-    write(runs[0], chosen)  # after the predictions: if members.json exists, the predictions exist too
+    home = out or runs[0].folder
+    with home.replacing(FOLDER) as folder:
+        if chosen.soup:
+            write_soup(runs[0], chosen.soup, folder / SOUP)
+        metrics = predict_members(runs[0], chosen.ensemble, starmap, folder)
+        write(runs[0], chosen, folder)
     print("Ensemble on all labelled dev rows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    print(f"Predictions: {runs[0].folder / FOLDER / 'predictions'}")
+    print(f"Predictions: {home / FOLDER / 'predictions'}")
 
 
-def write(run: Run, chosen: Chosen) -> None:
-    """Write `ensemble/metrics.json` and then `ensemble/members.json`."""
-    write_estimates(run, chosen.estimates)
-    write_ensemble(run, chosen.ensemble)
+def choose_undamaged(runs: list[Run], strategy: str, soup: str, starmap: StarMap) -> Chosen:
+    """Select an ensemble whose members can all be loaded: while a damaged round is chosen, choose without it."""
+    damaged: dict[Candidate, str] = {}
+    while True:
+        try:
+            chosen = choose(runs, strategy, runs[0].search.seed, soup=soup, starmap=starmap, without=damaged)
+            models = tasks_of_models(chosen.ensemble)
+            check_rounds(Candidate(*model) for model in models if model[1] is not None)
+        except DamagedRounds as found:
+            damaged |= found.rounds
+        else:
+            left_out = [f"{name}: skipped. {fault}." for name, fault in damaged.items()]
+            return replace(chosen, notes=chosen.notes + left_out)
+
+
+def write(run: Run, chosen: Chosen, folder: Folder | None = None) -> None:
+    """Write `metrics.json` and `members.json` of an ensemble; by default into the run's `ensemble/`."""
+    folder = folder or run.folder / FOLDER
+    write_estimates(folder, chosen.estimates)
+    write_ensemble(run, chosen.ensemble, folder)
 
 
 def table(estimates: EnsembleEstimates) -> Table:
@@ -57,12 +87,6 @@ def table(estimates: EnsembleEstimates) -> Table:
         dev = [_cell(single.dev if single else None), _cell(found.dev)]
         shown.add_row(name, *dev, _cell(single.cross_fitted if single else None), _cell(found.cross_fitted))
     return shown
-
-
-def _delete_earlier(run: Run) -> None:
-    """Delete the files of an earlier ensemble, whose soup and predictions will be overwritten."""
-    for name in (MEMBERS_FILE, ESTIMATES_FILE):
-        (run.folder / FOLDER).delete(name)
 
 
 def _cell(estimate: Estimate | None) -> str:

@@ -1,6 +1,6 @@
 """Choose each task's ensemble from one or more runs; estimate its dev metric and its cross-fitted metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import starmap
 
@@ -76,6 +76,7 @@ def choose(
     *,
     soup: str = DEFAULT_SOUP,
     starmap: StarMap = starmap,
+    without: Container[Candidate] = (),
 ) -> Chosen:
     """Select the members of every task's ensemble.
 
@@ -85,14 +86,16 @@ def choose(
     Args:
         soup: method that averages rounds of the first run into one more candidate, a name in SOUPS.
         starmap: calls the evaluation of each average, here or on other machines.
+        without: rounds that are no candidates.
 
     Raises:
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
+        DamagedRounds: the weights of rounds that a soup averages cannot be used.
     """
     _check_names(strategy, soup)
     tasks = searched_tasks(runs)
     seeds = {task: seed_of(seed, "ensemble", task) for task in tasks}
-    rounds = kept_rounds(runs)
+    rounds = {name: folder for name, folder in kept_rounds(runs).items() if name not in without}
     measured = measure_candidates(runs, rounds, tasks, seeds)
     candidates = read_shortlisted(runs, rounds, measured)
     soups = _soups(soup, runs[0], candidates, measured, seeds, starmap)

@@ -1,13 +1,20 @@
 """Write and read `ensemble/metrics.json`: how good an ensemble is, compared with the best single model."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import ClassVar
 
-from search.ensemble.members import FOLDER
+from pydantic import ConfigDict
+
+from model.errors import InputError, first_line
+from model.files.json_text import parse_json
+from search.ensemble.members import FOLDER, remedy
 from search.runs.objectives import SCORE
 from search.runs.run import Run
 from search.selection.candidates import Candidate
+from trainers.folder import Folder
+from trainers.settings import STRICT, Config, Count, Number, parse_record, read_bounded
 
 ESTIMATES_FILE = "metrics.json"
 
@@ -53,6 +60,8 @@ class TaskEstimates:
 class StrategyEstimates:
     """The metrics of one strategy's ensemble; all strategies select from the same candidates."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     strategy: str
     members: dict[str, int]
     """Task -> number of members."""
@@ -84,8 +93,53 @@ class EnsembleEstimates:
         return self.tasks | {SCORE: self.score}
 
 
-def write_estimates(run: Run, estimates: EnsembleEstimates) -> None:
-    """Write `ensemble/metrics.json`."""
+class PairRecord(Config):
+    """The dev metric and the cross-fitted metric in `metrics.json`, with their intervals."""
+
+    dev: float
+    dev_interval: tuple[float, float]
+    cross_fitted: float
+    cross_fitted_interval: tuple[float, float]
+
+
+class SingleRecord(PairRecord):
+    """The best single candidate in `metrics.json`."""
+
+    run: str
+    trial: Number | None
+    round: Number
+
+
+class TaskRecord(PairRecord):
+    """A task, or the score, in `metrics.json`."""
+
+    gain: float | None
+    gain_interval: tuple[float, float] | None
+    best_single: SingleRecord | None
+
+
+class MetricsRecord(Config):
+    """The content of `metrics.json`, with the tasks and the score, which lie beside the other fields, under `found`."""
+
+    found: dict[str, TaskRecord]
+    strategy: str
+    seed: Count
+    soup: list[Candidate]
+    rows: dict[str, Count]
+    candidates: dict[str, Count]
+    strategies: list[StrategyEstimates]
+
+    def _faults(self) -> Iterable[str]:
+        tasks, found = {*self.rows}, {*self.rows, SCORE}
+        if not tasks or self.found.keys() != found or self.candidates.keys() != tasks:
+            yield "the metrics, `rows` and `candidates` name different tasks"
+        for strategy in self.strategies:
+            if strategy.members.keys() != tasks or not (strategy.dev.keys() == strategy.cross_fitted.keys() == found):
+                yield f"strategy {strategy.strategy[:40]!r} names other tasks"
+
+
+def write_estimates(folder: Folder, estimates: EnsembleEstimates) -> None:
+    """Write `metrics.json` into an ensemble's folder."""
     record = {name: _task_record(found) for name, found in estimates.tasks_and_score.items()}
     record |= {
         "strategy": estimates.strategy,
@@ -95,24 +149,35 @@ def write_estimates(run: Run, estimates: EnsembleEstimates) -> None:
         "candidates": estimates.candidates,
         "strategies": [asdict(found) for found in estimates.strategies],
     }
-    (run.folder / FOLDER).write_json(ESTIMATES_FILE, record)
+    folder.write_json(ESTIMATES_FILE, record)
 
 
 def read_estimates(run: Run) -> EnsembleEstimates | None:
-    """Read `ensemble/metrics.json`; return None if the run has no ensemble."""
+    """Read `ensemble/metrics.json`; return None if the run has no ensemble.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     folder = run.folder / FOLDER
     if not folder.exists(ESTIMATES_FILE):
         return None
-    record = folder.read_json(ESTIMATES_FILE)
+    try:
+        fields = parse_json(read_bounded(folder, ESTIMATES_FILE))
+        if not isinstance(fields, dict):
+            raise ValueError("it is no JSON object")
+        own = {name: fields.pop(name) for name in MetricsRecord.model_fields if name != "found" and name in fields}
+        record = parse_record(json.dumps(own | {"found": fields}).encode(), MetricsRecord)
+    except ValueError as error:
+        raise InputError(f"{folder}/{ESTIMATES_FILE} cannot be used: {first_line(error)}. {remedy(run)}") from None
     return EnsembleEstimates(
-        {task: _task_estimates(record[task]) for task in record["rows"]},
-        _task_estimates(record[SCORE]),
-        record["strategy"],
-        record["seed"],
-        [Candidate(**candidate) for candidate in record["soup"]],
-        record["rows"],
-        record["candidates"],
-        [StrategyEstimates(**found) for found in record["strategies"]],
+        {task: _task_estimates(record.found[task]) for task in record.rows},
+        _task_estimates(record.found[SCORE]),
+        record.strategy,
+        record.seed,
+        record.soup,
+        record.rows,
+        record.candidates,
+        record.strategies,
     )
 
 
@@ -135,20 +200,15 @@ def _pair_record(estimates: TaskEstimates | SingleEstimates) -> dict[str, object
     }
 
 
-def _task_estimates(record: Mapping[str, Any]) -> TaskEstimates:
-    single = record["best_single"]
+def _task_estimates(record: TaskRecord) -> TaskEstimates:
+    single, gain, interval = record.best_single, record.gain, record.gain_interval
     return TaskEstimates(
-        _estimate(record, "dev"),
-        _estimate(record, "cross_fitted"),
-        single and _single_estimates(single),
-        None if record["gain"] is None else _estimate(record, "gain"),
+        *_estimates(record),
+        SingleEstimates(Candidate(single.run, single.trial, single.round), *_estimates(single)) if single else None,
+        None if gain is None or interval is None else Estimate(gain, *interval),
     )
 
 
-def _single_estimates(record: Mapping[str, Any]) -> SingleEstimates:
-    candidate = Candidate(record["run"], record["trial"], record["round"])
-    return SingleEstimates(candidate, _estimate(record, "dev"), _estimate(record, "cross_fitted"))
-
-
-def _estimate(record: Mapping[str, Any], name: str) -> Estimate:
-    return Estimate(record[name], *record[f"{name}_interval"])
+def _estimates(record: PairRecord) -> tuple[Estimate, Estimate]:
+    """Return the dev estimate and the cross-fitted estimate."""
+    return Estimate(record.dev, *record.dev_interval), Estimate(record.cross_fitted, *record.cross_fitted_interval)

@@ -1,11 +1,18 @@
 """Write and read `ensemble/members.json`: the rounds, and maybe the soup, that form a run's ensemble."""
 
+import math
 import shlex
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
 
 from model.errors import InputError
 from search.runs.run import Run
+from search.selection.combiners import COMBINERS
 from trainers.folder import Folder
+from trainers.settings import STRICT, Config, Number, read_record
 from trainers.urls import shown
 
 FOLDER = "ensemble"
@@ -18,12 +25,14 @@ SOUP = "soup"
 class Member:
     """A round of a trial, or a run's soup, in the ensemble of a task."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     run: str
     """Path or URI of the member's run."""
-    trial: int | None
+    trial: Number | None
     """None for the soup."""
-    round: int
-    weight: float
+    round: Number
+    weight: Annotated[float, Field(gt=0, le=1 + 1e-6)]
     """Above 0; the weights of a task's members sum to 1."""
 
     @property
@@ -53,31 +62,61 @@ def choose_command(run: Run) -> str:
     return shlex.join(["python", "-m", "search.ensemble", str(run.folder)])
 
 
-def write_ensemble(run: Run, ensemble: Ensemble) -> None:
-    """Write the ensemble of `run`; the run's own members have "." as their run, so the directory can be moved."""
+class MembersRecord(Config):
+    """The content of `members.json`."""
+
+    strategy: str
+    combine: dict[str, str]
+    members: dict[str, Annotated[list[Member], Field(min_length=1)]]
+
+    def _faults(self) -> Iterable[str]:
+        if self.combine.keys() != self.members.keys():
+            yield "`combine` and `members` name different tasks"
+        if unknown := {*self.combine.values()} - COMBINERS.keys():
+            yield f"there is no rule {min(unknown)!r}"
+        for task, members in self.members.items():
+            if not math.isclose(sum(member.weight for member in members), 1, abs_tol=1e-6):
+                yield f"the weights of {task} do not sum to 1"
+
+
+def write_ensemble(run: Run, ensemble: Ensemble, folder: Folder | None = None) -> None:
+    """Write the ensemble of `run`, by default into its `ensemble/`.
+
+    In the run's directory its own members have "." as their run, so that the directory can be moved.
+    """
+    folder = folder or run.folder / FOLDER
+    own = "." if folder.uri.startswith(f"{run.folder.uri}/") else shown(run.folder.uri)
     members = {
         task: [
-            asdict(member) | {"run": "." if member.run == run.folder.uri else shown(member.run)} for member in members
+            asdict(member) | {"run": own if member.run == run.folder.uri else shown(member.run)} for member in members
         ]
         for task, members in ensemble.members.items()
     }
-    record = {"strategy": ensemble.strategy, "combine": ensemble.rules, "members": members}
-    (run.folder / FOLDER).write_json(MEMBERS_FILE, record)
+    folder.write_json(MEMBERS_FILE, {"strategy": ensemble.strategy, "combine": ensemble.rules, "members": members})
 
 
 def read_ensemble(run: Run) -> Ensemble:
     """Read `ensemble/members.json`.
 
     Raises:
-        InputError: the run has no ensemble yet.
+        InputError: the run has no ensemble yet, or the file is damaged.
     """
     folder = run.folder / FOLDER
     if not folder.exists(MEMBERS_FILE):
         raise InputError(f"Run {run.folder} has no ensemble yet. Choose one: {choose_command(run)}")
-    record = folder.read_json(MEMBERS_FILE)
+    record = read_record(folder, MEMBERS_FILE, MembersRecord, remedy(run))
+    if missing := record.members.keys() - run.tasks.keys():
+        raise InputError(
+            f"{folder}/{MEMBERS_FILE} cannot be used: the run's data have no task {min(missing)!r}. {remedy(run)}"
+        )
     own = {".": run.folder.uri}
     members = {
-        task: [Member(**member | {"run": own.get(member["run"], member["run"])}) for member in found]
-        for task, found in record["members"].items()
+        task: [replace(member, run=own.get(member.run, member.run)) for member in found]
+        for task, found in record.members.items()
     }
-    return Ensemble(record["strategy"], record["combine"], members)
+    return Ensemble(record.strategy, record.combine, members)
+
+
+def remedy(run: Run) -> str:
+    """Return what to do if a file of a run's ensemble is damaged."""
+    return f"Choose the ensemble again: {choose_command(run)}"

@@ -8,20 +8,22 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
+from model.errors import first_line
 from model.multitask import Multitask
 from model.pretrained import load_encoder
-from search.ensemble.members import FOLDER, Ensemble, Member, member_folder
+from search.ensemble.members import FOLDER, SOUP, Ensemble, Member, member_folder, remedy
 from search.runs.run import Run
+from search.selection.candidates import Candidate
 from search.selection.combiners import combine
-from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
 from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.predictions import submission
 from trainers.evaluation.scores import plain_mean, predictions, score
 from trainers.folder import Folder
+from trainers.settings import read_record
 from trainers.training.build_model import build
-from trainers.training.checkpoint import read_weights
-from trainers.trial import CHECKPOINTS, CONFIG, round_name
+from trainers.training.checkpoint import CheckpointError, read_weights
+from trainers.trial import CHECKPOINTS, CONFIG, read_config, round_name
 
 SPLITS = ("dev", "test")
 ALL_DEV_FILE = "all_dev_rows.json"
@@ -37,18 +39,30 @@ ModelKey = tuple[str, int | None, int]
 """The run, the trial (None for the soup) and the round of a model."""
 
 
-def predict_members(run: Run, ensemble: Ensemble, starmap: StarMap = starmap) -> dict[str, float]:
+class DamagedRounds(Exception):
+    """Rounds that cannot be used, because their weights are damaged or do not fit their config."""
+
+    def __init__(self, rounds: dict[Candidate, str]):
+        """Take round -> fault."""
+        super().__init__()
+        self.rounds = rounds
+
+
+def predict_members(
+    run: Run, ensemble: Ensemble, starmap: StarMap = starmap, folder: Folder | None = None
+) -> dict[str, float]:
     """Predict all dev and test rows with an ensemble, once, and write the course's prediction files.
 
     Args:
         starmap: calls `predict_member` for each model, here or on other machines.
+        folder: where the ensemble is written and its soup was written; None for the run's `ensemble/`.
 
     Returns:
         The ensemble's metrics on all labelled dev rows: task -> metric, the score, and the plain mean, which averages
         r itself and not (r + 1) / 2, as some tables of the reports do.
     """
-    outputs = _member_outputs(ensemble, starmap)
-    corpus, folder = run.corpus(), run.folder / FOLDER
+    corpus, folder = run.corpus(), folder or run.folder / FOLDER
+    outputs = _member_outputs(ensemble, starmap, folder / SOUP)
     metrics: dict[str, float] = {}
     for name, members in ensemble.members.items():
         task = corpus.tasks[name]
@@ -69,15 +83,28 @@ def predict_members(run: Run, ensemble: Ensemble, starmap: StarMap = starmap) ->
     return metrics
 
 
-def predict_member(location: str, trial: int | None, round: int, tasks: list[str], device: str = "cpu") -> Outputs:
+def read_all_dev(run: Run) -> dict[str, float]:
+    """Read `ensemble/all_dev_rows.json`; empty if the ensemble has not predicted.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    folder = run.folder / FOLDER
+    return read_record(folder, ALL_DEV_FILE, dict[str, float], remedy(run)) if folder.exists(ALL_DEV_FILE) else {}
+
+
+def predict_member(
+    location: str, trial: int | None, round: int, tasks: list[str], soup: str, device: str = "cpu"
+) -> Outputs:
     """Predict all dev and test rows of some tasks with the weights of one round, or of the soup.
 
     Args:
         location: the run's path or URI.
         trial: None for the soup.
+        soup: path or URI of the soup's directory.
     """
     run = Run.open(location)
-    corpus, folder = run.corpus(), member_folder(run, trial)
+    corpus, folder = run.corpus(), Folder.at(soup) if trial is None else run.trial_folder(trial)
     model = load_model(run, folder, read_weights(folder / CHECKPOINTS / round_name(round)), device)
     outputs: Outputs = {task: {} for task in tasks}
     for split in SPLITS:
@@ -92,11 +119,34 @@ def load_model(run: Run, folder: Folder, weights: dict[str, Tensor], device: str
 
     Args:
         folder: directory of the trial or of the soup.
+
+    Raises:
+        CheckpointError: the weights are not those of the config.
     """
-    config = TrainConfig.model_validate(folder.read_json(CONFIG))
-    model = build(config, run.tasks, load_encoder(run.local_path("encoder")))
-    model.load_state_dict(weights)
+    model = build(read_config(folder), run.tasks, load_encoder(run.local_path("encoder")))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: its weights and {CONFIG} do not fit: {first_line(error)}") from error
     return model.to(device)
+
+
+def check_rounds(rounds: Iterable[Candidate]) -> None:
+    """Load the model of each round once.
+
+    Raises:
+        DamagedRounds: models that cannot be loaded.
+    """
+    damaged: dict[Candidate, str] = {}
+    for name in rounds:
+        run = Run.open(name.run)
+        folder = member_folder(run, name.trial)
+        try:
+            load_model(run, folder, read_weights(folder / CHECKPOINTS / round_name(name.round)), "cpu")
+        except CheckpointError as error:
+            damaged[name] = str(error)
+    if damaged:
+        raise DamagedRounds(damaged)
 
 
 def tasks_of_models(ensemble: Ensemble) -> dict[ModelKey, list[str]]:
@@ -108,9 +158,9 @@ def tasks_of_models(ensemble: Ensemble) -> dict[ModelKey, list[str]]:
     return tasks
 
 
-def _member_outputs(ensemble: Ensemble, starmap: StarMap) -> dict[ModelKey, Outputs]:
+def _member_outputs(ensemble: Ensemble, starmap: StarMap, soup: Folder) -> dict[ModelKey, Outputs]:
     models = tasks_of_models(ensemble)
-    predicted = starmap(predict_member, [(*model, tasks) for model, tasks in models.items()])
+    predicted = starmap(predict_member, [(*model, tasks, soup.uri) for model, tasks in models.items()])
     return dict(zip(models, track(predicted, f"Predicting with {len(models)} models", len(models)), strict=True))
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from search.ensemble.members import FOLDER, SOUP, member_folder
-from search.ensemble.predict import StarMap, load_model
+from search.ensemble.members import member_folder
+from search.ensemble.predict import StarMap, check_rounds, load_model
 from search.runs.run import Run
 from search.selection.candidates import Candidate, CandidateMetrics, Candidates
 from search.selection.library import tasks_of
@@ -16,8 +16,9 @@ from trainers.config.train_config import TrainConfig
 from trainers.evaluation.evaluate import evaluate
 from trainers.evaluation.predictions import write_predictions
 from trainers.evaluation.scores import predictions, score
-from trainers.training.checkpoint import read_weights, write_weights
-from trainers.trial import CHECKPOINTS, CONFIG, PREDICTIONS, round_name
+from trainers.folder import Folder
+from trainers.training.checkpoint import CheckpointError, read_weights, write_weights
+from trainers.trial import CHECKPOINTS, CONFIG, PREDICTIONS, read_config, round_name
 
 MAX_INGREDIENTS = 5
 """Maximum number of rounds in a soup; each is from another trial."""
@@ -52,10 +53,18 @@ class WeightAverages:
         self.outputs: dict[Ingredients, dict[str, np.ndarray]] = {}
 
     def evaluate(self, soups: Sequence[Ingredients]) -> None:
-        """Evaluate the means that are not yet evaluated."""
+        """Evaluate the means that are not yet evaluated.
+
+        Raises:
+            DamagedRounds: the weights of some ingredients cannot be used.
+        """
         new = [soup for soup in dict.fromkeys(soups) if soup not in self.outputs]
-        found = self.starmap(evaluate_mean, [(self.run.folder.uri, trial_rounds(soup), self.ids) for soup in new])
-        self.outputs |= zip(new, found, strict=True)
+        jobs = [(self.run.folder.uri, trial_rounds(soup), self.ids) for soup in new]
+        try:
+            self.outputs |= zip(new, self.starmap(evaluate_mean, jobs), strict=True)
+        except CheckpointError:
+            check_rounds(set().union(*new))  # names the damaged ones
+            raise
 
     def scores(self, soups: Sequence[Ingredients]) -> np.ndarray:
         """Return the score of each mean on the rows of each mask, [soups, masks]."""
@@ -171,13 +180,10 @@ def architecture(config: TrainConfig) -> tuple[object, ...]:
     return config.encoder, config.seed, config.pairs, config.pooling, heads, config.shared_layers, has_mlm_head
 
 
-def write_soup(run: Run, soup: Soup | None) -> None:
-    """Replace the run's soup: write config, weights and predictions like those of a trial; None deletes the soup."""
-    (run.folder / FOLDER).delete(SOUP)
-    if not soup:
-        return
-    folder, rounds = member_folder(run, None), trial_rounds(soup.ingredients)
-    folder.write_json(CONFIG, member_folder(run, rounds[0][0]).read_json(CONFIG))
+def write_soup(run: Run, soup: Soup, folder: Folder) -> None:
+    """Write config, weights and predictions of a run's soup into `folder`, like those of a trial."""
+    rounds = trial_rounds(soup.ingredients)
+    folder.write(CONFIG, config_of(run, rounds[0][0]).model_dump_json(indent=2))
     write_weights(folder / CHECKPOINTS / round_name(ROUND), mean_weights(run, rounds))
     for task, outputs in soup.outputs.items():
         write_predictions(folder / PREDICTIONS, f"{round_name(ROUND)}-{task}.parquet", soup.ids[task], outputs)
@@ -190,7 +196,7 @@ def trial_rounds(ingredients: Ingredients) -> list[tuple[int | None, int]]:
 
 def config_of(run: Run, trial: int | None) -> TrainConfig:
     """Read the config of a trial."""
-    return TrainConfig.model_validate(member_folder(run, trial).read_json(CONFIG))
+    return read_config(member_folder(run, trial))
 
 
 def _scores(run: Run, measured: Mapping[str, CandidateMetrics]) -> tuple[list[Candidate], np.ndarray]:

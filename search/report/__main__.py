@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 @app.command(cls=options.Command, epilog="Example: python -m search.report first")
-def main(run: options.Run, storage: options.Storage = "runs") -> None:
+def main(run: options.Run, storage: options.Storage = "runs", out: options.Out = None) -> None:
     """Write the report and the table of trials of RUN again, and print the path of the report."""
     with started("search.report"):
         from trainers.start import LOADING, announce  # here, because `started` checks the packages first
@@ -23,12 +23,15 @@ def main(run: options.Run, storage: options.Storage = "runs") -> None:
         import optuna  # here, because it takes seconds
 
         from search.report.page import write  # here, because it imports torch, pandas and plotly
-        from search.runs.run import Run, write_table  # here, because it imports pandas
+        from search.runs.run import Run, readable_run, write_table  # here, because it imports pandas
+        from trainers.folder import Folder  # here, because it imports pyarrow
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        opened = Run.open(run, storage)
-        write_table(opened)
-        print(write(opened))
+        with readable_run():
+            opened, folder = Run.open(run, storage), Folder.at(out) if out else None
+            write_table(opened, folder)
+            place = write(opened, folder)
+        print(*opened.notes, place, sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.ensemble.members import FOLDER
+from model.errors import InputError, first_line
+from search.ensemble.members import FOLDER, remedy
 from search.runs.run import Run
 from search.runs.trial_record import Trial
 from trainers.data.corpus import Split
@@ -36,11 +37,18 @@ def round_predictions(trial: Trial, round: int, task: Task, dev: Split) -> DevPr
 
     Args:
         dev: with labels as in the data's files: classes start at `task.low`.
+
+    Raises:
+        InputError: the predictions are damaged, or are not of this task's rows.
     """
     name = f"{round_name(round)}-{task.name}.parquet"
     if not (trial.folder / PREDICTIONS).exists(name):
         return None
     ids, outputs = read_predictions(trial.folder / PREDICTIONS, name)
+    if outputs.shape[1] != task.outputs or not np.isfinite(outputs).all():
+        raise InputError(
+            f"{trial.folder / PREDICTIONS}/{name} cannot be used: its numbers are not outputs of the task."
+        )
     values, confidence = _decide(task, predictions(task.kind, outputs))
     return _labelled(f"trial {trial.number}, round {round}", dev, ids, values, confidence)
 
@@ -50,11 +58,19 @@ def ensemble_predictions(run: Run, task: Task, dev: Split) -> DevPredictions | N
 
     Args:
         dev: with labels as in the data's files: classes start at `task.low`.
+
+    Raises:
+        InputError: the file is damaged.
     """
-    name = f"predictions/{task.submission}-dev-output.csv"
-    if not (run.folder / FOLDER).exists(name):
+    folder, name = run.folder / FOLDER, f"predictions/{task.submission}-dev-output.csv"
+    if not folder.exists(name):
         return None
-    ids, values = read_submission((run.folder / FOLDER).read(name).decode())
+    try:
+        ids, values = read_submission(folder.read(name).decode())
+        if not ((task.low <= values) & (values <= task.high)).all():
+            raise ValueError(f"a value is not between {task.low:g} and {task.high:g}")
+    except ValueError as error:
+        raise InputError(f"{folder}/{name} cannot be used: {first_line(error)}. {remedy(run)}") from None
     return _labelled("ensemble", dev, ids, values, np.full(len(ids), np.nan))
 
 
@@ -71,6 +87,8 @@ def _decide(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _labelled(model: str, dev: Split, ids: Sequence[str], values: np.ndarray, confidence: np.ndarray) -> DevPredictions:
     """Keep the predictions whose rows have a label."""
     numbers = {identifier: row for row, identifier in enumerate(dev.ids)}
+    if missing := next((identifier for identifier in ids if identifier not in numbers), None):
+        raise InputError(f"The predictions of {model} are for dev row {missing[:80]!r}, which the data do not have.")
     rows = np.array([numbers[identifier] for identifier in ids])
     labels = dev.labels[rows].astype(np.float64)
     kept = np.isfinite(labels)

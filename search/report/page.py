@@ -19,16 +19,18 @@ from search.report.run_data import read_run_data
 from search.report.search_plots import metric_name
 from search.report.sections import SECTIONS
 from search.runs.run import Run
+from trainers.folder import Folder
 from trainers.tasks import Task
 
 FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(run: Run) -> str:
-    """Write `report.html` into the run directory; return its path or URI."""
-    run.folder.write(FILE, render(run))
-    return str(run.folder / FILE)
+def write(run: Run, out: Folder | None = None) -> str:
+    """Write `report.html` into `out`, by default the run directory; return its path or URI."""
+    folder = out or run.folder
+    folder.write(FILE, render(run))
+    return str(folder / FILE)
 
 
 def render(run: Run) -> str:
@@ -44,7 +46,7 @@ def render(run: Run) -> str:
         name=run.folder.name,
         plotly=Markup(plotly.offline.get_plotlyjs()),
         facts=facts(run, data.trials),
-        notes=notes(run.search),
+        notes=[*notes(run.search), *run.notes],
         sections=sections,
     )
 

@@ -6,15 +6,16 @@ record's fields as its variables (`templates/ANCHOR.html`), and add a line to `S
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
 import plotly.graph_objects as go
 
+from model.errors import InputError
 from search.ensemble.estimates import EnsembleEstimates, read_estimates
-from search.ensemble.members import FOLDER, Member, choose_command, read_ensemble
-from search.ensemble.predict import ALL_DEV_FILE
+from search.ensemble.members import FOLDER, Member, choose_command, read_ensemble, remedy
+from search.ensemble.predict import read_all_dev
 from search.report import search_plots
 from search.report.costs import ChoiceCost, TrialCost, choice_costs, trial_cost
 from search.report.prediction_plots import trade_offs
@@ -55,14 +56,19 @@ class Ensemble:
 
 def ensemble(data: RunData) -> Ensemble:
     """Compare the ensemble with the best single model."""
-    folder, home, choose = data.run.folder / FOLDER, data.run.folder.uri, choose_command(data.run)
-    estimates = read_estimates(data.run)
-    if not estimates:
-        return Ensemble(home, choose)
-    found = read_ensemble(data.run)
-    all_dev = folder.read_json(ALL_DEV_FILE) if folder.exists(ALL_DEV_FILE) else {}
-    plot = search_plots.ensemble_comparison(estimates, data.run.tasks)
-    return Ensemble(home, choose, estimates, found.members, found.rules, all_dev, plot)
+    run, none = data.run, Ensemble(data.run.folder.uri, choose_command(data.run))
+    try:
+        estimates = read_estimates(run)
+        if not estimates:
+            return none
+        found, all_dev = read_ensemble(run), read_all_dev(run)
+        if found.members.keys() != estimates.tasks.keys():
+            raise InputError(f"{run.folder / FOLDER}: its files name different tasks. {remedy(run)}")
+    except InputError as error:
+        run.note(f"The ensemble is left out: {error}")
+        return none
+    plot = search_plots.ensemble_comparison(estimates, run.tasks)
+    return replace(none, estimates=estimates, members=found.members, rules=found.rules, all_dev=all_dev, plot=plot)
 
 
 @dataclass(frozen=True)

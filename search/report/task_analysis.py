@@ -1,6 +1,6 @@
 """Analyse the predictions of a run's best models for each task: plot, metrics, the worst rows with their text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from tokenizers import Tokenizer
 
 from model.checkpoint_files import TOKENIZER
+from model.errors import InputError, first_line
 from search.report.dev_predictions import DevPredictions, ensemble_predictions, round_predictions
 from search.report.prediction_metrics import (
     ClassMetrics,
@@ -65,17 +66,26 @@ def with_file_labels(splits: dict[str, Split], task: Task) -> dict[str, Split]:
 
 
 def read_tokenizer(run: Run) -> Tokenizer | None:
-    """Return the run's tokenizer; None if the run has no `encoder/`."""
+    """Return the run's tokenizer; None if the run has no `encoder/`, or if its tokenizer is damaged."""
     folder = run.folder / "encoder"
-    return Tokenizer.from_str(folder.read(TOKENIZER).decode()) if folder.exists(TOKENIZER) else None
+    if not folder.exists(TOKENIZER):
+        return None
+    try:
+        return Tokenizer.from_str(folder.read(TOKENIZER).decode())
+    except BaseException as error:  # the library raises plain `Exception`, or a panic of Rust, which is none
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        run.note(f"Rows are shown without text: {folder}/{TOKENIZER} cannot be used: {first_line(error)}.")
+        return None
 
 
 def _analyse(
     run: Run, splits: dict[str, Split], task: Task, best: BestRound, tokenizer: Tokenizer | None
 ) -> TaskAnalysis:
     dev = splits["dev"]
-    of_round = round_predictions(best.trial, best.row.round, task, dev)
-    models = [model for model in (of_round, ensemble_predictions(run, task, dev)) if model]
+    of_round = _noted(run, lambda: round_predictions(best.trial, best.row.round, task, dev))
+    of_ensemble = _noted(run, lambda: ensemble_predictions(run, task, dev))
+    models = [model for model in (of_round, of_ensemble) if model and len(model.rows)]
     worst, right = _examples(task, of_round, splits, tokenizer) if of_round and tokenizer else ([], [])
     labels = {name: split.labels[np.isfinite(split.labels)] for name, split in splits.items()}
     regression = task.kind == "regression"
@@ -89,6 +99,15 @@ def _analyse(
         worst,
         right,
     )
+
+
+def _noted(run: Run, read: Callable[[], DevPredictions | None]) -> DevPredictions | None:
+    """Return the predictions that a function reads; None, and a line for the user, if they cannot be read."""
+    try:
+        return read()
+    except InputError as error:
+        run.note(f"Predictions are left out of the report: {error}")
+        return None
 
 
 def _classes(task: Task, models: Sequence[DevPredictions]) -> list[list[ClassMetrics]]:

@@ -40,15 +40,18 @@ class RatioSeries:
 def lineage(trial: Trial, trials: Mapping[int, Trial]) -> list[LineageSegment]:
     """List the segments of training that led to a trial's weights, the earliest first.
 
-    A trial that is not a clone has one segment. A clone has those of its donor, up to the cloned round, before its own.
+    A trial that is not a clone has one segment. A clone has those of its donor, up to the cloned round, before its own;
+    they are missing if the donor cannot be read.
 
     Args:
-        trials: number -> trial, all donors included.
+        trials: number -> trial.
     """
     segments: list[LineageSegment] = []
     last = trial.rows[-1].round
     while clone := trial.clone:
         segments.append(LineageSegment(clone.round + 1, last, trial.number, trial.params))
+        if clone.trial not in trials:
+            return segments[::-1]
         last, trial = clone.round, trials[clone.trial]
     return [LineageSegment(1, last, trial.number, trial.params), *reversed(segments)]
 

@@ -33,7 +33,12 @@ class KeptWeights:
     def _saved(self, trial: Trial) -> dict[tuple[int, int], RoundRow]:
         """Return (trial, round) -> row of the rounds whose weights are on the disk."""
         rows = list(trial.rows)
-        if self.run.objectives == [ENSEMBLE] and trial.state == TrialState.COMPLETE.name and trial.values:
+        if (
+            self.run.objectives == [ENSEMBLE]
+            and trial.state == TrialState.COMPLETE.name
+            and trial.values
+            and trial.scores
+        ):
             # A trial that adds much to the ensemble may have low metrics: rank its best round by what it adds, too.
             best = trial.best_row
             rows[rows.index(best)] = replace(best, metrics=best.metrics | {ENSEMBLE: trial.values[0]})

@@ -10,10 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from model.errors import InputError
 from trainers.folder import Folder
+from trainers.settings import STRICT, read_record
 
 LOCK = "lock"
 RENEWAL_SECONDS = 20.0
@@ -52,20 +56,19 @@ def _file_lock(folder: Folder, holder: str) -> Iterator[None]:
 @contextmanager
 def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
     """Hold a lock object, and renew it in a thread. If another process has taken the lock, interrupt this process."""
-    token = {"holder": holder, "token": secrets.token_hex(8)}
-    found = _read(folder)
-    if found and time.time() - found["renewed"] < STALE_SECONDS:
-        raise _held(folder.name, f"{found['holder']} (a lock left by a crash is void after {STALE_SECONDS:.0f} s)")
-    folder.write_json(LOCK, token | {"renewed": time.time()})
+    token, found = secrets.token_hex(8), _read(folder)
+    if found and time.time() - found.renewed < STALE_SECONDS:
+        raise _held(folder.name, f"{found.holder} (a lock left by a crash is void after {STALE_SECONDS:.0f} s)")
+    _write(folder, token, holder)
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(RENEWAL_SECONDS):
-            with contextlib.suppress(OSError):  # a failed renewal is repeated before the lock is void
-                if (_read(folder) or token)["token"] != token["token"]:
+            with contextlib.suppress(OSError, InputError):  # a failed renewal is repeated before the lock is void
+                if not _is_ours(folder, token):
                     os.kill(os.getpid(), signal.SIGINT)
                     return
-                folder.write_json(LOCK, token | {"renewed": time.time()})
+                _write(folder, token, holder)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -74,13 +77,37 @@ def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if (_read(folder) or token)["token"] == token["token"]:
+        if _is_ours(folder, token):
             folder.delete(LOCK)
 
 
-def _read(folder: Folder) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class LockRecord:
+    """The content of a lock object."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    holder: str
+    token: str
+    """Identifies the process that holds the lock."""
+    renewed: float
+    """Time of the last renewal, in seconds since 1970."""
+
+
+def _write(folder: Folder, token: str, holder: str) -> None:
+    folder.write_json(LOCK, asdict(LockRecord(holder, token, time.time())))
+
+
+def _read(folder: Folder) -> LockRecord | None:
     """Read the lock's object; None if there is none."""
-    return folder.read_json(LOCK) if folder.exists(LOCK) else None
+    remedy = "Delete it if no process uses the run."
+    return read_record(folder, LOCK, LockRecord, remedy) if folder.exists(LOCK) else None
+
+
+def _is_ours(folder: Folder, token: str) -> bool:
+    """Return whether no other process has taken the lock."""
+    found = _read(folder)
+    return not found or found.token == token
 
 
 def _held(run: str, holder: str) -> InputError:

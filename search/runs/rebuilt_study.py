@@ -1,16 +1,20 @@
-"""Rebuild an Optuna study from the trials' files."""
+"""Rebuild an Optuna study from the trials' files, and a damaged `trial.json` from the study."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from model.errors import InputError
 from search.runs.objectives import round_values, study_directions
 from search.runs.run import Run
-from search.runs.trial_record import CLONE, STOPPED_VALUES, Trial
+from search.runs.trial_record import CLONE, STOPPED_VALUES, TRIAL, Trial, end_trial, read_trial, start_trial
+from trainers.folder import Folder
 from trainers.training.rounds import RoundRow
+
+LOST = "set aside: its trial.json was damaged, and the study does not have the trial"
 
 
 def rebuild_study(run: Run, study: optuna.Study | None = None) -> optuna.Study:
@@ -54,3 +58,32 @@ def _frozen(trial: Trial, names: Sequence[str]) -> optuna.trial.FrozenTrial:
         user_attrs=attributes | ({CLONE: asdict(trial.clone)} if trial.clone else {}),
         intermediate_values=intermediate_values(trial.rows, names),
     )
+
+
+def mend_trials(run: Run, study: optuna.Study) -> None:
+    """Rebuild damaged `trial.json` files; a damaged file stays beside the new one. The run must be locked.
+
+    A trial that the study does not have fails: its parameters are lost, so it can be neither continued nor used.
+    """
+    known = study.get_trials(deepcopy=False)
+    for folder in run.trial_folders():
+        try:
+            read_trial(folder)
+        except InputError as error:
+            number = int(folder.name)
+            kept = folder.set_aside(TRIAL)
+            _rebuild(folder, number, known[number] if number < len(known) else None)
+            run.note(f"Trial {number}: {error} The damaged file is now {kept}.")
+
+
+def _rebuild(folder: Folder, number: int, frozen: FrozenTrial | None) -> None:
+    if frozen is None:
+        frozen = optuna.trial.create_trial(state=TrialState.RUNNING)
+        frozen.number = number
+        start_trial(folder, frozen, None)
+        end_trial(folder, TrialState.FAIL, None, LOST)
+        return
+    start_trial(folder, frozen, None)
+    if frozen.state.is_finished():
+        values = frozen.values if frozen.state == TrialState.COMPLETE else None
+        end_trial(folder, frozen.state, values, "rebuilt from the study after its trial.json was damaged")

@@ -1,5 +1,8 @@
 """Read a run directory, and write the table of its trials."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ from typing import Any
 import pandas
 import pyarrow.parquet
 
-from model.errors import InputError
+from model.errors import InputError, first_line
 from search.runs.objectives import kept_metrics
 from search.runs.search_record import SEARCH, Reproduction, SearchRecord, read_search
 from search.runs.trial_record import RUNNING, TRIAL, Trial, read_trial
@@ -15,10 +18,12 @@ from trainers.data.corpus import Corpus, corpus_tasks
 from trainers.folder import Folder, local_copy
 from trainers.tasks import Task
 from trainers.training.kept_rounds import Keep
-from trainers.trial import CHECKPOINTS, round_name
+from trainers.trial import CHECKPOINTS, read_config, round_name
 from trainers.urls import shown
 
 TABLE = "trials.parquet"
+TRIAL_NAME = re.compile(r"\d{5,9}")
+"""Names of trials' folders."""
 STUDY = "study.journal"
 
 
@@ -27,6 +32,8 @@ class Run:
 
     def __init__(self, folder: Folder):
         self.folder = folder
+        self.notes: dict[str, None] = {}
+        """The lines about damaged files that were found so far, and about what was therefore left out; in order."""
         self._ended: dict[str, Trial] = {}
         """Folder name -> ended trial. Its files no longer change, so they are read once."""
 
@@ -79,28 +86,63 @@ class Run:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """All tasks of the run's data, including tasks that the search does not train."""
-        return corpus_tasks(self.folder / "corpus")
+        """All tasks of the run's data, including tasks that the search does not train.
+
+        Raises:
+            InputError: the data have no such task as the search trains.
+        """
+        tasks = corpus_tasks(self.folder / "corpus")
+        if missing := set(self.search.tasks) - tasks.keys():
+            raise InputError(
+                f"{self.folder}/{SEARCH} cannot be used: the run's data have no task {min(missing)!r}. "
+                f"Copy the file and {self.folder / 'corpus'} from the same backup, or start a new run."
+            )
+        return tasks
 
     def trial_folder(self, number: int) -> Folder:
         """Return the folder of a trial, which may not exist yet."""
         return self.folder / "trials" / round_name(number)
 
-    def trials(self) -> list[Trial]:
-        """Read all trials, ordered by number. Ended trials are read once."""
+    def note(self, text: str) -> None:
+        """Add a line about a damaged file."""
+        self.notes[text] = None
+
+    def trial_folders(self) -> list[Folder]:
+        """List the folders of trials, ordered by number. A trial exists when it has its `trial.json`."""
         folder = self.folder / "trials"
-        names = [name for name in folder.names() if name in self._ended or (folder / name).exists(TRIAL)]
-        trials = {name: self._ended.get(name) or read_trial(folder / name) for name in names}
-        self._ended |= {name: trial for name, trial in trials.items() if trial.state != RUNNING}
-        return list(trials.values())
+        names = [name for name in folder.names() if TRIAL_NAME.fullmatch(name)]
+        return [folder / name for name in names if name in self._ended or (folder / name).exists(TRIAL)]
+
+    def trials(self) -> list[Trial]:
+        """Read all trials, ordered by number. Ended trials are read once. A trial that cannot be read is left out."""
+        trials: list[Trial] = []
+        for folder in self.trial_folders():
+            try:
+                trials.append(self._ended.get(folder.name) or self._read_trial(folder))
+            except InputError as error:
+                self.note(f"Trial {int(folder.name)} is left out: {error}")
+        self._ended |= {trial.folder.name: trial for trial in trials if trial.state != RUNNING}
+        return trials
 
     def rounds_with_weights(self) -> list[tuple[Trial, int]]:
-        """List (trial, round) of every finite round whose weights are on the disk."""
+        """List (trial, round) of every finite round whose weights are on the disk and whose config can be read."""
         found = []
         for trial in self.trials():
             saved = set((trial.folder / CHECKPOINTS).names())
-            found += [(trial, row.round) for row in trial.rows if row.finite and round_name(row.round) in saved]
+            rounds = [row.round for row in trial.rows if row.finite and round_name(row.round) in saved]
+            try:
+                if rounds:
+                    read_config(trial.folder)
+                found += [(trial, number) for number in rounds]
+            except InputError as error:
+                self.note(f"The weights of trial {trial.number} are left out: {error}")
         return found
+
+    def _read_trial(self, folder: Folder) -> Trial:
+        trial = read_trial(folder, self.note)
+        if trial.values is not None and len(trial.values) != len(self.objectives):
+            raise InputError(f"{folder}/{TRIAL} has {len(trial.values)} values for {len(self.objectives)} objectives.")
+        return trial
 
     def corpus(self) -> Corpus:
         """Open the run's tokenised data."""
@@ -124,10 +166,27 @@ class Run:
         return table
 
 
-def write_table(run: Run) -> None:
-    """Write `trials.parquet` from the trials' files."""
+@contextmanager
+def readable_run() -> Iterator[None]:
+    """Run the body of a command that reads runs; turn the error for a file that cannot be used into a sentence.
+
+    Raises:
+        InputError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise InputError(
+            f"{place}{error.strerror or first_line(error)}. If the run may only be read, pass --out DIR to write "
+            "elsewhere."
+        ) from error
+
+
+def write_table(run: Run, out: Folder | None = None) -> None:
+    """Write `trials.parquet` from the trials' files, into `out` or, by default, the run directory."""
     table = pyarrow.Table.from_pandas(run.table(), preserve_index=False)
-    with run.folder.writing(TABLE) as file:
+    with (out or run.folder).writing(TABLE) as file:
         pyarrow.parquet.write_table(table, file)
 
 

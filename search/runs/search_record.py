@@ -4,17 +4,20 @@
 with all defaults filled in, and facts such as versions. `Settings` holds the fields that both have.
 """
 
-from typing import Any
+import json
+from typing import Annotated, Any
 
-import pydantic
+from pydantic import Field
 
 from model.errors import InputError, first_line
+from model.files.json_text import parse_json
 from search.runs.objectives import SCORE
 from trainers.devices import Precision
 from trainers.folder import Folder
-from trainers.settings import Config
+from trainers.settings import Config, Count, parse_record, read_bounded
 
 SEARCH = "search.json"
+Positive = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Reproduction(Config):
@@ -22,13 +25,13 @@ class Reproduction(Config):
 
     recipes: tuple[str, ...] = ()
     """Names of recipes. If empty, `search.reproduce` fills in all recipes that have printed rows."""
-    seeds: int = 1
+    seeds: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Number of trainings of each config, with consecutive seeds."""
     set: tuple[str, ...] = ()
     """FIELD=VALUE changes of every recipe's config."""
-    scale: float = 1.0
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """Factor by which the duration of every stage is multiplied."""
-    trained_as: dict[str, str] = pydantic.Field(default_factory=dict)
+    trained_as: dict[str, str] = Field(default_factory=dict)
     """Name of a training -> name of the first training with an equal config, whose results both use."""
 
 
@@ -36,10 +39,10 @@ class Settings(Config):
     """The fields that requested settings and the record of a run share; the defaults are those of the command line."""
 
     data: str = "sample"
-    rows: int | None = None
+    rows: Positive | None = None
     """Training rows per task; None for all rows."""
     encoder: str = "minilm"
-    seed: int = 0
+    seed: Count = 0
     study: str | None = None
     """URL of an Optuna storage, without its password; None for a journal file."""
     sampler: str = "tpe"
@@ -48,7 +51,7 @@ class Settings(Config):
     warm_start: tuple[str, ...] = ()
     precision: Precision | None = None
     """None lets `search.launch` choose the fastest precision. None in a reproduction, where recipes state their own."""
-    keep: pydantic.PositiveInt | None = None
+    keep: Positive | None = None
     """Rounds of ended trials whose weights are kept, at most. A resumed run may get another number."""
     reproduction: Reproduction | None = None
 
@@ -65,14 +68,14 @@ class Settings(Config):
 class RequestedSettings(Settings):
     """The settings of a command, before the run starts. A setting that was not given has its default."""
 
-    dev_rows: int | None = None
+    dev_rows: Positive | None = None
     """Maximum number of dev rows per task that score a round; None computes it from the training work."""
 
 
 class SearchRecord(Settings):
     """The settings that a run was started with, and facts about it: the content of `search.json`."""
 
-    dev_rows: int
+    dev_rows: Positive
     """Maximum number of dev rows per task that score a round."""
     name: str
     """Name of the run."""
@@ -82,7 +85,7 @@ class SearchRecord(Settings):
     """Content of the search space's file."""
     tasks: tuple[str, ...]
     """The scored tasks."""
-    rounds: int | None
+    rounds: Positive | None
     """Rounds per trial; None if trials have different numbers of rounds."""
     fingerprint: str
     """Fingerprint of the corpus."""
@@ -112,19 +115,16 @@ def read_search(folder: Folder) -> SearchRecord:
         InputError: the file is not JSON, or its fields are not those of a `SearchRecord`.
     """
     try:
-        fields = folder.read_json(SEARCH)
+        fields = parse_json(read_bounded(folder, SEARCH))
+        if not isinstance(fields, dict):
+            raise ValueError("it is no JSON object")
         reproduction = {name: fields.pop(name) for name in Reproduction.model_fields if name in fields}
-        return SearchRecord.model_validate(fields | ({"reproduction": reproduction} if reproduction else {}))
-    except (ValueError, TypeError, AttributeError) as error:  # not JSON, not an object, or unexpected fields
+        content = json.dumps(fields | ({"reproduction": reproduction} if reproduction else {}))
+        return parse_record(content.encode(), SearchRecord)
+    except FileNotFoundError:
+        raise InputError(f"{folder}/{SEARCH} is missing. Pass the directory of a run.") from None
+    except ValueError as error:
         raise InputError(
-            f"{folder}/{SEARCH} was edited or written by another version of this project: {_fault(error)}. "
+            f"{folder}/{SEARCH} was edited or written by another version of this project: {first_line(error)}. "
             "Use the version that started the run, or start a new run."
         ) from None
-
-
-def _fault(error: Exception) -> str:
-    """Describe an error of reading the file in a few words; of invalid fields, name the first."""
-    if not isinstance(error, pydantic.ValidationError):
-        return first_line(error)
-    first = error.errors()[0]
-    return f"field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"

@@ -1,5 +1,6 @@
 """Open and repair the Optuna study of a run; enqueue the points that a search tries first."""
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from model.errors import InputError, first_line
+from model.whole_files import cut_unfinished_line
 from search.runs.objectives import study_directions
-from search.runs.rebuilt_study import rebuild_study
+from search.runs.rebuilt_study import mend_trials, rebuild_study
 from search.runs.run import STUDY, Run
-from trainers.folder import Folder, cut_unfinished_line
+from search.runs.trial_record import TRIAL
+from trainers.folder import Folder
 from trainers.urls import MASK, shown, without_secrets
 
 STARTED = "started"
@@ -95,20 +98,17 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
         InputError: the storage has a study of this name that belongs to another run.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        study = optuna.create_study(
-            storage=optuna.storages.get_storage(url)
-            if url
-            else _journal(run.folder if run.folder.local else Folder.at(scratch)),
-            study_name=run.search.name,
-            directions=study_directions(run.objectives),
-            load_if_exists=True,
-        )
-        known = study.user_attrs.get(STARTED)
-        if known != run.search.started and (known or study.get_trials(deepcopy=False)):
-            raise InputError(
-                f"The storage of --study has a study {run.search.name!r} of another run. Pass another --name."
-            )
+        if url:
+            study = _created(run, optuna.storages.get_storage(url))
+            known = study.user_attrs.get(STARTED)
+            if known != run.search.started and (known or study.get_trials(deepcopy=False)):
+                raise InputError(
+                    f"The storage of --study has a study {run.search.name!r} of another run. Pass another --name."
+                )
+        else:
+            study = _journal_study(run, run.folder if run.folder.local else Folder.at(scratch))
         study.set_user_attr(STARTED, run.search.started)
+        mend_trials(run, study)
         rebuild_study(run, study)
         yield study
 
@@ -123,11 +123,54 @@ def enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
             known.append(point)
 
 
+def _created(run: Run, storage: optuna.storages.BaseStorage | str) -> optuna.Study:
+    """Create the run's study in a storage, or load it."""
+    directions = study_directions(run.objectives)
+    return optuna.create_study(storage=storage, study_name=run.search.name, directions=directions, load_if_exists=True)
+
+
+def _journal_study(run: Run, folder: Folder) -> optuna.Study:
+    """Load the study from the journal in a local folder; set a damaged journal aside and begin a new one."""
+    try:
+        study = _created(run, _journal(folder))
+        if fault := _contradiction(run, study):
+            raise ValueError(fault)
+        return study
+    except OSError:  # the disk's fault, not the journal's
+        raise
+    except Exception as error:  # Optuna replays the lines without checking them
+        kept = folder.set_aside(STUDY)
+        run.note(
+            f"{folder}/{STUDY} cannot be used ({first_line(error)}), and is now {kept}. "
+            "The study was rebuilt from the trials' files."
+        )
+        return _created(run, _journal(folder))
+
+
+def _contradiction(run: Run, study: optuna.Study) -> str | None:
+    """Return what in a study contradicts the run's files; None if nothing does."""
+    trials = study.get_trials(deepcopy=False)
+    known = study.user_attrs.get(STARTED)
+    if known != run.search.started and (known or trials):
+        return "it belongs to another run"
+    if [direction.name.lower() for direction in study.directions] != study_directions(run.objectives):
+        return "it has other objectives"
+    for trial in run.trials():
+        frozen = trials[trial.number] if trial.number < len(trials) else None
+        if frozen and (
+            frozen.params != trial.params or (frozen.state.is_finished() and frozen.state.name != trial.state)
+        ):
+            return f"its trial {trial.number} is not that of {TRIAL}"
+    return None
+
+
 def _journal(folder: Folder) -> JournalStorage:
     """Open the journal file in a local folder after repairing what a killed process has left."""
     # Optuna skips an unfinished last line, but would append the next entry to that line, and lose it.
     with folder.in_place(STUDY) as file:
         cut_unfinished_line(file)
+    last = folder.read(STUDY).rpartition(b"\n")[0].rpartition(b"\n")[2]
+    json.loads(last or b"{}")  # Optuna notices a damaged last line only after another line has followed
     # Optuna would wait 30 s for the lock of a killed process. The run is locked, so no other process writes.
     folder.delete(f"{STUDY}.lock")
     path = f"{folder.path}/{STUDY}"

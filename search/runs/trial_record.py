@@ -1,23 +1,27 @@
 """Read and write `trial.json`, the record of one trial in the run directory."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
+from pydantic import ConfigDict
 
+from model.errors import InputError, first_line
 from search.runs.plain_values import as_plain, printable
 from trainers.folder import Folder
+from trainers.settings import STRICT, Count, Number, read_record
 from trainers.training.checkpoint import STATE
 from trainers.training.rounds import RoundRow
-from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows
+from trainers.trial import CHECKPOINTS, CONFIG, clear_unfinished, read_rows, round_name
 
 TRIAL = "trial.json"
-FIELDS = ("number", "params", "distributions", "state", "values", "reason")
-"""Fields of a `Trial` that `trial.json` has under the same names."""
+REMEDY = "--resume rebuilds it from the study, or sets the trial aside."
 RUNNING = TrialState.RUNNING.name
 STOPPED_VALUES = "stopped"
 """User attribute of a stopped trial in a study with several objectives: the values of its last round."""
@@ -29,14 +33,31 @@ CLONE = "clone"
 class Clone:
     """The origin of a trial that population-based training has cloned from another trial, its donor."""
 
-    trial: int
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    trial: Number
     """Number of the donor."""
-    round: int
+    round: Number
     """The donor's round whose checkpoint was copied; the clone's own rounds have higher numbers."""
-    examples: int
+    examples: Count
     """Number of examples that the donor had trained on by the end of that round."""
-    replaced: int
+    replaced: Number
     """Number of the trial that the clone replaced in the population."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The content of `trial.json`; the fields are those of a `Trial`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    number: Number
+    params: dict[str, Any]
+    distributions: dict[str, str]
+    state: Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+    values: list[float] | None
+    reason: str | None
+    clone: Clone | None
 
 
 @dataclass(frozen=True)
@@ -75,8 +96,8 @@ class Trial:
 
     @property
     def examples(self) -> int:
-        """Number of training examples of the trial's own rounds, of which there must be at least one."""
-        return self.rows[-1].examples - (self.clone.examples if self.clone else 0)
+        """Number of training examples of the trial's own rounds, of which there must be at least one; at least 1."""
+        return max(1, self.rows[-1].examples - (self.clone.examples if self.clone else 0))
 
     @property
     def best_row(self) -> RoundRow:
@@ -106,13 +127,36 @@ def end_trial(folder: Folder, state: TrialState, values: list[float] | None, rea
     _write(replace(read_trial(folder), state=state.name, values=values, reason=printable(reason)))
 
 
-def read_trial(folder: Folder) -> Trial:
-    """Read a trial's `trial.json` and its rounds; values of parameters that no storage keeps unchanged become text."""
-    record = folder.read_json(TRIAL)
-    clone = record.get(CLONE)
-    fields = {name: record[name] for name in FIELDS}
-    fields["params"] = {name: as_plain(value) for name, value in record["params"].items()}
-    return Trial(folder=folder, rows=read_rows(folder), clone=Clone(**clone) if clone else None, **fields)
+def read_trial(folder: Folder, note: Callable[[str], object] = lambda text: None) -> Trial:
+    """Read a trial's `trial.json` and its rounds; values of parameters that no storage keeps unchanged become text.
+
+    Args:
+        note: receives a line about the rounds that cannot be read and are left out, if there are any.
+
+    Raises:
+        InputError: `trial.json` is missing or damaged, or belongs to another trial.
+    """
+    record = read_record(folder, TRIAL, TrialRecord, REMEDY)
+    record = replace(record, params={name: as_plain(value) for name, value in record.params.items()})
+    if fault := _fault(record, folder.name):
+        raise InputError(f"{folder}/{TRIAL} cannot be used: {fault}. {REMEDY}")
+    return Trial(folder, **vars(record), rows=read_rows(folder, note))
+
+
+def _fault(record: TrialRecord, name: str) -> str | None:
+    """Return what contradicts itself in a record; None if nothing does."""
+    if round_name(record.number) != name:
+        return f"its number is {record.number}"
+    if record.clone and record.clone.trial >= record.number:
+        return f"it is a clone of the later trial {record.clone.trial}"
+    if record.state == TrialState.COMPLETE.name and not record.values:
+        return "the trial is COMPLETE without values"
+    try:
+        distributions = {name: _distribution(text) for name, text in record.distributions.items()}
+        optuna.trial.create_trial(state=TrialState.RUNNING, params=record.params, distributions=distributions)
+    except Exception as error:  # Optuna parses without checking: a KeyError, TypeError or ValueError
+        return f"its parameters and distributions do not fit ({first_line(error)})"
+    return None
 
 
 def _distribution(text: str) -> BaseDistribution:
@@ -125,7 +169,7 @@ def _distribution(text: str) -> BaseDistribution:
 
 def _write(trial: Trial) -> None:
     """Write `trial.json`."""
-    fields = {name: getattr(trial, name) for name in FIELDS}
+    fields = {entry.name: getattr(trial, entry.name) for entry in fields_of(TrialRecord)}
     trial.folder.write_json(TRIAL, fields | {CLONE: asdict(trial.clone) if trial.clone else None})
 
 

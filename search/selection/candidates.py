@@ -121,7 +121,7 @@ def read_candidates(runs: list[Run], rounds: Rounds, task: Task) -> Candidates:
     Raises:
         InputError: there is no candidate, or the candidates predict different rows.
     """
-    found = list(finite_outputs(rounds, task.name))
+    found = list(usable_outputs(rounds, task))
     if not found:
         raise _no_candidate(runs, task.name)
     names, outputs = [name for name, _, _ in found], np.stack([values for _, _, values in found])
@@ -129,18 +129,18 @@ def read_candidates(runs: list[Run], rounds: Rounds, task: Task) -> Candidates:
     return Candidates(names, ids, Library(task, predictions(task.kind, outputs), _labels(runs, task.name, ids)))
 
 
-def finite_outputs(
-    rounds: Rounds, task: str, note: Callable[[str], object] = lambda text: None
+def usable_outputs(
+    rounds: Rounds, task: Task, note: Callable[[str], object] = lambda text: None
 ) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
     """Yield each round that predicted the task, with row ids and outputs [rows, width] in the first round's order.
 
     Args:
-        note: receives a line about each round that is skipped because its outputs are not finite.
+        note: receives a line about each round that is skipped, because its predictions are damaged or not finite.
     """
     first: tuple[Candidate, list[str]] | None = None
-    for name, ids, outputs in _stored_outputs(rounds, task):
+    for name, ids, outputs in _stored_outputs(rounds, task, note):
         if not np.isfinite(outputs).all():
-            note(f"{name}: skipped, because its predictions of {task} are not finite.")
+            note(f"{name}: skipped, because its predictions of {task.name} are not finite.")
             continue
         first = first or (name, ids)
         yield name, first[1], _aligned((name, ids), first, outputs)
@@ -149,7 +149,7 @@ def finite_outputs(
 def _measure_task(runs: list[Run], rounds: Rounds, task: Task, seed: int) -> CandidateMetrics:
     names, metrics, losses, notes = [], [], [], list[str]()
     labels, masks = np.empty(0), np.empty(0)
-    for name, ids, outputs in finite_outputs(rounds, task.name, notes.append):
+    for name, ids, outputs in usable_outputs(rounds, task, notes.append):
         if not names:
             labels = _labels(runs, task.name, ids)
             if len(labels) < FOLDS:
@@ -178,11 +178,22 @@ def _best_overall(measured: Mapping[str, CandidateMetrics]) -> set[Candidate]:
     return {shared[number] for number in scores.argmax(axis=0)}
 
 
-def _stored_outputs(rounds: Rounds, task: str) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
+def _stored_outputs(
+    rounds: Rounds, task: Task, note: Callable[[str], object]
+) -> Iterator[tuple[Candidate, list[str], np.ndarray]]:
     for candidate, folder in rounds.items():
-        name = f"{round_name(candidate.round)}-{task}.parquet"
-        if (folder / PREDICTIONS).exists(name):
-            yield candidate, *read_predictions(folder / PREDICTIONS, name)
+        name = f"{round_name(candidate.round)}-{task.name}.parquet"
+        if not (folder / PREDICTIONS).exists(name):
+            continue
+        try:
+            ids, outputs = read_predictions(folder / PREDICTIONS, name)
+        except InputError as error:
+            note(f"{candidate}: skipped. {error}")
+            continue
+        if outputs.shape[1] == task.outputs:
+            yield candidate, ids, outputs
+        else:
+            note(f"{candidate}: skipped, because {name} has {outputs.shape[1]} outputs per row, not {task.outputs}.")
 
 
 def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
@@ -197,6 +208,12 @@ def _labels(runs: list[Run], task: str, ids: list[str]) -> np.ndarray:
                     f"Dev row {identifier!r} of {task} has label {label:g} in {run.folder} and {known[identifier]:g} "
                     "in another run. Choose members from runs on the same data."
                 )
+    if missing := next((identifier for identifier in ids if identifier not in known), None):
+        places = " and ".join(str(run.folder) for run in runs)
+        raise InputError(
+            f"{places}: a round predicts dev row {missing!r} of {task}, which has no label in the run's data. "
+            "Choose members from runs with their own data."
+        )
     return np.array([known[identifier] for identifier in ids], np.float32)
 
 

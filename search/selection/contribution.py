@@ -7,7 +7,7 @@ import numpy as np
 
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING
-from search.selection.candidates import Candidate, finite_outputs
+from search.selection.candidates import Candidate, usable_outputs
 from search.selection.cross_fitting import FOLDS, CrossFitted, Fold, cross_fit, fold_numbers, make_folds, row_masks
 from search.selection.library import Library, tasks_of
 from search.selection.shortlist import metric_and_loss, shortlist
@@ -80,7 +80,7 @@ class Contributions:
         rounds = {Candidate(self.run.folder.uri, number, row.round): folder for row in read_rows(folder) if row.finite}
         for task, library in self.candidates.items():
             outputs = [library.predictions[:0]]
-            for _, ids, values in finite_outputs(rounds, task):
+            for _, ids, values in usable_outputs(rounds, library.task):
                 assert ids == self.ids[task]  # all trials of a run are scored on the same rows
                 outputs.append(predictions(library.task.kind, values)[None])
             found[task] = replace(library, predictions=np.concatenate(outputs))

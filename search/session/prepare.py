@@ -21,7 +21,7 @@ from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, S
 from search.session.disk_space import check_disk, largest_weights
 from search.session.scored_rows import dev_row_limit, labelled_rows
 from search.suggest.space import CheckedSpace, Space
-from search.suggest.warm_start import WARM_START, WarmStart, warm_start_from
+from search.suggest.warm_start import WARM_START, WarmStart, warm_start_from, warm_trials
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import prepare
@@ -188,6 +188,7 @@ def _reopened(
             f"Run {name!r} was made with another space: {run.search.space} has changed, or {checked.space.path} is "
             "another file. Restore its text (`space_source` in search.json), or start a run under another --name."
         )
+    warm_trials(run)  # a damaged file is an error before Ray starts
     pretrained, dev_rows = load_encoder(run.local_path("encoder")), run.search.dev_rows
     keep = Keep.of(kept_metrics(run.objectives, run.search.tasks), settings.keep)
     disk = check_disk(

@@ -223,7 +223,7 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
         print(f"Data: {search.data}" + (f", {search.rows} training rows per task." if search.rows else "."))
     if search.encoder.startswith("minilm"):
         print("Encoder: all-MiniLM-L6-v2, small and quick. For real work pass --encoder bert-base-uncased.")
-    print(*prepared.notes, sep="\n")
+    print(*prepared.notes, *prepared.run.notes, sep="\n")
     print(f"Rounds are scored on at most {prepared.run.search.dev_rows:,} dev rows per task.")
     if search.precision:
         print(f"Precision of matrix products: {search.precision}.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -16,6 +16,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
 
 from model.errors import InputError, first_line
 from search.runs.objectives import study_directions
@@ -27,10 +28,25 @@ from search.runs.trial_record import STOPPED_VALUES
 from search.suggest.earlier_searches import EarlierSearch
 from search.suggest.optuna_internals import LookupTrial, contains
 from search.suggest.space import Space, suggest_config
+from trainers.settings import Config, read_record
 
 WARM_START = "warm_start.json"
 LONG_AGO = datetime(1970, 1, 1)
 """Start and end of all warm-start trials: before any trial of the run."""
+
+
+class WarmRecord(Config):
+    """A trial of an earlier search in `warm_start.json`: what an Optuna trial has, and where it comes from."""
+
+    state: Literal["COMPLETE", "PRUNED"]
+    values: Annotated[list[float], Field(min_length=1)]
+    params: dict[str, Any]
+    distributions: dict[str, str]
+    intermediate_values: dict[str, float]
+    source: str = Field(alias="from")
+    """Name of the earlier search."""
+    trial: int
+    """Number of the trial there."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +68,19 @@ class UnusableTrial(InputError):
 
 
 def warm_trials(run: Run) -> list[FrozenTrial]:
-    """Return the warm-start trials of a run; their numbers are below 0, before the run's own trials."""
-    records = run.folder.read_json(WARM_START) if run.folder.exists(WARM_START) else []
-    return [_frozen(record, number) for number, record in enumerate(records, -len(records))]
+    """Return the warm-start trials of a run; their numbers are below 0, before the run's own trials.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not run.folder.exists(WARM_START):
+        return []
+    remedy = "Copy it from a backup of the run, or delete it to go on without the trials of earlier searches."
+    records = read_record(run.folder, WARM_START, list[WarmRecord], remedy)
+    try:
+        return [_frozen(record, number) for number, record in enumerate(records, -len(records))]
+    except Exception as error:  # Optuna parses distributions without checking: a KeyError, TypeError or ValueError
+        raise InputError(f"{run.folder}/{WARM_START} cannot be used: {first_line(error)}. {remedy}") from None
 
 
 def warm_start_from(sources: Sequence[EarlierSearch], space: Space, search: SearchRecord) -> WarmStart:
@@ -156,10 +182,14 @@ def _record(trial: FrozenTrial, space: Space) -> dict[str, Any]:
     }
 
 
-def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
+def _frozen(record: WarmRecord, number: int) -> FrozenTrial:
     """Return the Optuna trial of a record."""
-    state, values = TrialState[record["state"]], record["values"]
+    state, values = TrialState[record.state], record.values
     attributes = end_attributes(state, values, several=len(values) > 1)
+    distributions = {name: json_to_distribution(text) for name, text in record.distributions.items()}
+    for name, value in record.params.items():
+        if not contains(distributions[name], value):
+            raise ValueError(f"{name} is {value} in a trial")
     return FrozenTrial(
         number=number,
         trial_id=number,
@@ -168,11 +198,11 @@ def _frozen(record: Mapping[str, Any], number: int) -> FrozenTrial:
         values=None if attributes else values,
         datetime_start=LONG_AGO,
         datetime_complete=LONG_AGO,
-        params=record["params"],
-        distributions={name: json_to_distribution(text) for name, text in record["distributions"].items()},
+        params=record.params,
+        distributions=distributions,
         user_attrs=attributes,
         system_attrs={},
-        intermediate_values={int(step): value for step, value in record["intermediate_values"].items()},
+        intermediate_values={int(step): value for step, value in record.intermediate_values.items()},
     )
 
 

@@ -21,7 +21,7 @@ from trainers.config.dotted_paths import difference
 from trainers.config.train_config import TrainConfig
 from trainers.training.checkpoint import STATE
 from trainers.training.rounds import RoundRow
-from trainers.trial import CHECKPOINTS, CONFIG, round_name
+from trainers.trial import CHECKPOINTS, read_config, round_name
 
 
 class Population:
@@ -147,7 +147,7 @@ class Population:
             suggest_config(self.space, optuna.trial.FixedTrial(dict(values), donor.number)).model_dump(mode="json")
             for values in (donor.params, params)
         )
-        config = TrainConfig.model_validate_json(self.run.trial_folder(donor.number).read(CONFIG))
+        config = read_config(self.run.trial_folder(donor.number))
         values = difference(before, after)
         return config.replace(changes=(*config.changes, *([Change(round=round + 1, values=values)] if values else [])))
 

@@ -25,7 +25,7 @@ from search.tune.trials.results import row_of
 from search.tune.trials.retries import Retries, Verdict
 from search.tune.trials.study_trials import StudyTrials
 from trainers.faults import MachineError
-from trainers.trial import CONFIG, ERROR, read_rows
+from trainers.trial import ERROR, read_config, read_rows
 
 FREEZE_EVERY = 100
 """Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage permanently."""
@@ -225,16 +225,16 @@ class StudySearcher(Searcher):
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
         folder = self.run.trial_folder(trial.number)
-        if folder.exists(TRIAL) and folder.exists(CONFIG):
-            return folder.read(CONFIG).decode()
+        if folder.exists(TRIAL):
+            with contextlib.suppress(InputError):  # a config that is missing or damaged is suggested again
+                return read_config(folder).model_dump_json(indent=2)
         config = self.order.config(trial)
         if self.shape and not (shape := trial_shape(config, self.corpus)).matches(self.shape):
             raise InputError(
                 f"{self.order.space.path}: {shape}, which do not compare with the search's {self.shape}. "
                 "Give every config the same tasks, rounds and examples."
             )
-        text = config.model_dump_json(indent=2)
-        start_trial(folder, frozen_trial(trial), text)
+        start_trial(folder, frozen_trial(trial), text := config.model_dump_json(indent=2))
         return text
 
     def _record(self, trial: optuna.Trial) -> Trial:

@@ -1,5 +1,6 @@
 """Fixtures for tests of the search: tokenised data, named recipes, and a Ray cluster that tests share."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,31 @@ set_ray_environment(None)  # before any test module imports Ray
 def sample_corpus_directory(tmp_path_factory) -> Path:
     """Return the directory of the tokenised generated sample."""
     return example_corpus(tmp_path_factory.mktemp("corpora"))
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Return a function that makes a directory in `tmp_path` read-only for this process, until the test ends.
+
+    Root may write everywhere: a test that runs as root continues as nobody.
+    """
+    user, nobody = os.geteuid(), 65534
+    changed: list[Path] = []
+
+    def apply(directory: Path) -> None:
+        changed.extend([directory, *directory.rglob("*")])
+        for path in changed:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        if user == 0:
+            for parent in [path for path in directory.parents if path.is_relative_to(tmp_path.parent.parent)]:
+                parent.chmod(0o755)
+            os.chown(tmp_path, nobody, -1)
+            os.seteuid(nobody)
+
+    yield apply
+    os.seteuid(user)
+    for path in changed:
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import TrialState
 
 from search.runs.run import Run
@@ -53,7 +54,9 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
         write_trial(run, ExampleTrial(number, state, training.rounds, tasks=training.tasks, reason=training.reason))
         folder = run.trial_folder(number)
         params = {"recipe": training.recipe, "seed": training.seed}
-        folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": {}})
+        choices = {name: CategoricalDistribution([value]) for name, value in params.items()}
+        distributions = {name: distribution_to_json(found) for name, found in choices.items()}
+        folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": distributions})
     return run
 
 

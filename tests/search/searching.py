@@ -95,4 +95,4 @@ def rows(run: Path) -> list[tuple[int, RoundRow]]:
     """Read (trial, row) from each line of all `rounds.jsonl` files, including rows of repeated rounds."""
     files = sorted((run / "trials").glob("*/rounds.jsonl"))
     lines = [(int(file.parent.name), line) for file in files for line in file.read_text().splitlines()]
-    return [(number, RoundRow.from_json(json.loads(line))) for number, line in lines]
+    return [(number, RoundRow.from_entries(json.loads(line))) for number, line in lines]

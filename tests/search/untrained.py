@@ -26,7 +26,7 @@ from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
 from trainers.seeds import numpy_generator
 from trainers.training.rounds import RoundRow
-from trainers.trial import ROUNDS
+from trainers.trial import ROUNDS, read_rows
 
 ROUND_COUNT = 9
 """Rounds of each trial; the rungs of early stopping are after rounds 1 and 4."""
@@ -115,7 +115,7 @@ class Untrained:
             if suggested in (None, Searcher.FINISHED):
                 break
             self.suggestion_seconds.append(time.perf_counter() - started)
-            done = len(Folder.at(suggested["folder"]).read_lines(ROUNDS))
+            done = len(read_rows(Folder.at(suggested["folder"])))
             self.live[name] = suggested, done + 1
         return bool(self.live)
 

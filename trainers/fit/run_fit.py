@@ -1,10 +1,12 @@
 """Train one config in a trial's directory, without Ray."""
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
+from pydantic import ConfigDict
 
 from model.errors import InputError
 from model.pretrained import read_pretrained
@@ -17,6 +19,7 @@ from trainers.fit.request import Request
 from trainers.folder import Folder
 from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
+from trainers.settings import STRICT, Number, read_record
 from trainers.training.build_model import weight_bytes
 from trainers.training.disk import check_room
 from trainers.training.kept_rounds import Keep, training_bytes
@@ -26,7 +29,18 @@ from trainers.training.training import DEV_ROWS
 from trainers.trial import CONFIG, ROUNDS, run_trial
 
 FIT = "fit.json"
-"""The file that records the corpus and the number of dev rows of a single run."""
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """The content of `fit.json`: the data of a single run."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    fingerprint: str
+    """Fingerprint of the corpus."""
+    dev_rows: Number
+    """Maximum number of dev rows per task that score a round."""
 
 
 def run_fit(request: Request) -> None:
@@ -49,7 +63,7 @@ def run_fit(request: Request) -> None:
         uses = {"its checkpoints": training_bytes([config], weights, keep)}
         check_room(out, uses, "Free some space, or pass another --out.")
         device, dev_rows = "cuda" if torch.cuda.is_available() else "cpu", request.dev_rows or DEV_ROWS
-        _create(folder, config, {"fingerprint": corpus.fingerprint, "dev_rows": dev_rows}, request.resume)
+        _create(folder, config, FitRecord(corpus.fingerprint, dev_rows), request.resume)
         about = (
             f"Recipe {request.recipe} on {device} in {config.precision}, encoder {config.encoder}, data {request.data}."
         )
@@ -101,7 +115,7 @@ def _line(row: RoundRow, rounds: int) -> str:
     return f"{counted}: score {score}{metrics}{loss} ({row.examples} examples, {row.seconds:.1f} s)"
 
 
-def _create(folder: Folder, config: TrainConfig, about: dict[str, Any], resume: bool) -> None:
+def _create(folder: Folder, config: TrainConfig, about: FitRecord, resume: bool) -> None:
     """Create the directory of a run; of a run that is resumed, check that its config and data are the same.
 
     Raises:
@@ -112,12 +126,15 @@ def _create(folder: Folder, config: TrainConfig, about: dict[str, Any], resume: 
         if resume:
             raise InputError(f"There is no run at {folder} to resume. Leave --resume out to start it.")
         folder.write(CONFIG, config.model_dump_json(indent=2))
-        folder.write_json(FIT, about)
+        folder.write_json(FIT, asdict(about))
         return
     if not resume:
         raise InputError(f"{folder} holds a run already. Pass --resume to continue it, or another --out.")
-    same = TrainConfig.model_validate_json(folder.read(CONFIG)) == config
-    if not same or folder.read_json(FIT) != about:
+    remedy = "Repeat the first command with another --out."
+    if (
+        read_record(folder, CONFIG, TrainConfig, remedy) != config
+        or read_record(folder, FIT, FitRecord, remedy) != about
+    ):
         raise InputError(
             f"{folder} was made with another config or data. Repeat its first command, or pass another --out."
         )

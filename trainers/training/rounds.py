@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
 from trainers.methods.gradient_ratios import remarks as ratio_remarks
+from trainers.settings import STRICT, Count, Measure, Number, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,15 +18,15 @@ class RoundMeasures:
     Counts are of the whole run so far; losses and seconds are of this round.
     """
 
-    round: int
-    judged: int | None
+    round: Number
+    judged: Number | None
     """Number of judged rounds up to this round; None if it is not judged: a task has not been trained yet."""
     last: bool
     finite: bool
     """Whether all losses, weights and outputs are finite."""
-    score: float | None
+    score: Measure | None
     """None if the round is not judged or not finite."""
-    metrics: dict[str, float]
+    metrics: dict[str, Measure]
     """Task -> its metric on the dev rows."""
     losses: dict[str, float | None]
     """"task.term" -> mean over the round's steps; None where the mean is not finite."""
@@ -41,13 +43,13 @@ class RoundMeasures:
 
     Rows that older releases wrote have none.
     """
-    examples: int
-    tokens: int
-    steps: int
-    parameters: int
+    examples: Annotated[int, Field(ge=1, le=2**53)]
+    tokens: Count
+    steps: Count
+    parameters: Count
     """Parameters of the model, frozen ones included."""
-    train_seconds: float
-    eval_seconds: float
+    train_seconds: Seconds
+    eval_seconds: Seconds
 
     @property
     def final(self) -> bool:
@@ -76,11 +78,13 @@ class RoundResult(RoundMeasures):
 class RoundRow(RoundMeasures):
     """A finished round: one line of `rounds.jsonl`."""
 
-    save_seconds: float
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    save_seconds: Seconds
     ended: str
     """UTC, ISO 8601."""
     node: str
-    threads: int
+    threads: Number
 
     @classmethod
     def of(cls, result: RoundResult, *, save_seconds: float, ended: str, node: str, threads: int) -> Self:
@@ -89,8 +93,8 @@ class RoundRow(RoundMeasures):
         return cls(**measured, save_seconds=save_seconds, ended=ended, node=node, threads=threads)
 
     @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """Read a row from its JSON object; entries of other names are ignored."""
+    def from_entries(cls, entries: Mapping[str, Any]) -> Self:
+        """Return a row from its entries, which this program made; entries of other names are ignored."""
         return cls(**{entry.name: entries[entry.name] for entry in fields(cls) if entry.name in entries})
 
     def to_json(self) -> dict[str, Any]:

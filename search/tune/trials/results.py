@@ -19,4 +19,4 @@ def row_of(result: Mapping[str, Any]) -> RoundRow:
         name, _, inner = key.partition("/")
         if inner and name in nested:
             nested[name][inner] = value
-    return RoundRow.from_json({**nested, **result})
+    return RoundRow.from_entries({**nested, **result})

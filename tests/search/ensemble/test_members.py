@@ -22,3 +22,30 @@ def test_a_run_without_an_ensemble_is_an_error_that_names_the_command(tmp_path, 
     run = write_search(tmp_path / "new", sample_corpus_directory)
     with pytest.raises(InputError, match=r"has no ensemble yet.*search\.ensemble"):
         read_ensemble(run)
+
+
+WRONG = {
+    "no JSON": ("{", "", "line "),
+    "a weight of 0": ('"weight": 1.0', '"weight": 0.0', "weight"),
+    "weights above 1": ('"weight": 1.0', '"weight": 0.5', "the weights of sts do not sum to 1"),
+    "no such rule": ('"mean"', '"means"', "there is no rule 'means'"),
+    "no member": ('"sts": [', '"sts": [], "qqp": [', "members.sts"),
+    "another task": ('"sts"', '"xyz"', "the run's data have no task 'xyz'"),
+    "a round that is text": ('"round": 1', '"round": "1"', "round"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), WRONG.values(), ids=WRONG)
+def test_the_error_for_a_damaged_file_names_the_fault_and_the_command(
+    tmp_path, sample_corpus_directory, old, new, fault
+):
+    run = write_search(tmp_path / "run", sample_corpus_directory)
+    write_ensemble(run, Ensemble("caruana", {"sts": "mean"}, {"sts": [Member(run.folder.uri, 0, 1, 1.0)]}))
+    text = run.folder.read("ensemble/members.json").decode()
+    assert old in text
+    run.folder.write("ensemble/members.json", text.replace(old, new))
+    with pytest.raises(InputError) as raised:
+        read_ensemble(run)
+    message = str(raised.value)
+    assert message.startswith(f"{run.folder}/ensemble/members.json cannot be used: ") and fault in message
+    assert message.endswith(f"Choose the ensemble again: python -m search.ensemble {run.folder}")

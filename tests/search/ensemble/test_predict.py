@@ -16,7 +16,7 @@ def test_prediction_files_of_declared_tasks_hold_labels_of_the_declared_range(de
 
     def read_outputs(function, jobs):
         """Return the dev outputs that a member wrote in training; the first 4 stand for the 4 test rows."""
-        for _, number, round, tasks in jobs:
+        for _, number, round, tasks, _ in jobs:
             dev = {task: read_predictions(*candidate_file(declared, number, round, task))[1] for task in tasks}
             yield {task: {"dev": outputs, "test": outputs[:4]} for task, outputs in dev.items()}
 

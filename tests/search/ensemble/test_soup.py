@@ -166,7 +166,7 @@ def test_a_soup_is_stored_and_predicts_like_any_other_member(tmp_path, sample_co
         torch.testing.assert_close(weight, (parts[0][name] + parts[1][name]) / 2)
     for task in TASK_NAMES:
         member = next(member for member in read_ensemble(run).members[task] if member.trial is None)
-        predicted = predict_member(member.run, member.trial, member.round, [task])[task]["dev"]
+        predicted = predict_member(member.run, member.trial, member.round, [task], home.uri)[task]["dev"]
         ids, outputs = read_predictions(home / "predictions", f"00001-{task}.parquet")
         place = {identifier: row for row, identifier in enumerate(run.corpus().splits[task]["dev"].ids)}
         np.testing.assert_allclose(predicted[[place[identifier] for identifier in ids]], outputs, atol=1e-5)

@@ -1,5 +1,6 @@
 """Test the order in which rounds arrived: on a written run whose nodes' clocks disagree, and with a damaged file."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +36,16 @@ def order(run: Run) -> list[tuple[int, int]]:
     return [(number, row.round) for number, row in Arrivals(run.folder, run.trials()).rounds()]
 
 
+def recorded(run: Run) -> list[tuple[int, int]]:
+    return [tuple(json.loads(line)) for line in run.folder.read(ARRIVALS).splitlines()]
+
+
 def test_rounds_and_ends_are_ordered_by_their_arrival_and_not_by_the_clocks_of_nodes(run: Run):
     arrivals = Arrivals(run.folder, run.trials())
     assert order(run) == CAME
     assert all(row == run.trials()[number].rows[row.round - 1] for number, row in arrivals.rounds())
     assert [trial.number for trial in arrivals.trials_by_last_round()] == [0, 1, 2]
-    assert run.folder.read_lines(ARRIVALS) == [list(pair) for pair in CAME]
+    assert recorded(run) == CAME
 
 
 def test_rounds_that_the_killed_driver_did_not_receive_come_last_and_keep_their_places(run: Run):
@@ -50,7 +55,7 @@ def test_rounds_that_the_killed_driver_did_not_receive_come_last_and_keep_their_
     assert order(run) == expected
     Arrivals(run.folder, run.trials()).add(3, 1)
     assert order(run) == expected, "a round without a row is left out"
-    assert [tuple(pair) for pair in run.folder.read_lines(ARRIVALS)] == [*expected, (3, 1)]
+    assert recorded(run) == [*expected, (3, 1)]
 
 
 @pytest.mark.parametrize(

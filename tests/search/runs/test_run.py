@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import TrialState
 
 from model.errors import InputError
@@ -63,10 +64,12 @@ def test_the_table_has_a_row_per_round_and_one_row_for_a_trial_without_rounds(ru
 
 
 def test_a_parameter_with_numbers_and_strings_has_a_column_of_strings(run: Run):
+    choices = distribution_to_json(CategoricalDistribution([4, "all", None]))
     for number, value in [(0, 4), (1, "all"), (2, None)]:
         folder = run.trial_folder(number)
         record = folder.read_json("trial.json")
-        folder.write_json("trial.json", record | {"params": record["params"] | {"layers": value}})
+        record["params"]["layers"], record["distributions"]["layers"] = value, choices
+        folder.write_json("trial.json", record)
     write_table(run)
     table = pandas.read_parquet((run.folder.local or Path()) / TABLE)
     assert table.groupby("trial")["params.layers"].first().dropna().to_dict() == {0: "4", 1: "all"}
