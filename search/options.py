@@ -72,7 +72,8 @@ Keep = Annotated[
         metavar="N",
         rich_help_panel=OUTPUT,
         help="Keep the weights of N rounds at most, for the ensemble: in equal shares the best by the score and by "
-        "each task's metric. By default ten of each, fewer if their weights took more than 8 GiB.",
+        "each task's metric. By default ten of each, fewer if their weights took more than 8 GiB. The best N / 3 "
+        "trials that were stopped early also keep their full states.",
     ),
 ]
 Concurrency = Annotated[

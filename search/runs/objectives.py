@@ -95,6 +95,16 @@ def values_to_maximize(row: RoundRow, names: Sequence[str]) -> tuple[float, ...]
     return tuple(objective(name).sign * value for name, value in zip(names, values, strict=True))
 
 
+def value_to_maximize(row: RoundRow, names: Sequence[str]) -> float | None:
+    """Return the value by which rounds are ranked: of the objective, or with several objectives the score.
+
+    Returns:
+        The value, negated for an objective to minimise; None if the round was not judged or lacks the value.
+    """
+    values = values_to_maximize(row, names if len(names) == 1 else [SCORE])
+    return values[0] if values else None
+
+
 def trial_values(rows: Sequence[RoundRow], names: Sequence[str]) -> list[float] | None:
     """Return the values of a finished trial: those of its best round, or means over rounds.
 

@@ -81,8 +81,9 @@ class Run:
 
     @property
     def keep(self) -> Keep:
-        """The rounds whose weights are kept."""
-        return Keep.of(kept_metrics(self.objectives, self.search.tasks), self.search.keep)
+        """The checkpoints of ended trials that are kept."""
+        search = self.search
+        return Keep.of(kept_metrics(self.objectives, search.tasks), search.keep, stops_early=search.stops_early)
 
     @cached_property
     def tasks(self) -> dict[str, Task]:

@@ -18,6 +18,8 @@ from trainers.settings import Config, Count, parse_record, read_bounded
 
 SEARCH = "search.json"
 Positive = Annotated[int, Field(ge=1, le=10**9)]
+STOPPING = ("asha", "hyperband")
+"""The trial schedulers that stop weak trials early."""
 
 
 class Reproduction(Config):
@@ -93,6 +95,11 @@ class SearchRecord(Settings):
     """Package -> version, at the start of the run."""
     started: str
     """Start of the run, in ISO 8601, UTC."""
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether trials may be stopped early. In a population, clones replace them instead."""
+        return self.trial_scheduler in STOPPING and (self.rounds or 1) > 1
 
     @property
     def requested(self) -> RequestedSettings:

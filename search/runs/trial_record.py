@@ -173,8 +173,15 @@ def _write(trial: Trial) -> None:
     trial.folder.write_json(TRIAL, fields | {CLONE: asdict(trial.clone) if trial.clone else None})
 
 
-def clear_ended_trial(folder: Folder) -> None:
-    """Delete the training states of an ended trial, and files of rounds that it did not finish."""
+def clear_ended_trial(folder: Folder, *, newest: bool = False) -> None:
+    """Delete the training states of an ended trial, and files of rounds that it did not finish.
+
+    Args:
+        newest: whether the state of the newest round stays.
+    """
+    rounds = [row.round for row in read_rows(folder)]
+    kept = round_name(rounds[-1]) if newest and rounds else None
     for name in (folder / CHECKPOINTS).names():
-        (folder / CHECKPOINTS / name).delete(STATE)
-    clear_unfinished(folder, [row.round for row in read_rows(folder)])
+        if name != kept:
+            (folder / CHECKPOINTS / name).delete(STATE)
+    clear_unfinished(folder, rounds)

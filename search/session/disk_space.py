@@ -9,7 +9,7 @@ from trainers.folder import Folder
 from trainers.tasks import Task
 from trainers.training.build_model import weight_bytes
 from trainers.training.disk import as_text, check_room, size
-from trainers.training.kept_rounds import Keep, training_bytes
+from trainers.training.kept_rounds import Keep, state_bytes, training_bytes
 
 FILE_BYTES = 2**12
 """Bytes of a predictions file besides its ids and outputs, at most."""
@@ -36,7 +36,7 @@ def check_disk(
     Args:
         location: the run directory; its present files count as free space.
         configs: examples of the configs that are trained.
-        keep: the rounds of ended trials whose weights are kept.
+        keep: the checkpoints of ended trials that are kept.
         dev_rows: the largest number of dev rows per task that a round predicts.
         unfinished: the largest number of trials that keep full states at the same time.
         trials: the number of all trials.
@@ -46,9 +46,12 @@ def check_disk(
     """
     weights = largest_weights(configs, corpus.tasks, pretrained)
     rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
-    kept, unfinished = min(keep.count, trials * rounds), min(unfinished, trials)
+    kept, unfinished, stopped = min(keep.count, trials * rounds), min(unfinished, trials), min(keep.states, trials)
+    kept_uses = {f"the weights of {kept} rounds": kept * weights}
+    if stopped:
+        kept_uses[f"the full states of {stopped} stopped trials"] = stopped * state_bytes(configs, weights)
     uses = {
-        f"the weights of {kept} rounds (--keep)": kept * weights,
+        **{f"{use} (--keep)": count for use, count in kept_uses.items()},
         f"the checkpoints of {unfinished} trials at the same time": unfinished * training_bytes(configs, weights, keep),
         "data, encoder, predictions and ensemble": size(corpus.directory)
         + _encoder_bytes(pretrained)
@@ -57,10 +60,8 @@ def check_disk(
     }
     if location.local:
         check_room(location.local, uses, "Free some space, lower --keep or --concurrency, or pass another --storage.")
-    return (
-        f"Weights are kept of at most {kept} rounds, {as_text(kept * weights)} (--keep); "
-        f"the run needs at most {as_text(sum(uses.values()))}."
-    )
+    told = " and ".join(f"{use}, {as_text(count)}," for use, count in kept_uses.items())
+    return f"The run keeps at most {told} see --keep; it needs at most {as_text(sum(uses.values()))}."
 
 
 def _encoder_bytes(pretrained: Pretrained) -> int:

@@ -110,12 +110,14 @@ def prepare_run(
     corpus = Corpus.open(directory)
     checked = check(corpus)
     dev_rows = dev_row_limit(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
+    search = _new_record(location, settings.replace(dev_rows=dev_rows), checked, corpus)
     weights = largest_weights(configs, corpus.tasks, pretrained)
-    keep = Keep.of(kept_metrics(settings.objective, checked.tasks), settings.keep, weights)
+    metrics = kept_metrics(settings.objective, checked.tasks)
+    keep = Keep.of(metrics, settings.keep, weights, stops_early=search.stops_early)
     disk = check_disk(
         location, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
     )
-    search = _new_record(location, settings.replace(dev_rows=dev_rows, keep=keep.count), checked, corpus)
+    search = search.replace(keep=keep.count)
     warm = warm_start(checked.space, search)
     _write(location, search, directory, pretrained, warm)
     remarks = pretrained.remarks(pooled=any(config.pooling == "pooled" for config in configs))
@@ -190,7 +192,8 @@ def _reopened(
         )
     warm_trials(run)  # a damaged file is an error before Ray starts
     pretrained, dev_rows = load_encoder(run.local_path("encoder")), run.search.dev_rows
-    keep = Keep.of(kept_metrics(run.objectives, run.search.tasks), settings.keep)
+    metrics = kept_metrics(run.objectives, run.search.tasks)
+    keep = Keep.of(metrics, settings.keep, stops_early=run.search.stops_early)
     disk = check_disk(
         run.folder, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
     )

@@ -10,7 +10,7 @@ import pydantic
 from optuna.trial import FrozenTrial, TrialState
 
 from model.errors import InputError
-from search.runs.objectives import SCORE, values_to_maximize
+from search.runs.objectives import value_to_maximize
 from search.runs.run import Run
 from search.runs.trial_record import CLONE, Clone, Trial, clone_of
 from search.suggest.space import Space, TrialShape, suggest_config, trial_shape
@@ -108,11 +108,9 @@ class Population:
 
     def _scores(self, trials: Iterable[Trial], judged: int) -> dict[int, float]:
         """Return trial -> value after a judged round: of the objective; with several objectives, the score."""
-        names = self.run.objectives if len(self.run.objectives) == 1 else [SCORE]
-        found = {
-            trial.number: values_to_maximize(_row(trial, judged), names) for trial in trials if judged in trial.scores
-        }
-        return {number: values[0] for number, values in found.items() if values}
+        rows = {trial.number: _row(trial, judged) for trial in trials if judged in trial.scores}
+        found = {number: value_to_maximize(row, self.run.objectives) for number, row in rows.items()}
+        return {number: value for number, value in found.items() if value is not None}
 
     def _begin(self, clone: Clone) -> FrozenTrial:
         """Add a clone to the study with all its values in one operation, so that no crash leaves a part of it."""

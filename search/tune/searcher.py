@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from model.errors import InputError
-from search.runs.kept_weights import KeptWeights
+from search.runs.kept_checkpoints import KeptCheckpoints
 from search.runs.objectives import ENSEMBLE, last_round_values, trial_values
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial, start_trial
@@ -72,7 +72,7 @@ class StudySearcher(Searcher):
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.donors = {number: trial for number, trial in ended.items() if order.may_be_donor(trial)}
         """Ended trials whose full states a clone may need."""
-        self.weights = KeptWeights(run, (trial for number, trial in ended.items() if number not in self.donors))
+        self.kept = KeptCheckpoints(run, (trial for number, trial in ended.items() if number not in self.donors))
         for frozen in self.trials.running():  # a kill may have kept rounds and ends from the study
             self.trials.report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))
             if frozen.number in ended:
@@ -193,7 +193,7 @@ class StudySearcher(Searcher):
                 self._end_trained(trial, ending_state(rows[-1]))
         if not self.trials.running():
             for trial in self.donors.values():
-                self.weights.clean_up(trial)
+                self.kept.clean_up(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study is the state, and every report to it is saved."""
@@ -291,7 +291,7 @@ class StudySearcher(Searcher):
             self.donors[trial.number] = trial
         else:
             with contextlib.suppress(InputError):  # a file that is not the project's lies in the way, and stays
-                self.weights.clean_up(trial)
+                self.kept.clean_up(trial)
 
 
 def _freeze_objects() -> None:

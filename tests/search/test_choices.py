@@ -5,6 +5,7 @@ from typing import get_args
 from search import choices
 from search.ensemble.soup import SOUPS
 from search.runs.objectives import OBJECTIVES
+from search.runs.search_record import STOPPING
 from search.selection.strategies import STRATEGIES
 from search.suggest.samplers import SAMPLERS
 from search.tune.exploit_explore import POPULATION
@@ -15,6 +16,7 @@ from trainers.devices import Precision
 def test_the_choices_are_the_entries_of_the_registries():
     assert tuple(SAMPLERS) == choices.SAMPLERS
     assert (*BRACKETS, POPULATION, "none") == choices.TRIAL_SCHEDULERS
+    assert tuple(BRACKETS) == STOPPING
     assert get_args(Precision) == choices.PRECISIONS
     assert tuple(OBJECTIVES) == choices.OBJECTIVES
     assert tuple(STRATEGIES) == choices.STRATEGIES

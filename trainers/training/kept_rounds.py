@@ -21,23 +21,32 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Keep:
-    """The number of rounds whose weights are kept: in equal shares, the best by the score and by each metric."""
+    """The checkpoints that are kept: weights of the best rounds, and full states of the best stopped trials."""
 
     count: int
+    """Rounds whose weights are kept: in equal shares, the best by the score and by each metric."""
     metrics: tuple[str, ...]
     """Names in the metrics of rows. If the shares are not equal, the score and the first metrics get one more."""
+    states: int = 0
+    """Trials stopped early that keep the full state of their newest round."""
 
     @classmethod
-    def of(cls, metrics: Collection[str], count: int | None = None, weights: int = 0) -> Self:
+    def of(
+        cls, metrics: Collection[str], count: int | None = None, weights: int = 0, *, stops_early: bool = False
+    ) -> Self:
         """Return the requested number of rounds, or the default: MOST in each share, fewer if LIMIT needs it.
+
+        The full states of stopped trials take as much space as the weights of these rounds.
 
         Args:
             count: the requested number of rounds; None for the default.
             weights: bytes of the weights of a round.
+            stops_early: whether trials may be stopped early.
         """
         shares = 1 + len(metrics)
         share = min(MOST, LIMIT // (shares * weights)) if weights else MOST
-        return cls(count or shares * max(1, share), tuple(metrics))
+        count = count or shares * max(1, share)
+        return cls(count, tuple(metrics), count // (1 + MOMENTS) if stops_early else 0)
 
     def best(self, rows: Mapping[Key, RoundRow]) -> set[Key]:
         """Return the keys of the rounds whose weights are kept, at most `count`.
@@ -62,13 +71,24 @@ class Keep:
 def training_bytes(configs: Collection[TrainConfig], weights: int, keep: Keep) -> int:
     """Return the largest number of bytes of a trial's checkpoints while it is trained.
 
-    It keeps the weights of its own best rounds and STATES full states, and writes one more. Averaging and the teacher
-    of Bregman add one number per weight each.
+    It keeps the weights of its own best rounds and STATES full states, and writes one more.
+
+    Args:
+        configs: examples of the configs that are trained.
+        weights: bytes of the weights of a round.
+    """
+    rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
+    return weights * min(rounds, keep.count) + (STATES + 1) * state_bytes(configs, weights)
+
+
+def state_bytes(configs: Collection[TrainConfig], weights: int) -> int:
+    """Return the largest number of bytes of a full state, weights included.
+
+    Averaging and the teacher of Bregman add one number per weight each.
 
     Args:
         configs: examples of the configs that are trained.
         weights: bytes of the weights of a round.
     """
     further = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
-    rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
-    return weights * (min(rounds, keep.count) + (STATES + 1) * (1 + MOMENTS + further))
+    return weights * (1 + MOMENTS + further)

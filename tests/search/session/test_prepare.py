@@ -80,9 +80,9 @@ def test_a_disk_without_room_for_the_run_is_an_error_that_names_each_part(space:
         prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9, trials=10**9)
     assert re.fullmatch(
         r".*/run has [\d,.]+ GiB of disk space, but may need [\d,.]+ GiB: \d+ MiB for the weights of 40 rounds "
-        r"\(--keep\), [\d,.]+ GiB for the checkpoints of 1000000000 trials at the same time, [\d,.]+ GiB for data, "
-        r"encoder, predictions and ensemble\. Free some space, lower --keep or --concurrency, or pass another "
-        r"--storage\.",
+        r"\(--keep\), \d+ MiB for the full states of 13 stopped trials \(--keep\), [\d,.]+ GiB for the checkpoints of "
+        r"1000000000 trials at the same time, [\d,.]+ GiB for data, encoder, predictions and ensemble\. "
+        r"Free some space, lower --keep or --concurrency, or pass another --storage\.",
         str(raised.value),
     )
     assert not (space.parent / "run").exists()
@@ -95,14 +95,34 @@ def test_the_rounds_that_keep_their_weights_are_recorded_counted_and_told(space:
     assert prepared.run.search.keep == prepared.run.keep.count == 40
     (line,) = [note for note in prepared.notes if "--keep" in note]
     assert re.fullmatch(
-        r"Weights are kept of at most 40 rounds, \d+ MiB \(--keep\); the run needs at most \d+ MiB\.", line
+        r"The run keeps at most the weights of 40 rounds, \d+ MiB, and the full states of 13 stopped trials, \d+ MiB, "
+        r"see --keep; it needs at most \d+ MiB\.",
+        line,
     )
+
+
+def test_full_states_of_stopped_trials_are_counted_only_where_trials_are_stopped(
+    space: Path, tiny_encoder: Path, tmp_path: Path
+):
+    def line(number: int, rounds: int = 2, **settings: Any) -> str:
+        home = tmp_path / str(number)
+        home.mkdir()
+        (home / "space.py").write_text(space.read_text().replace("rounds=2", f"rounds={rounds}"))
+        found = prepare(home / "space.py", encoder=str(tiny_encoder), rows=ROWS, **settings).notes
+        return next(note for note in found if "--keep" in note)
+
+    assert "the full states of 13 stopped trials" in line(0, trial_scheduler="hyperband")
+    assert "the full states of 4 stopped trials" in line(1, trials=4)
+    assert "the full states of 2 stopped trials" in line(2, keep=8)
+    counted = [line(3, keep=2), line(4, rounds=1)]
+    counted += [line(5, trial_scheduler="none"), line(6, trial_scheduler="population")]
+    assert not [text for text in counted if "stopped" in text]
 
 
 def test_a_short_run_needs_no_room_for_more_rounds_and_trials_than_it_has(space: Path, tiny_encoder: Path):
     prepared = prepare(space, encoder=str(tiny_encoder), rows=ROWS, slots=10**9, trials=1)
     assert prepared.run.keep.count == 40
-    assert any(note.startswith("Weights are kept of at most 2 rounds, ") for note in prepared.notes)
+    assert any(note.startswith("The run keeps at most the weights of 2 rounds, ") for note in prepared.notes)
 
 
 def test_a_resumed_run_keeps_its_number_of_rounds_unless_it_gets_another(space: Path, tiny_encoder: Path):

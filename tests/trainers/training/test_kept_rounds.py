@@ -8,7 +8,7 @@ from tests.conftest import small_config, small_stage
 from tests.example_row import example_row
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.bregman import BregmanConfig
-from trainers.training.kept_rounds import LIMIT, MOST, Keep, training_bytes
+from trainers.training.kept_rounds import LIMIT, MOST, Keep, state_bytes, training_bytes
 from trainers.training.rounds import RoundRow
 
 METRICS = ("sst", "qqp", "sts")
@@ -81,6 +81,13 @@ def test_by_default_ten_rounds_of_each_kind_are_kept_or_as_many_as_the_limit_hol
     assert MOST == 10
     assert count == 4 or count * weights <= LIMIT
     assert Keep.of(METRICS, 3, weights) == Keep(3, METRICS)
+
+
+@pytest.mark.parametrize(("count", "states"), [(1, 0), (2, 0), (3, 1), (16, 5), (40, 13)])
+def test_the_full_states_of_stopped_trials_take_no_more_space_than_the_weights_of_the_kept_rounds(count, states):
+    assert Keep.of(METRICS, count, stops_early=True) == Keep(count, METRICS, states)
+    assert states * state_bytes([small_config()], 100) <= count * 100
+    assert Keep.of(METRICS, count).states == 0
 
 
 def test_a_trial_needs_its_best_rounds_and_three_full_states():
