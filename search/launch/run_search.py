@@ -15,8 +15,9 @@ from search.report import page
 from search.runs.objectives import check_objectives
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
+from search.session.conclusion import conclude
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, check_failures, run_command, session
+from search.session.session import Session, run_command, session
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
@@ -27,7 +28,6 @@ from search.tune.slots import Slots
 from trainers.data.corpus import Corpus
 from trainers.devices import fastest_precision
 from trainers.folder import Folder
-from trainers.output import tell
 
 
 def run_search(request: Request) -> None:
@@ -52,9 +52,14 @@ def run_search(request: Request) -> None:
                 f"Run {search.name} at {location}: up to {request.trials} trials of {search.rounds} rounds, "
                 f"{request.space}."
             )
-            if over := opened.train(request.trials):
-                print(f"The search has ended: {over}.")
-            _conclude(opened)
+            conclude(
+                opened.run,
+                train=partial(_train, opened, request.trials),
+                results={
+                    "No ensemble was built": partial(_build_ensemble, opened),
+                    "No report was written": lambda: print(page.write(opened.run)),
+                },
+            )
 
 
 def prepare_search(
@@ -99,20 +104,17 @@ def prepare_search(
     return replace(prepared, notes=[*prepared.notes, *notes])
 
 
-def _conclude(session: Session) -> None:
-    """Build the ensemble of a search and write the report; end the command with code 1 if there is no ensemble."""
+def _train(session: Session, trials: int) -> None:
+    """Train the trials of a search."""
+    if over := session.train(trials):
+        print(f"The search has ended: {over}.")
+
+
+def _build_ensemble(session: Session) -> None:
+    """Build the ensemble of a search from all rounds that have finished."""
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
-    fault = None
-    try:
-        build.build([session.run], starmap=ray_cluster.starmap(session.slots))
-    except InputError as error:  # for example, all trials failed, or a budget ended before a task's first round
-        fault = error
-    print(page.write(session.run))
-    if fault:
-        tell(f"No ensemble was built; the report shows how each trial ended. {fault}")
-        raise SystemExit(1)
-    check_failures(session.run.trials())
+    build.build([session.run], starmap=ray_cluster.starmap(session.slots))
 
 
 def budget_seconds(text: str | None) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from model.errors import InputError
 from search.options import given
 from search.report import page
 from search.reproduce import comparison
@@ -12,12 +13,12 @@ from search.reproduce.results import finished
 from search.reproduce.trainings import check_texts, check_trainings, trained_as, trainings_of
 from search.runs.run import Run
 from search.runs.search_record import Reproduction, RequestedSettings
+from search.session.conclusion import conclude
 from search.session.machines import Machines
 from search.session.prepare import Prepared, prepare_run, run_settings
-from search.session.session import Session, check_failures, run_command, session
+from search.session.session import Session, run_command, session
 from search.tune.slots import Slots
 from trainers.folder import Folder
-from trainers.output import tell
 
 
 def run_reproduction(
@@ -31,8 +32,14 @@ def run_reproduction(
         run_command("search.reproduce", storage, name, "reproduce") as location,
         session(location, machines, partial(prepare_reproduction, location, requested, resume)) as opened,
     ):
-        _train(opened)
-        _conclude(opened.run)
+        conclude(
+            opened.run,
+            train=partial(_train, opened),
+            results={
+                "No report was written": partial(page.write, opened.run),
+                "The comparison is incomplete": partial(_compare, opened.run),
+            },
+        )
 
 
 def prepare_reproduction(location: Folder, requested: RequestedSettings, resume: bool, slots: Slots) -> Prepared:
@@ -74,14 +81,15 @@ def _train(session: Session) -> None:
     session.train(len(points), names=dict(enumerate(names)))
 
 
-def _conclude(run: Run) -> None:
-    """Write the report and the comparison of a reproduction; print the comparison."""
-    page.write(run)
+def _compare(run: Run) -> None:
+    """Write the comparison of a reproduction with the reports, and print it.
+
+    Raises:
+        InputError: no training has finished.
+    """
     table = comparison.compare(run)
     show(*comparison.as_text(table))
     print(*comparison.notes(run), sep="\n")
     print(comparison.write(run, table))
     if not any(map(finished, run.trials())):
-        tell("No training finished. The notes above give the reasons.")
-        raise SystemExit(1)
-    check_failures(run.trials())
+        raise InputError("No training finished. The notes above give the reasons.")

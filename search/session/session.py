@@ -4,22 +4,20 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
 
 from model.errors import InputError
 from search.runs.lock import locked
 from search.runs.names import check_run_name, derived_name
-from search.runs.run import Run, write_table
+from search.runs.run import Run
 from search.runs.scratch import delete_partial, private_scratch
 from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, study_url
-from search.runs.trial_record import RUNNING, Trial
 from search.session.machines import Machines
 from search.session.prepare import Prepared, run_exists
 from search.tune.budgets import Limits
@@ -27,8 +25,7 @@ from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
 from trainers.command_line import LEFT, Begun, command, spelled
 from trainers.folder import Folder
-from trainers.interruption import FAULT
-from trainers.output import libraries_errors_in, tell
+from trainers.output import libraries_errors_in
 from trainers.start import ROOT, announce
 from trainers.trial import ROUNDS
 
@@ -56,11 +53,9 @@ class Session:
         from search.tune import driver  # here, because Ray reads its environment when it is imported
 
         _introduce(self.prepared, self.slots)
-        over = driver.search(
+        return driver.search(
             self.run, self.study, self.prepared.checked, self.slots, trials=trials, limits=self.limits, names=names
         )
-        write_table(self.run)
-        return over
 
 
 @contextmanager
@@ -88,19 +83,6 @@ def run_command(module: str, storage: str, name: str | None, stem: str) -> Itera
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with private_scratch():
             yield Folder.at(storage) / label
-
-
-def check_failures(trials: Iterable[Trial]) -> None:
-    """End the command with code 1 if more than half of the ended trials have failed.
-
-    Args:
-        trials: the trials of a run whose results have been written.
-    """
-    ended = [trial.state for trial in trials if trial.state != RUNNING]
-    failed = ended.count(TrialState.FAIL.name)
-    if 2 * failed > len(ended):
-        tell(f"{failed} of {len(ended)} ended trials failed; the report and the lines above give the reasons.")
-        raise SystemExit(FAULT)
 
 
 @contextmanager
