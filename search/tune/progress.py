@@ -15,11 +15,11 @@ from ray import tune
 from search.runs.objectives import objective
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.budgets import Budget
+from search.tune.trials.failures import failure_line
 from search.tune.trials.remarks import Remarks
 from search.tune.trials.results import row_of
 from trainers.folder import Folder
 from trainers.training.rounds import RoundRow
-from trainers.trial import ERROR
 
 
 class Progress(tune.Callback):
@@ -102,7 +102,7 @@ class Progress(tune.Callback):
         """Show a trial that has ended."""
         self.over.add(number)
         row = self.rows.pop(number, None)
-        ending = f"failed: {reason}{self._log(number)}" if state == TrialState.FAIL else reason
+        ending = f"failed: {failure_line(self.folder(number), reason)}" if state == TrialState.FAIL else reason
         score = f", score {_four_digits(row.score)}" if row and state != TrialState.FAIL else ""
         self._print(f"{self._name(number)} {ending}{score} ({len(self.over)} of {self.trials} ended)")
 
@@ -113,7 +113,7 @@ class Progress(tune.Callback):
         when = f" in {seconds:.0f} s" if seconds else ""
         if seconds == math.inf:
             again, when = "it waits for the other trials to show whether the machine or its config is to blame", ""
-        self._print(f"{self._name(number)} failed: {reason}; {again}{when}{self._log(number)}")
+        self._print(f"{self._name(number)} failed: {failure_line(self.folder(number), reason, again + when)}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Stop updating the table, whose last state stays on the terminal; sum up the remarks."""
@@ -125,11 +125,6 @@ class Progress(tune.Callback):
         """Stop updating the table, also after an interruption, of which Tune notifies no callback."""
         if self.live:
             self.live.stop()
-
-    def _log(self, number: int) -> str:
-        """Return where a trial's failure is described."""
-        folder = self.folder(number)
-        return f"; see {folder / ERROR}" if folder.exists(ERROR) else ""
 
     def _name(self, number: int) -> str:
         return f"trial {number} ({self.names[number]})" if number in self.names else f"trial {number}"

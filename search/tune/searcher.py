@@ -19,13 +19,13 @@ from search.selection.contribution import Contributions
 from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
 from search.tune.trials.endings import Watcher, ending_reason, ending_state
-from search.tune.trials.failures import TrialFailed, failure_of, refused, write_log
+from search.tune.trials.failures import TrialFailed, failure_line, failure_of, refused, write_log
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.results import row_of
 from search.tune.trials.retries import Retries, Verdict
 from search.tune.trials.study_trials import StudyTrials
 from trainers.faults import MachineError
-from trainers.trial import ERROR, read_config, read_rows
+from trainers.trial import read_config, read_rows
 
 FREEZE_EVERY = 100
 """Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage permanently."""
@@ -171,8 +171,8 @@ class StudySearcher(Searcher):
             verdict = self.retries.verdict(number, training=bool(self.live), others=others)
             reason = self.retries.streaks[number].fault.reason if number in self.retries.streaks else ""
             if verdict == Verdict.END:
-                log = self.run.trial_folder(number) / ERROR
-                raise MachineError(f"The machine has failed trial {number} again and again: {reason}. See {log}.")
+                line = failure_line(self.run.trial_folder(number), reason)
+                raise MachineError(f"The machine has failed trial {number} again and again: {line}.")
             if verdict == Verdict.WAIT:
                 continue
             del self.paused[number]

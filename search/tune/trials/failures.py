@@ -55,5 +55,15 @@ def write_log(folder: Folder, failure: TrialFailed, round: int) -> None:
         folder.write(ERROR, f"{head}\n\n{failure.text.strip()}\n".encode(errors="backslashreplace"))
 
 
+def failure_line(folder: Folder, reason: str, what_follows: str = "") -> str:
+    """Return the reason of a trial's failure, what follows, and the path of the log if it could be written.
+
+    Args:
+        folder: the trial's directory.
+    """
+    log = f"see {folder / ERROR}" if folder.exists(ERROR) else ""
+    return "; ".join(filter(None, (reason.rstrip("."), what_follows, log)))
+
+
 def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
