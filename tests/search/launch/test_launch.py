@@ -195,7 +195,11 @@ def other_rows_in_the_same_files(place: Place) -> list[str]:
 
 
 RESUMES: dict[str, tuple[Callable[[Place], list[str]], bool, str]] = {
-    "without --resume": (lambda place: [], False, f"Run {NAME!r} exists with 0 ended trials. Pass --resume"),
+    "without --resume": (
+        lambda place: ["--seed", "1"],
+        False,
+        f"Run {NAME!r} exists with 0 ended trials. Pass --resume",
+    ),
     "another space": (another_space, True, f"Run {NAME!r} was made with another space"),
     "other data": (lambda place: ["--data", "sample"], True, "not with --data sample. Leave --data out"),
     "data that changed": (
