@@ -61,6 +61,7 @@ def lasting(like: io.TextIOWrapper, descriptor: int) -> LastingStream:
 
 def tell(*texts: str, sep: str = " ") -> None:
     """Print to the standard error output, also while the errors of libraries go elsewhere."""
+    print(end="", flush=True)  # a pipe or a file that receives both outputs then has their lines in order
     print(*texts, sep=sep, file=_told[-1] if _told else sys.stderr, flush=True)
 
 

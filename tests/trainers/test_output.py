@@ -78,3 +78,8 @@ def test_the_errors_of_libraries_go_to_a_file_and_ours_to_the_terminal(tmp_path,
     assert place.exists() == writable
     if writable:
         assert place.read_text() == "python\nbelow python\nERROR:root:logged\na child\n"
+
+
+def test_a_file_that_receives_both_outputs_has_their_lines_in_order():
+    code = "from trainers.output import tell; print('first'); tell('second'); print('third')"
+    assert running("bash", "-c", f'{sys.executable} -c "{code}" 2>&1').stdout == "first\nsecond\nthird\n"
