@@ -8,6 +8,7 @@ import pandas
 from search.options import typed
 from search.report import header
 from search.reproduce.assumption_notes import assumption_notes
+from search.reproduce.class_tables import HEAD, class_notes
 from search.reproduce.printed_tables import metric_text, printed_metrics, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
@@ -105,22 +106,31 @@ def notes(run: Run) -> list[str]:
         *header.notes(search),
     ]
     found += [f"Report {row.report}, {title(row)}: {row.note}." for row in _rows(run) if row.note]
-    return found + assumption_notes(run)
+    return found + class_notes(run) + assumption_notes(run)
 
 
-def write(run: Run, table: pandas.DataFrame) -> str:
-    """Write the table as Markdown with notes, and as CSV; return the path or URI of the Markdown file."""
-    head, lines = as_text(table)
+def write(run: Run, table: pandas.DataFrame, classes: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """Write a run's tables as Markdown with notes, and its metrics as CSV; return the path or URI of the Markdown file.
+
+    Args:
+        table: the result of `compare`.
+        classes: the result of `class_lines`.
+    """
     search = run.search
     text = [
         f"# {search.name}: recipes compared with the reports",
         f"Data: {search.data}. Encoder: {search.encoder}. Seeds: {_seeds_text(search.seed, run.reproduction.seeds)}.",
-        "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines]),
-        "\n".join(f"- {note}" for note in notes(run)),
+        _markdown(*as_text(table)),
+        *([_markdown(HEAD, classes)] if classes else []),
+        "\n".join(f"- {note}" for note in notes),
     ]
     run.folder.write(f"{FILE}.csv", table.to_csv(index=False))
     run.folder.write(f"{FILE}.md", "\n\n".join(text) + "\n")
     return f"{run.folder}/{FILE}.md"
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
 
 
 def _rows(run: Run) -> list[Row]:

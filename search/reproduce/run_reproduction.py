@@ -8,6 +8,7 @@ from model.errors import InputError
 from search.options import given
 from search.report import page
 from search.reproduce import comparison
+from search.reproduce.class_tables import HEAD, class_lines
 from search.reproduce.printed_tables import OWN, PRINTED, UNSCORED, listing, show
 from search.reproduce.results import finished
 from search.reproduce.trainings import check_texts, check_trainings, trained_as, trainings_of
@@ -87,9 +88,12 @@ def _compare(run: Run) -> None:
     Raises:
         InputError: no training has finished.
     """
-    table = comparison.compare(run)
+    notes = comparison.notes(run)
+    table, classes = comparison.compare(run), class_lines(run)
     show(*comparison.as_text(table))
-    print(*comparison.notes(run), sep="\n")
-    print(comparison.write(run, table))
+    if classes:
+        show(HEAD, classes)
+    print(*notes, sep="\n")
+    print(comparison.write(run, table, classes, notes))
     if not any(map(finished, run.trials())):
         raise InputError("No training finished. The notes above give the reasons.")

@@ -54,7 +54,7 @@ def test_the_table_equals_a_table_calculated_by_hand(run):
 
 def test_the_csv_file_holds_all_digits_and_the_markdown_file_table_and_notes(run):
     table = compare(run)
-    path = write(run, table)
+    path = write(run, table, [], notes(run))
     assert path == str(run.folder.local / f"{FILE}.md")
     pandas.testing.assert_frame_equal(
         pandas.read_csv(run.folder.local / f"{FILE}.csv", dtype={"seeds": "Int64"}), table.replace("", None), atol=1e-12

@@ -13,6 +13,7 @@ from trainers.methods.batch_schedules import proportional_sizes
 from trainers.methods.smart import SmartConfig
 from trainers.recipes.registry import RECIPES, REPORTS, ROWS, configs, recipe
 from trainers.recipes.reports.assumptions import ASSUMPTIONS, assumptions
+from trainers.recipes.reports.printed_classes import CLASS_TABLES
 from trainers.recipes.reports.printed_rows import Row
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
 from trainers.tasks import TASKS
@@ -120,6 +121,16 @@ def test_printed_scores_belong_to_the_tasks_that_a_recipe_is_scored_on():
             tasks = {task for config in configs(name).values() for task in config.tasks}
             printed = {task for task in TASKS if getattr(row, task) is not None}
             assert tasks == printed or (row.cfimdb_recipe and tasks < printed), (name, printed)
+
+
+@pytest.mark.parametrize("table", CLASS_TABLES, ids=lambda table: f"report {table.report}")
+def test_printed_metrics_of_classes_are_of_all_classes_of_a_task_of_a_single_model(table):
+    task = TASKS[table.task]
+    assert table.task in one(table.recipe).tasks and table.recipe.startswith(f"r{table.report}-")
+    assert [printed.label for printed in table.classes] == list(range(int(task.low), int(task.high) + 1))
+    for printed in table.classes:
+        f1 = 2 * printed.precision * printed.recall / (printed.precision + printed.recall)
+        assert printed.f1 is None or printed.f1 == pytest.approx(f1, abs=0.01), "two digits are printed"
 
 
 # Names.
