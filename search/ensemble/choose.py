@@ -1,7 +1,7 @@
 """Choose each task's ensemble from one or more runs; estimate its dev metric and its cross-fitted metric."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import starmap
 
 import numpy as np
@@ -15,7 +15,7 @@ from search.ensemble.estimates import (
     StrategyEstimates,
     TaskEstimates,
 )
-from search.ensemble.members import Ensemble, Member
+from search.ensemble.members import Ensemble, members_of
 from search.ensemble.predict import StarMap
 from search.ensemble.soup import SOUPS, Soup, WeightAverages, make_soups
 from search.runs.objectives import SCORE
@@ -167,14 +167,8 @@ def _ensemble(strategy: str, shortlists: Mapping[str, Shortlist], selected: Mapp
     return Ensemble(
         strategy,
         {task: found.selection.rule for task, found in selected.items()},
-        {task: _members(shortlist, selected[task].selection) for task, shortlist in shortlists.items()},
+        {task: members_of(shortlist.names, selected[task].selection) for task, shortlist in shortlists.items()},
     )
-
-
-def _members(shortlist: Shortlist, selection: Selection) -> list[Member]:
-    weights = selection.weights
-    members = [number for number in np.argsort(-weights, kind="stable") if weights[number] > 0]
-    return [Member(**asdict(shortlist.names[number]), weight=float(weights[number])) for number in members]
 
 
 def _compare_with_single(

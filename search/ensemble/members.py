@@ -2,15 +2,18 @@
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar
 
+import numpy as np
 from pydantic import ConfigDict, Field
 
 from model.errors import InputError
 from search.runs.run import Run
+from search.selection.candidates import Candidate
 from search.selection.combiners import COMBINERS
+from search.selection.library import Selection
 from trainers.folder import Folder
 from trainers.settings import STRICT, Config, Number, read_record
 from trainers.urls import shown
@@ -50,6 +53,13 @@ class Ensemble:
     """Task -> a name in COMBINERS."""
     members: dict[str, list[Member]]
     """Task -> members, in order of decreasing weight."""
+
+
+def members_of(names: Sequence[Candidate], selection: Selection) -> list[Member]:
+    """Return the members of a selection from candidates, in order of decreasing weight."""
+    weights = selection.weights
+    chosen = [number for number in np.argsort(-weights, kind="stable") if weights[number] > 0]
+    return [Member(**asdict(names[number]), weight=float(weights[number])) for number in chosen]
 
 
 def member_folder(run: Run, trial: int | None) -> Folder:

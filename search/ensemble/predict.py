@@ -51,18 +51,37 @@ class DamagedRounds(Exception):
 def predict_members(
     run: Run, ensemble: Ensemble, starmap: StarMap = starmap, folder: Folder | None = None
 ) -> dict[str, float]:
-    """Predict all dev and test rows with an ensemble, once, and write the course's prediction files.
+    """Write the prediction files of a run's ensemble and its metrics on all labelled dev rows.
 
     Args:
         starmap: calls `predict_member` for each model, here or on other machines.
         folder: where the ensemble is written and its soup was written; None for the run's `ensemble/`.
 
     Returns:
-        The ensemble's metrics on all labelled dev rows: task -> metric, the score, and the plain mean, which averages
-        r itself and not (r + 1) / 2, as some tables of the reports do.
+        task -> metric, the score, and the plain mean, which averages r itself and not (r + 1) / 2, as some tables of
+        the reports do.
     """
-    corpus, folder = run.corpus(), folder or run.folder / FOLDER
-    outputs = _member_outputs(ensemble, starmap, folder / SOUP)
+    folder = folder or run.folder / FOLDER
+    metrics = write_prediction_files(run, ensemble, folder / "predictions", folder / SOUP, starmap)
+    metrics |= {"score": float(score(metrics, run.tasks)), "plain mean": float(plain_mean(metrics))}
+    folder.write_json(ALL_DEV_FILE, metrics)
+    return metrics
+
+
+def write_prediction_files(
+    run: Run, ensemble: Ensemble, folder: Folder, soup: Folder, starmap: StarMap = starmap
+) -> dict[str, float]:
+    """Predict all dev and test rows with an ensemble, once, and write the course's prediction files into a folder.
+
+    Args:
+        soup: directory of the soup, if it is a member.
+        starmap: calls `predict_member` for each model, here or on other machines.
+
+    Returns:
+        The ensemble's metrics on all labelled dev rows: task -> metric.
+    """
+    outputs = _member_outputs(ensemble, starmap, soup)
+    corpus = run.corpus()
     metrics: dict[str, float] = {}
     for name, members in ensemble.members.items():
         task = corpus.tasks[name]
@@ -72,14 +91,11 @@ def predict_members(
                 (predictions(task.kind, outputs[_key(member)][name][split]), member.weight) for member in members
             ]
             combined = combine(ensemble.rules[name], weighted)
-            file = f"predictions/{task.submission}-{split}-output.csv"
-            folder.write(file, submission(task, rows.ids, combined))
+            folder.write(f"{task.submission}-{split}-output.csv", submission(task, rows.ids, combined))
             if split == "dev":
                 labelled = np.isfinite(rows.labels)
                 metric = METRICS[task.metric].compute(combined[labelled], rows.labels[labelled])
                 metrics[name] = float(metric)
-    metrics |= {"score": float(score(metrics, corpus.tasks)), "plain mean": float(plain_mean(metrics))}
-    folder.write_json(ALL_DEV_FILE, metrics)
     return metrics
 
 

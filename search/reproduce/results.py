@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from search.ensemble.members import Ensemble, Member, members_of
+from search.runs.kept_checkpoints import best_rounds
 from search.runs.run import Run
 from search.runs.trial_record import Trial
 from search.selection.candidates import Candidate, read_candidates
@@ -25,6 +27,8 @@ class Result:
     """All tasks that the recipe is scored on."""
     trials: tuple[Trial, ...]
     """The trials that the recipe needs."""
+    ensemble: Ensemble | None = None
+    """The members of an ensemble whose trainings have all finished; None for other recipes."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -82,6 +86,7 @@ def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Resu
     """
     needed = {part: trials[part] for part in configs(name) if part in trials}
     done = {part: trial for part, trial in needed.items() if finished(trial)}
+    ensemble = None
     match recipe(name):
         case TrainConfig() as config:
             tasks, metrics = config.tasks, done[name].best_row.metrics if done else {}
@@ -92,24 +97,42 @@ def _result(run: Run, name: str, trials: Mapping[str, Trial], seed: int) -> Resu
         case EnsembleOf(_, strategy):
             tasks = tuple(dict.fromkeys(task for config in configs(name).values() for task in config.tasks))
             members = {trial.number: trial for trial in done.values()}.values()  # two members may be the same trial
-            found = {task: _ensemble_metric(run, members, task, strategy, seed) for task in tasks}
-            metrics = {task: metric for task, metric in found.items() if metric is not None}
-    return Result(metrics, tasks, tuple({trial.number: trial for trial in needed.values()}.values()))
+            chosen = {task: _choose(run, members, task, strategy, seed) for task in tasks}
+            metrics = {task: found.metric for task, found in chosen.items() if found}
+            ensemble = _ensemble(strategy, chosen) if done.keys() == configs(name).keys() else None
+    return Result(metrics, tasks, tuple({trial.number: trial for trial in needed.values()}.values()), ensemble)
 
 
-def _ensemble_metric(run: Run, trials: Iterable[Trial], task: str, strategy: str, seed: int) -> float | None:
-    """Return an ensemble's metric of a task, each trial with its best round for the task; None without trials."""
+@dataclass(frozen=True)
+class _TaskEnsemble:
+    """An ensemble of one task, and its dev metric."""
+
+    metric: float
+    rule: str
+    members: list[Member]
+
+
+def _choose(run: Run, trials: Iterable[Trial], task: str, strategy: str, seed: int) -> _TaskEnsemble | None:
+    """Choose an ensemble of a task from trials, each with its best round for the task; None without trials."""
+    best = {trial.number: (trial.folder, best_rounds(trial)) for trial in trials}
     rounds = {
-        Candidate(run.folder.uri, trial.number, _best_round(trial, task)): trial.folder
-        for trial in trials
-        if task in trial.rows[-1].metrics
+        Candidate(run.folder.uri, number, found[task]): folder
+        for number, (folder, found) in best.items()
+        if task in found
     }
     if not rounds:
         return None
-    library = read_candidates([run], rounds, run.tasks[task]).library
+    candidates = read_candidates([run], rounds, run.tasks[task])
+    library = candidates.library
     selection = STRATEGIES[strategy](library, numpy_generator(seed_of(seed, "ensemble", task), "select", strategy))
-    return float(library.metric(selection.combine(library.predictions)))
+    metric = float(library.metric(selection.combine(library.predictions)))
+    return _TaskEnsemble(metric, selection.rule, members_of(candidates.names, selection))
 
 
-def _best_round(trial: Trial, task: str) -> int:
-    return max((row for row in trial.rows if task in row.metrics), key=lambda row: row.metrics[task]).round
+def _ensemble(strategy: str, chosen: Mapping[str, _TaskEnsemble | None]) -> Ensemble:
+    found = {task: ensemble for task, ensemble in chosen.items() if ensemble}
+    return Ensemble(
+        strategy,
+        {task: ensemble.rule for task, ensemble in found.items()},
+        {task: ensemble.members for task, ensemble in found.items()},
+    )

@@ -1,6 +1,6 @@
 """Train recipes in one run, and compare their metrics with the printed ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ from search.options import given
 from search.report import page
 from search.reproduce import comparison
 from search.reproduce.class_tables import HEAD, class_lines
+from search.reproduce.ensemble_files import write_ensembles
 from search.reproduce.printed_tables import OWN, PRINTED, UNSCORED, listing, show
 from search.reproduce.results import finished
 from search.reproduce.trainings import check_texts, check_trainings, trained_as, trainings_of
@@ -33,12 +34,14 @@ def run_reproduction(
         run_command("search.reproduce", storage, name, "reproduce") as location,
         session(location, machines, partial(prepare_reproduction, location, requested, resume)) as opened,
     ):
+        notes: list[str] = []
         conclude(
             opened.run,
             train=partial(_train, opened),
             results={
                 "No report was written": partial(page.write, opened.run),
-                "The comparison is incomplete": partial(_compare, opened.run),
+                "Not all predictions of ensembles were written": partial(_predict, opened, notes),
+                "The comparison is incomplete": partial(_compare, opened.run, notes),
             },
         )
 
@@ -82,13 +85,23 @@ def _train(session: Session) -> None:
     session.train(len(points), names=dict(enumerate(names)))
 
 
-def _compare(run: Run) -> None:
+def _predict(session: Session, notes: list[str]) -> None:
+    """Write the prediction files of a reproduction's ensembles; add a note about each to `notes`."""
+    from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
+
+    notes += write_ensembles(session.run, ray_cluster.starmap(session.slots))
+
+
+def _compare(run: Run, further: Sequence[str]) -> None:
     """Write the comparison of a reproduction with the reports, and print it.
+
+    Args:
+        further: notes in addition to those of the comparison.
 
     Raises:
         InputError: no training has finished.
     """
-    notes = comparison.notes(run)
+    notes = [*comparison.notes(run), *further]
     table, classes = comparison.compare(run), class_lines(run)
     show(*comparison.as_text(table))
     if classes:

@@ -7,11 +7,37 @@ from optuna.trial import TrialState
 
 from search.runs.objectives import ENSEMBLE, value_to_maximize
 from search.runs.run import Run
+from search.runs.search_record import Reproduction
 from search.runs.trial_record import Trial, clear_ended_trial
 from trainers.folder import Folder
+from trainers.recipes.registry import configs, recipe
+from trainers.recipes.systems import EnsembleOf
 from trainers.training.checkpoint import STATE
 from trainers.training.rounds import RoundRow
 from trainers.trial import CHECKPOINTS, round_name
+
+
+def ensemble_trainings(own: Reproduction | None) -> dict[str, tuple[str, ...]]:
+    """Return the trainings whose models a reproduction's ensembles need: name -> scored tasks; none for a search."""
+    if own is None:
+        return {}
+    ensembles = [name for name in own.recipes if isinstance(recipe(name), EnsembleOf)]
+    parts = {part: config for name in ensembles for part, config in configs(name).items()}
+    return {own.trained_as[part]: config.tasks for part, config in parts.items()}
+
+
+def ensemble_rounds(own: Reproduction | None) -> int:
+    """Return the largest number of rounds that a reproduction's ensembles need: of each training, one per task."""
+    return own.seeds * sum(map(len, ensemble_trainings(own).values())) if own else 0
+
+
+def best_rounds(trial: Trial) -> dict[str, int]:
+    """Return the round of a trial with the best metric of each task, the earliest of equals; none without rounds."""
+    rows = trial.rows
+    return {
+        task: max((row for row in rows if task in row.metrics), key=lambda row: row.metrics[task]).round
+        for task in (rows[-1].metrics if rows else ())
+    }
 
 
 class KeptCheckpoints:
@@ -23,6 +49,9 @@ class KeptCheckpoints:
     def __init__(self, run: Run, ended: Iterable[Trial]):
         """Find the checkpoints that ended trials have left; delete those that are not among the best."""
         self.run = run
+        self.members = ensemble_trainings(run.search.reproduction)
+        self.needed: set[tuple[int, int]] = set()
+        """(trial, round) of the rounds that ensembles of recipes may need; their weights are kept before others."""
         self.rows: dict[tuple[int, int], RoundRow] = {}
         """(trial, round) -> row of the rounds whose weights are on the disk."""
         self.stopped: dict[int, RoundRow] = {}
@@ -40,6 +69,8 @@ class KeptCheckpoints:
     def _add(self, trial: Trial) -> None:
         """Add the checkpoints of an ended trial that are on the disk."""
         rows = list(trial.rows)
+        if trial.params.get("recipe") in self.members and trial.state == TrialState.COMPLETE.name:
+            self.needed |= {(trial.number, round) for round in best_rounds(trial).values()}
         if (
             self.run.objectives == [ENSEMBLE]
             and trial.state == TrialState.COMPLETE.name
@@ -58,10 +89,17 @@ class KeptCheckpoints:
         """Delete the states of stopped trials, and the weights of rounds, that are not among the best."""
         for number in self.stopped.keys() - self._best_stopped():
             self._place(number, self.stopped.pop(number)).delete(STATE)
-        needed = {(number, row.round) for number, row in self.stopped.items()}  # a state has no weights of its own
-        for number, round in self.rows.keys() - self.run.keep.best(self.rows) - needed:
+        stopped = {(number, row.round) for number, row in self.stopped.items()}  # a state has no weights of its own
+        for number, round in self.rows.keys() - self._best_rounds() - stopped:
             (self.run.trial_folder(number) / CHECKPOINTS).delete(round_name(round))
             del self.rows[number, round]
+
+    def _best_rounds(self) -> set[tuple[int, int]]:
+        """Return (trial, round) of the rounds that keep their weights: those that ensembles need, then the best."""
+        keep = self.run.keep
+        needed = set(sorted(self.needed & self.rows.keys())[: keep.count])
+        others = {key: row for key, row in self.rows.items() if key not in needed}
+        return needed | replace(keep, count=keep.count - len(needed)).best(others)
 
     def _best_stopped(self) -> list[int]:
         """Return the stopped trials that keep their states: the best by their newest rounds; of equals, the earlier."""

@@ -14,6 +14,7 @@ from model.encoder import Pretrained
 from model.errors import InputError, first_line
 from model.pretrained import load_encoder, read_pretrained, save_encoder
 from search.options import typed
+from search.runs.kept_checkpoints import ensemble_rounds
 from search.runs.lock import locked
 from search.runs.objectives import kept_metrics
 from search.runs.run import Run
@@ -112,8 +113,8 @@ def prepare_run(
     dev_rows = dev_row_limit(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
     search = _new_record(location, settings.replace(dev_rows=dev_rows), checked, corpus)
     weights = largest_weights(configs, corpus.tasks, pretrained)
-    metrics = kept_metrics(settings.objective, checked.tasks)
-    keep = Keep.of(metrics, settings.keep, weights, stops_early=search.stops_early)
+    metrics, needed = kept_metrics(settings.objective, checked.tasks), ensemble_rounds(settings.reproduction)
+    keep = Keep.of(metrics, settings.keep, weights, needed, stops_early=search.stops_early)
     disk = check_disk(
         location, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
     )

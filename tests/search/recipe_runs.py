@@ -52,12 +52,17 @@ def recipe_run(place: Path, corpus: Path, names: Sequence[str], trainings: Seque
     for number, training in enumerate(trainings):
         state = TrialState.FAIL if training.reason else TrialState.COMPLETE
         write_trial(run, ExampleTrial(number, state, training.rounds, tasks=training.tasks, reason=training.reason))
-        folder = run.trial_folder(number)
-        params = {"recipe": training.recipe, "seed": training.seed}
-        choices = {name: CategoricalDistribution([value]) for name, value in params.items()}
-        distributions = {name: distribution_to_json(found) for name, found in choices.items()}
-        folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": distributions})
+        record_training(run, number, training.recipe, training.seed)
     return run
+
+
+def record_training(run: Run, number: int, recipe: str, seed: int) -> None:
+    """Record a trial as the training of a recipe under a seed."""
+    folder = run.trial_folder(number)
+    params = {"recipe": recipe, "seed": seed}
+    choices = {name: CategoricalDistribution([value]) for name, value in params.items()}
+    distributions = {name: distribution_to_json(found) for name, found in choices.items()}
+    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": distributions})
 
 
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:

@@ -32,7 +32,13 @@ class Keep:
 
     @classmethod
     def of(
-        cls, metrics: Collection[str], count: int | None = None, weights: int = 0, *, stops_early: bool = False
+        cls,
+        metrics: Collection[str],
+        count: int | None = None,
+        weights: int = 0,
+        least: int = 0,
+        *,
+        stops_early: bool = False,
     ) -> Self:
         """Return the requested number of rounds, or the default: MOST in each share, fewer if LIMIT needs it.
 
@@ -41,11 +47,12 @@ class Keep:
         Args:
             count: the requested number of rounds; None for the default.
             weights: bytes of the weights of a round.
+            least: the smallest default, whatever its bytes.
             stops_early: whether trials may be stopped early.
         """
         shares = 1 + len(metrics)
         share = min(MOST, LIMIT // (shares * weights)) if weights else MOST
-        count = count or shares * max(1, share)
+        count = count or max(least, shares * max(1, share))
         return cls(count, tuple(metrics), count // (1 + MOMENTS) if stops_early else 0)
 
     def best(self, rows: Mapping[Key, RoundRow]) -> set[Key]:

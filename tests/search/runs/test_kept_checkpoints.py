@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from model.encoder import Pretrained
-from search.runs.kept_checkpoints import KeptCheckpoints
+from search.runs.kept_checkpoints import KeptCheckpoints, ensemble_rounds, ensemble_trainings
 from search.runs.run import Run
+from search.runs.search_record import Reproduction
 from search.runs.search_record import write_search as record
 from search.runs.trial_record import Trial
 from tests.conftest import outcome, small_config, small_stage
@@ -18,6 +19,7 @@ from tests.search.example_run import write_search
 from trainers.data.corpus import Corpus
 from trainers.folder import Folder
 from trainers.methods.averaging import AveragingConfig
+from trainers.recipes.registry import configs
 from trainers.training.checkpoint import STATE, WEIGHTS
 from trainers.trial import read_rows, run_trial
 
@@ -144,3 +146,23 @@ def test_a_stopped_trial_continues_to_the_bits_of_an_uninterrupted_one(
     found, expected = outcome(stopped), outcome(whole)
     assert (found["rows"], found["predictions"]) == (expected["rows"], expected["predictions"])
     assert found["weights"]["00004"] == expected["weights"]["00004"]
+
+
+def test_each_training_of_an_ensemble_of_recipes_keeps_its_best_round_of_each_task(run: Run, systems: None):
+    own = Reproduction(recipes=("best", "other"), trained_as={name: name for name in configs("best")})
+    assert (ensemble_trainings(own)["joint"], ensemble_rounds(own)) == (("sst", "qqp", "sts"), 6)
+    record(run.folder, run.search.replace(reproduction=own))
+    run = Run(run.folder)
+    weights = KeptCheckpoints(run, [])
+    for number, name in enumerate(("other", "other", "other", "joint")):
+        weights.clean_up(replace(ended(run, number), params={"recipe": name, "seed": 0}))
+    assert on_disk(run) == {(0, 1), (3, 1), (3, 3)}, "first trials have better metrics, and the last is a member"
+
+
+def test_the_rounds_of_ensembles_stay_within_the_number(run: Run, systems: None):
+    own = Reproduction(recipes=("best",), trained_as={name: name for name in configs("best")})
+    record(run.folder, run.search.replace(reproduction=own, keep=2))
+    weights = KeptCheckpoints(Run(run.folder), [])
+    for number in range(3):
+        weights.clean_up(replace(ended(run, number), params={"recipe": "joint", "seed": number}))
+    assert on_disk(run) == {(0, 1), (1, 1)}

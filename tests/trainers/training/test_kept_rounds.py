@@ -81,6 +81,9 @@ def test_by_default_ten_rounds_of_each_kind_are_kept_or_as_many_as_the_limit_hol
     assert MOST == 10
     assert count == 4 or count * weights <= LIMIT
     assert Keep.of(METRICS, 3, weights) == Keep(3, METRICS)
+    assert Keep.of(METRICS, None, weights, least=count + 1) == Keep(count + 1, METRICS)
+    assert Keep.of(METRICS, None, weights, least=count - 1) == Keep(count, METRICS)
+    assert Keep.of(METRICS, 3, weights, least=4) == Keep(3, METRICS)
 
 
 @pytest.mark.parametrize(("count", "states"), [(1, 0), (2, 0), (3, 1), (16, 5), (40, 13)])
