@@ -1,6 +1,7 @@
 """Fixtures for tests of the search: tokenised data, named recipes, and a Ray cluster that tests share."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,22 +31,27 @@ def read_only(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     Root may write everywhere: a test that runs as root continues as nobody.
     """
     user, nobody = os.geteuid(), 65534
-    changed: list[Path] = []
+    modes: dict[Path, int] = {}
+    """Path -> its mode before the test."""
+
+    def change(path: Path, mode: int) -> None:
+        modes[path] = path.stat().st_mode
+        path.chmod(mode)
 
     def apply(directory: Path) -> None:
-        changed.extend([directory, *directory.rglob("*")])
-        for path in changed:
-            path.chmod(0o555 if path.is_dir() else 0o444)
+        for path in (directory, *directory.rglob("*")):
+            change(path, 0o555 if path.is_dir() else 0o444)
         if user == 0:
-            for parent in [path for path in directory.parents if path.is_relative_to(tmp_path.parent.parent)]:
-                parent.chmod(0o755)
+            for parent in directory.parents:
+                if not parent.stat().st_mode & stat.S_IXOTH:  # pytest's folders are private
+                    change(parent, 0o755)
             os.chown(tmp_path, nobody, -1)
             os.seteuid(nobody)
 
     yield apply
     os.seteuid(user)
-    for path in changed:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    for path, mode in modes.items():
+        path.chmod(mode)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from search.selection.candidates import searched_tasks
 from tests.search.declared_run import DECLARED_NAMES, declared_run
 from tests.search.example_run import ExampleTrial, candidate_file, example_run
 from tests.search.libraries import measured, shortlisted
+from tests.trainers.data.corpora import resealed
 from tests.trainers.user_data import USER_TASKS
 from trainers.evaluation.predictions import read_predictions, write_predictions
 from trainers.tasks import TASKS, Task
@@ -105,5 +106,6 @@ def test_different_labels_of_one_row_in_two_runs_are_an_error(run, tmp_path, sam
     changed = batch.set_column(batch.schema.get_field_index("label"), "label", pa.array(labels))
     with open(path, "wb") as file, pa.ipc.new_file(file, changed.schema) as writer:
         writer.write_batch(changed)
+    resealed(path.parent, path.name)
     with pytest.raises(InputError, match=f"{batch['id'][3]}.*another run"):
         shortlisted([run, other], only("sst"))

@@ -1,11 +1,14 @@
 """Write small data directories, and make their tokenizer and their tokenised corpora."""
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from trainers.data.corpus import Corpus
+from trainers.data.corpus_record import corpus_json
 from trainers.data.prepare import prepare
 from trainers.data.ragged import Ragged
 
@@ -52,3 +55,11 @@ def with_texts(directory: Path, **texts: str) -> Path:
     for name, content in texts.items():
         (directory / f"{name}.txt").write_text(content)
     return directory
+
+
+def resealed(directory: Path, name: str) -> None:
+    """Write the checksum of a changed Arrow file into `corpus.json`."""
+    description = json.loads((directory / "corpus.json").read_text())
+    description["checksums"][name] = zlib.crc32((directory / name).read_bytes())
+    fields = {name: value for name, value in description.items() if name not in ("format", "checksum")}
+    (directory / "corpus.json").write_bytes(corpus_json(fields))

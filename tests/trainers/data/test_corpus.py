@@ -1,7 +1,6 @@
 """Test opening a corpus: its rows, tasks and text sets, and input errors."""
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from model.errors import InputError
-from tests.trainers.data.corpora import TOKENIZER, opened, with_texts, write
+from tests.trainers.data.corpora import TOKENIZER, opened, resealed, with_texts, write
 from tests.trainers.user_data import USER_TASKS, declarations, write_user_data
 from trainers.data.corpus import Corpus, corpus_tasks
 from trainers.data.corpus_record import corpus_json
@@ -161,14 +160,6 @@ def test_one_changed_byte_of_any_file_is_an_input_error_with_its_name(tmp_path: 
                 Corpus.open(directory)
         path.write_bytes(content)
     assert Corpus.open(directory).train_sizes(["qqp", "films"]) == {"qqp": 2, "films": 1}
-
-
-def resealed(directory: Path, name: str) -> None:
-    """Write the checksum of a changed Arrow file into `corpus.json`."""
-    description = json.loads((directory / "corpus.json").read_text())
-    description["checksums"][name] = zlib.crc32((directory / name).read_bytes())
-    fields = {name: value for name, value in description.items() if name not in ("format", "checksum")}
-    (directory / "corpus.json").write_bytes(corpus_json(fields))
 
 
 def test_rows_that_do_not_fit_their_schema_are_an_input_error_even_with_a_right_checksum(tmp_path: Path):
