@@ -27,6 +27,7 @@ from pathlib import Path
 from trainers.command_line import Begun, command
 from trainers.folder import Folder
 begun = Begun(Folder.at(Path(sys.argv[3])), True)
+{first}
 with command("trainers.fit", begun=lambda: begun, extra=("--out", "a place")):
     try:
         print("ready", flush=True)
@@ -113,8 +114,8 @@ def waiting(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts a command which waits for a signal, as a process."""
     started = []
 
-    def start(waits: str = "time.sleep(60)", closes: str = "pass") -> subprocess.Popen[str]:
-        text = WAITS.format(waits=waits, closes=closes)
+    def start(waits: str = "time.sleep(60)", closes: str = "pass", first: str = "") -> subprocess.Popen[str]:
+        text = WAITS.format(first=first, waits=waits, closes=closes)
         arguments = [sys.executable, "-c", text, "plain", "--rows", str(tmp_path)]
         process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
@@ -150,7 +151,7 @@ def test_a_second_ctrl_c_leaves_at_once_even_if_the_clean_up_hangs_inside_a_libr
 
 def test_a_command_that_hangs_after_a_signal_is_ended_with_the_same_lines(waiting, tmp_path):
     process = waiting(
-        waits="from trainers import interruption; interruption.GRACE_SECONDS = 0.5; time.sleep(60)",
+        first="from trainers import interruption; interruption.GRACE_SECONDS = 0.5",
         closes="import ctypes; [ctypes.CDLL(None).pause() for _ in range(9)]",
     )
     process.send_signal(signal.SIGTERM)
@@ -170,7 +171,7 @@ def test_a_loss_ends_a_command_with_its_sentence_and_code_1(waiting, tmp_path):
 
 
 def test_a_command_under_nohup_ignores_the_closed_terminal(tmp_path):
-    text = WAITS.format(waits="os.kill(os.getpid(), signal.SIGHUP)", closes="pass")
+    text = WAITS.format(first="", waits="os.kill(os.getpid(), signal.SIGHUP)", closes="pass")
     arguments = ["nohup", sys.executable, "-c", text, "plain", "--rows", str(tmp_path)]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (0, "ready\nclosed\n")
