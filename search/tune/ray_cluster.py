@@ -187,8 +187,14 @@ def recorded_command() -> str:
     return shlex.join(map(shown, sys.argv))
 
 
+def print_ray_error(data: dict[str, Any], ignore_prefix: bool) -> None:
+    """Print what Ray reports to its driver, such as a dump of its state, to the standard error output."""
+    print(*data["lines"], sep="\n", file=sys.stderr, flush=True)
+
+
 def _init(**settings: Any) -> Any:
     utils.get_entrypoint_name = recorded_command  # Ray's own reads the arguments of the process, with all secrets
+    worker.print_to_stdstream = print_ray_error  # Ray's own prints errors among the lines of the command
     try:
         return ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except SystemExit:  # Ray exits on a SIGTERM during its start

@@ -7,14 +7,18 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
 import torch
+from ray._private import worker
 
+from search.tune import ray_cluster
 from search.tune.ray_cluster import local_node, protect_token, start_fault, started_ray
 from tests.search.searching import SPACE, command, environment, rows
 from trainers.devices import limit_gpu_memory
@@ -104,6 +108,22 @@ def test_ray_and_the_slots_count_only_the_cpus_that_the_process_may_use(monkeypa
     assert local_node() == [{"CPU": 1.0, "GPU": gpus}]
     with started_ray(None, False):
         assert {name: ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")} == {"CPU": 1, "GPU": gpus}
+
+
+def test_what_ray_reports_to_its_driver_goes_to_the_error_output_which_a_session_writes_to_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    over = threading.Event()
+
+    def poll() -> tuple[None, dict[str, Any]]:
+        over.set()
+        return None, {"job_id": None, "error_message": "a dump of the raylet's state"}
+
+    subscriber = SimpleNamespace(subscribe=lambda: None, poll=poll)
+    monkeypatch.setattr(ray, "init", lambda **settings: None)
+    ray_cluster._init()
+    worker.listen_error_messages(SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=ray.JobID.nil()), over)
+    assert capsys.readouterr() == ("", "a dump of the raylet's state\n")
 
 
 @pytest.fixture
