@@ -162,7 +162,7 @@ def read_bounded(folder: Folder, name: str) -> bytes:
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     own = is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel))
-    return TypeAdapter(kind, config=None if own else STRICT)
+    return TypeAdapter(kind, config=None if own else STRICT)  # pyright: ignore[reportArgumentType]
 
 
 def _fault(error: pydantic.ValidationError) -> str:

@@ -46,7 +46,7 @@ def write_state(folder: Folder, state: dict[str, Any]) -> None:
     """Write the state of a training except its weights: tensors, numbers and containers of them; then a checksum."""
     with folder.writing(STATE, sync=False) as file:
         writer = ChecksumWriter(file)
-        torch.save(state, writer)
+        torch.save(state, writer)  # pyright: ignore[reportArgumentType]
         writer.end()
 
 

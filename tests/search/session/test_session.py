@@ -39,7 +39,7 @@ def start(location: Folder, encoder: Path, **changed: object) -> None:
     """Start a search; it fails when Ray is started, if not before."""
 
     def prepare(slots: Slots):
-        requested = RequestedSettings(**{"encoder": str(encoder), "rows": 96} | changed)
+        requested = RequestedSettings(**{"encoder": str(encoder), "rows": 96} | changed)  # pyright: ignore[reportArgumentType]
         return prepare_search(location, SPACE, requested, False, slots)
 
     with session(location, MACHINES, prepare):

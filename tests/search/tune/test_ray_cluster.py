@@ -95,7 +95,7 @@ def test_ray_leaves_nothing_readable_by_others_and_records_no_secret(monkeypatch
         assert place.parent == Path("/tmp"), "a path that is too long for sockets is replaced"
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert [path.name for path in place.iterdir()] == ["ray"]
-        (job,) = ray._private.state.jobs()
+        (job,) = ray._private.state.jobs()  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
         assert job["Entrypoint"] == "search.launch --study 'postgresql://me:***@host/db'"
         assert os.environ["RAY_AUTH_TOKEN"] not in subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert not place.exists() and not (tmp_path / ".ray").exists()
@@ -122,7 +122,7 @@ def test_what_ray_reports_to_its_driver_goes_to_the_error_output_which_a_session
     subscriber = SimpleNamespace(subscribe=lambda: None, poll=poll)
     monkeypatch.setattr(ray, "init", lambda **settings: None)
     ray_cluster._init()
-    worker.listen_error_messages(SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=ray.JobID.nil()), over)
+    worker.listen_error_messages(SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=ray.JobID.nil()), over)  # pyright: ignore[reportArgumentType]
     assert capsys.readouterr() == ("", "a dump of the raylet's state\n")
 
 
