@@ -100,7 +100,7 @@ def main(
     """Train the points that are not complete yet and write the table."""
     with run_command("benchmarks.surface", storage, NAME, NAME) as location:
         machines = Machines(None, concurrency, 1.0, None)
-        with session(machines, partial(prepare, location, data)) as opened:  # pyright: ignore[reportCallIssue]
+        with session(location, machines, partial(prepare, location, data)) as opened:
             opened.train(len(points()))
             table = write_surface(opened.run)
     print(f"{TABLE}: {table['trial'].nunique()} of {len(points())} points, best {table['score'].max():.4f}")

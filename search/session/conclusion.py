@@ -29,7 +29,11 @@ def conclude(run: Run, train: Step, results: Mapping[str, Step]) -> None:
             the training failed on account of the machine, no result is made: a resume makes them.
         SystemExit: a result has bad input, for example because no trial has finished, or most trials failed.
     """
-    steps = {"The training ended early": train, "No table of rounds was written": partial(write_table, run)} | results  # pyright: ignore[reportOperatorIssue]
+    steps: dict[str, Step] = {
+        "The training ended early": train,
+        "No table of rounds was written": partial(write_table, run),
+        **results,
+    }
     errors: list[Exception] = []
     code = 0
     for missing, step in steps.items():

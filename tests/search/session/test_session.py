@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,8 @@ def start(location: Folder, encoder: Path, **changed: object) -> None:
     """Start a search; it fails when Ray is started, if not before."""
 
     def prepare(slots: Slots):
-        requested = RequestedSettings(**{"encoder": str(encoder), "rows": 96} | changed)  # pyright: ignore[reportArgumentType]
+        values: dict[str, Any] = {"encoder": str(encoder), "rows": 96, **changed}
+        requested = RequestedSettings(**values)
         return prepare_search(location, SPACE, requested, False, slots)
 
     with session(location, MACHINES, prepare):
