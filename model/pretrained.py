@@ -20,11 +20,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from model.bert import Bert, BertConfig
-from model.checkpoint_files import CONFIG, TOKENIZER, find_checkpoint, read_json
+from model.checkpoint_files import CONFIG, TOKENIZER, find_checkpoint
 from model.encoder import Encoder, Pretrained, build_mlm_head
 from model.errors import InputError, first_line
 from model.files.checksum import BLANK, KEY, ChecksumError, check_checksum, write_with_checksum
-from model.files.json_text import parse_json
+from model.files.json_text import parse_json, read_json_object
 from model.files.regular_files import open_file, read_file
 from model.public.bert_names import bert_config, public_name
 from model.public.bert_tokenizer import build_bert_tokenizer
@@ -64,7 +64,9 @@ def read_pretrained(name: str) -> Pretrained:
     if name.startswith("minilm:"):
         return _first_layers(read_pretrained("minilm"), name)
     directory = find_checkpoint(name)
-    public = read_json(directory / CONFIG)
+    if not (directory / CONFIG).exists():
+        raise InputError(f"{directory / CONFIG} is missing. Pass a directory with a BERT checkpoint.")
+    public = read_json_object(directory / CONFIG)
     read = _read_bert if public.get("model_type") == "bert" else _read_transformers
     return read(directory, public, name)
 

@@ -22,6 +22,7 @@ from model.bert import Bert, BertConfig
 from model.errors import InputError
 from model.pretrained import Pretrained, read_pretrained
 from model.public import bert_names
+from search.tune.ray_environment import set_ray_environment
 from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.generated_sample import sample_corpus
@@ -30,6 +31,8 @@ from trainers.folder import Folder
 from trainers.methods.surgery import check_surgery
 from trainers.training.checkpoint import WEIGHTS
 from trainers.trial import read_rows
+
+set_ray_environment(None)  # before any test module imports Ray, which reads its environment only once
 
 ROWS = 48
 """Number of training rows of each task."""

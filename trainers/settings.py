@@ -161,8 +161,11 @@ def read_bounded(folder: Folder, name: str) -> bytes:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    own = is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel))
-    return TypeAdapter(kind, config=None if own else STRICT)  # pyright: ignore[reportArgumentType]
+    return TypeAdapter(kind) if _has_own_config(kind) else TypeAdapter(kind, config=STRICT)
+
+
+def _has_own_config(kind: Any) -> bool:
+    return is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
 def _fault(error: pydantic.ValidationError) -> str:

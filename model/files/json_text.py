@@ -3,7 +3,11 @@
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any, NoReturn
+
+from model.errors import InputError
+from model.files.regular_files import read_file
 
 DIGITS = 300
 """Largest number of digits of an integer; a float has at most as many before its point."""
@@ -35,6 +39,21 @@ def parse_json(content: bytes | str, *, repeats: bool = False) -> Any:
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
     return value
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a file of a public checkpoint that holds one JSON object.
+
+    Raises:
+        InputError: the file is missing, or its content is no JSON object.
+    """
+    try:
+        found = parse_json(read_file(path), repeats=True)
+    except ValueError as error:
+        raise InputError(f"{path} is not a JSON object: {error}. Download it again.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is not a JSON object: it is a {type(found).__name__}. Download it again.")
+    return found
 
 
 def _refuse(constant: str) -> NoReturn:

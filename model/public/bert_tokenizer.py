@@ -10,8 +10,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from model.errors import InputError, shortened
-from model.files.json_text import parse_json
-from model.files.regular_files import read_file
+from model.files.json_text import read_json_object
 
 TOKENIZER, VOCABULARY, OPTIONS = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
 SPECIAL_TOKENS, ADDED_TOKENS = "special_tokens_map.json", "added_tokens.json"
@@ -70,15 +69,7 @@ def _usual(tokenizer: Tokenizer, roles: list[str], added: dict[int, AddedToken],
 
 def _object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty if there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        found = parse_json(read_file(path), repeats=True)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}. Download it again.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is not a JSON object. Download it again.")
-    return found
+    return read_json_object(path) if path.exists() else {}
 
 
 def _added_tokens(directory: Path, options: dict[str, Any], saved: dict[str, Any]) -> dict[int, AddedToken]:

@@ -29,9 +29,10 @@ def main(run: options.Run, storage: options.Storage = "runs", out: options.Out =
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with readable_run():
             opened, folder = Run.open(run, storage), Folder.at(out) if out else None
-            write_table(opened, folder)
-            place = write(opened, folder)
-        print(*opened.notes, place, sep="\n")
+            try:
+                write_table(opened, folder)
+            finally:  # a table that cannot be written does not prevent the report
+                print(*opened.notes, write(opened, folder), sep="\n")
 
 
 if __name__ == "__main__":

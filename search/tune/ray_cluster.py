@@ -137,7 +137,8 @@ def protect_token(path: Path) -> str | None:
 
 def start_fault(error: Exception, scratch: Path, shared: Path = Path("/dev/shm")) -> str:
     """Return the sentence for a failed start of Ray: the cause that can be seen on the machine, and its remedy."""
-    reason = first_line(error)
+    before, _, last = str(error).strip().rpartition("\n")
+    reason = first_line(error) + (f" ({last.strip()[:300]})" if before else "")
     for folder, remedy in ((scratch.parent, "set TMPDIR to another disk"), (shared, "remove files from it")):
         if folder.exists() and (free := shutil.disk_usage(folder).free) < LEAST_FREE:
             return f"{folder} has only {free / 2**20:.0f} MiB free ({reason}). Free some space, or {remedy}."

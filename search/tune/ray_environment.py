@@ -30,6 +30,8 @@ def set_ray_environment(address: str | None) -> None:
         # One attempt takes 40 s; by default Ray makes twenty.
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     else:
+        # By default Ray's own server has 20 to 30 s for its start, too little on a busy machine.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
         # Ray then opens all of its sockets on the loopback interface.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # Without a token in the environment, Ray would write one to ~/.ray/auth_token, where every user can read it.

@@ -9,13 +9,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from search.tune.ray_environment import set_ray_environment
 from tests.search import searching
 from tests.search.example_run import example_corpus
 from tests.search.recipe_runs import SYSTEMS
 from trainers.recipes.registry import RECIPES
-
-set_ray_environment(None)  # before any test module imports Ray
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from trainers.evaluation.predictions import read_predictions
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
 from trainers.training.build_model import build, weight_bytes
-from trainers.training.checkpoint import STATE, WEIGHTS, read_weights
+from trainers.training.checkpoint import STATE, WEIGHTS, read_state, read_weights, write_state
 from trainers.training.disk import size
 from trainers.training.kept_rounds import Keep, training_bytes
 from trainers.training.rounds import RoundRow
@@ -157,6 +157,16 @@ def spoil_a_round_without_a_row(path: Path) -> None:
         spoil((3, name), damage=lambda content: b"no checkpoint")(path)
 
 
+def change_state(**changes: object) -> Callable[[Path], None]:
+    """Write the newest state again with other fields, as if it were of another config."""
+
+    def apply(path: Path) -> None:
+        place = Folder.at(path / "checkpoints" / round_name(3))
+        write_state(place, read_state(place) | changes)
+
+    return apply
+
+
 DAMAGE = {
     "newest state absent": (spoil((3, STATE)), 3),
     "newest state cut": (spoil((3, STATE), damage=cut), 3),
@@ -167,6 +177,8 @@ DAMAGE = {
     "newest weights cut": (spoil((3, WEIGHTS), damage=cut), 3),
     "newest weights of zeros": (spoil((3, WEIGHTS), damage=lambda content: bytes(len(content))), 3),
     "newest weights with a hole": (spoil((3, WEIGHTS), damage=hole), 3),
+    "newest state of another plan": (change_state(step=10**6), 3),
+    "newest state of another optimiser": (change_state(optimizer={"state": {}, "param_groups": []}), 3),
     "both states cut": (spoil((2, STATE), (3, STATE), damage=cut), 3),
     "all checkpoints absent": (lambda path: shutil.rmtree(path / "checkpoints"), 3),
     "checkpoint without a row": (forget_last_row, 2),

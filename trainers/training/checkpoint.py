@@ -3,7 +3,7 @@
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import safetensors.torch
 import torch
@@ -46,7 +46,7 @@ def write_state(folder: Folder, state: dict[str, Any]) -> None:
     """Write the state of a training except its weights: tensors, numbers and containers of them; then a checksum."""
     with folder.writing(STATE, sync=False) as file:
         writer = ChecksumWriter(file)
-        torch.save(state, writer)  # pyright: ignore[reportArgumentType]
+        torch.save(state, cast("IO[bytes]", writer))  # it only writes and flushes
         writer.end()
 
 

@@ -4,12 +4,14 @@ import copy
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from model.encoder import Pretrained
+from model.errors import first_line
 from model.multitask import Multitask
 from trainers.config.encodings import encodings
 from trainers.config.train_config import Stage, TrainConfig
@@ -17,11 +19,12 @@ from trainers.data.batches import next_rows
 from trainers.data.corpus import Corpus
 from trainers.evaluation.evaluate import constant_predictions, dev_rows, evaluate, measure
 from trainers.evaluation.scores import score
+from trainers.faults import machine_fault
 from trainers.folder import Folder
 from trainers.methods.averaging import average_share, follow
 from trainers.methods.bregman import teacher_share
 from trainers.training.build_model import build, rebuilt
-from trainers.training.checkpoint import read_state, read_weights, write_state, write_weights
+from trainers.training.checkpoint import CheckpointError, read_state, read_weights, write_state, write_weights
 from trainers.training.forward_groups import Rows, regularised_step
 from trainers.training.optimizer import adamw, layer_scales, set_learning_rate, warmup_then_decay
 from trainers.training.rounds import RoundResult
@@ -83,14 +86,27 @@ class Training:
         write_state(folder, state | {"optimizer": self.optimizer.state_dict()})
 
     def _load(self, folder: Folder) -> None:
-        """Read what `save` wrote. It has no random state: every draw is a function of its place in the run."""
-        state = read_state(folder)
+        """Continue from what `save` wrote.
+
+        Raises:
+            CheckpointError: the files are missing, damaged or of another config.
+        """
+        weights, state = read_weights(folder), read_state(folder)
+        try:
+            self._restore(weights, state)
+        except Exception as error:  # with names or shapes of another config, any of Python's and torch's errors
+            if machine_fault(error):
+                raise
+            raise CheckpointError(f"{folder} is of another config: {first_line(error)}") from error
+
+    def _restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Restore what `save` wrote. It has no random state: every draw is a function of its place in the run."""
         self.step, self.tokens, self.surgery_memory = state["step"], state["tokens"], state["targets"]
         self.rows_taken = Counter(state["taken"])
         (reached,) = (round.number for round in self.rounds if round.stop == self.step)
         self._change_config(self.run_config.at(reached))
         self._begin_stage(self.plan[self.step - 1].stage)
-        self.average.load_state_dict(read_weights(folder))
+        self.average.load_state_dict(weights)
         for name, model in self._further_models().items():
             model.load_state_dict(state[name])
         self.optimizer.load_state_dict(state["optimizer"])

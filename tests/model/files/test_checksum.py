@@ -5,10 +5,10 @@ import mmap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model.files.checksum import BLANK, ChecksumError, ChecksumWriter, check_checksum, write_with_checksum
+from model.files.checksum import BLANK, PREFIX, ChecksumError, ChecksumWriter, check_checksum, write_with_checksum
 
 BEFORE, AFTER = st.binary(max_size=40), st.binary(max_size=40)
 
@@ -21,6 +21,7 @@ def written(content: bytes, *, first: bool) -> bytes:
 
 @given(BEFORE, AFTER, st.booleans(), st.data())
 def test_every_changed_byte_is_detected(before, after, first, data):
+    assume(PREFIX not in (before if first else after))  # the format says which of two such texts counts
     content = written(before + BLANK.encode() + after, first=first)
     check_checksum(content, first=first)
     assert (content.startswith(before), content.endswith(after), len(content)) == (True, True, len(before + after) + 14)

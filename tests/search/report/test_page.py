@@ -139,3 +139,16 @@ def test_the_command_prints_the_path_of_the_report(run):
     path = done.stdout.splitlines()[-1]
     assert path == write(run)
     assert run.folder.read("report.html").decode() == render(run)
+
+
+def test_the_command_writes_both_files_into_another_folder(run, tmp_path):
+    done = typer.testing.CliRunner().invoke(app, [str(run.folder), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out" / "report.html")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "trials.parquet"}
+
+
+def test_a_table_that_cannot_be_written_does_not_prevent_the_report(run, tmp_path):
+    (tmp_path / "trials.parquet" / "in the way").mkdir(parents=True)
+    done = typer.testing.CliRunner().invoke(app, [str(run.folder), "--out", str(tmp_path)])
+    assert done.exit_code != 0 and (tmp_path / "report.html").exists(), done.output

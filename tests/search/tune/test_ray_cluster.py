@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import ray
 import torch
-from ray._private import worker
+from ray._private import state, worker
 
 from search.tune import ray_cluster
 from search.tune.ray_cluster import local_node, protect_token, start_fault, started_ray
@@ -49,6 +49,7 @@ def test_without_a_memory_limit_cuda_is_not_initialised():
         (2**20, True, "no space", r"/.* has only 1 MiB free \(no space\)\. Free some space, or set TMPDIR to another"),
         (2**40, False, "died", r"/.*shm cannot be written \(died\)\. Mount it with write permission"),
         (2**40, True, "The node timed out", r"The node timed out\. Start again when the machine is less busy"),
+        (2**40, True, "GCS.\nTraceback:\n Error: refused\n", r"GCS \(Error: refused\)\. Pass --address"),
         (2**40, True, "version", r"version\. Pass --address of a cluster that runs"),
     ],
 )
@@ -95,7 +96,7 @@ def test_ray_leaves_nothing_readable_by_others_and_records_no_secret(monkeypatch
         assert place.parent == Path("/tmp"), "a path that is too long for sockets is replaced"
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert [path.name for path in place.iterdir()] == ["ray"]
-        (job,) = ray._private.state.jobs()  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+        (job,) = state.jobs()
         assert job["Entrypoint"] == "search.launch --study 'postgresql://me:***@host/db'"
         assert os.environ["RAY_AUTH_TOKEN"] not in subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert not place.exists() and not (tmp_path / ".ray").exists()
@@ -122,7 +123,8 @@ def test_what_ray_reports_to_its_driver_goes_to_the_error_output_which_a_session
     subscriber = SimpleNamespace(subscribe=lambda: None, poll=poll)
     monkeypatch.setattr(ray, "init", lambda **settings: None)
     ray_cluster._init()
-    worker.listen_error_messages(SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=ray.JobID.nil()), over)  # pyright: ignore[reportArgumentType]
+    driver: Any = SimpleNamespace(gcs_error_subscriber=subscriber, current_job_id=ray.JobID.nil())
+    worker.listen_error_messages(driver, over)
     assert capsys.readouterr() == ("", "a dump of the raylet's state\n")
 
 

@@ -1,10 +1,6 @@
 """Test the searcher on a real study and real files; the test calls it as Tune does."""
 
-import errno
-import math
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,91 +9,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from search.runs.run import STUDY, Run
-from search.runs.study import enqueue, opened_study
+from search.runs.run import STUDY
 from search.runs.trial_record import end_trial
-from search.suggest.space import Space, TrialShape, check_space, example_configs, load_space
+from search.suggest.space import load_space
 from search.tune.searcher import StudySearcher
-from search.tune.trials.failures import described
-from search.tune.trials.order import TrialQueue
-from search.tune.trials.retries import WAITS
-from tests.example_row import example_row
 from tests.search.example_run import write_search
-from tests.search.watching import Watching
+from tests.search.tune.searched_run import POINTS, Search
 from trainers.config.train_config import TrainConfig
-from trainers.faults import MachineError
-from trainers.training.rounds import RoundRow
-from trainers.trial import ERROR, ROUNDS
-
-POINTS = [{"dropout": 0.125}, {"dropout": 0.25}]
-SPACE = f"""
-import optuna
-from trainers.config import Stage, TrainConfig
-
-START = {POINTS}
-
-def suggest(trial):
-    dropout = trial.suggest_float("dropout", 0, 0.5)
-    if trial.number == 3:
-        raise optuna.TrialPruned
-    return TrainConfig(dropout=dropout, stages=(Stage(tasks=("sst",), steps=8, rounds=4),))
-"""
-
-
-@dataclass(frozen=True)
-class Search:
-    """A run, its space and the shape of its configs."""
-
-    run: Run
-    space: Space
-    shape: TrialShape
-    watching: Watching = field(default_factory=Watching)
-
-    @contextmanager
-    def session(
-        self, *, trials: int = 20, spent: bool = False, shape: TrialShape | None = None
-    ) -> Iterator[StudySearcher]:
-        """Open the run as a driver does; at the end of the block nothing is closed, as if the driver were killed."""
-        with opened_study(self.run, None) as study:
-            enqueue(study, self.space.start)
-            order = TrialQueue(self.space)
-            yield StudySearcher(
-                study,
-                self.run,
-                order,
-                shape or self.shape,
-                trials=trials,
-                spent=lambda: spent,
-                **self.watching.arguments,
-            )
-
-    def train(self, number: int, rounds: int, **last: Any) -> list[RoundRow]:
-        """Write the files that a worker writes in its first rounds; return the rows."""
-        folder = self.run.trial_folder(number)
-        rows = []
-        for round in range(1, rounds + 1):
-            score = (number + round) % 4 / 4 + number / 100
-            row = example_row(round, score=score, metrics={"sst": score})
-            rows.append(replace(row, **last) if round == rounds else row)
-            for name in ("weights.safetensors", "state.pt"):
-                (folder / "checkpoints" / f"{round:05d}").write(name, b"")
-            folder.append_json(ROUNDS, rows[-1].to_json())
-        return rows
-
-    def study_trials(self) -> list[FrozenTrial]:
-        """Read the study from its file."""
-        with opened_study(self.run, None) as study:
-            return study.get_trials()
-
-
-@pytest.fixture
-def search(tmp_path: Path, sample_corpus_directory: Path) -> Search:
-    (tmp_path / "space.py").write_text(SPACE)
-    run = write_search(tmp_path / "run", sample_corpus_directory, tasks=("sst",), rounds=4)
-    space = load_space(tmp_path / "space.py")
-    checked = check_space(space, example_configs(space), run.corpus())
-    assert checked.shape
-    return Search(run, checked.space, checked.shape)
 
 
 def params(suggested: dict[str, Any]) -> float:
@@ -384,97 +302,3 @@ def test_a_lost_study_is_rebuilt_with_the_same_numbers_even_with_a_gap(search: S
 def test_a_pickled_searcher_is_empty(search: Search):
     with search.session() as searcher:
         assert pickle.loads(pickle.dumps(searcher)).__dict__ == {}
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device", "/runs/x")
-
-
-def fail(search: Search, searcher: StudySearcher, name: str, error: BaseException) -> None:
-    search.watching.error = described(error)
-    searcher.on_trial_complete(name, error=True)
-
-
-def test_a_trial_that_raises_three_times_fails_with_its_reason_and_a_log(search: Search):
-    with search.session() as searcher:
-        for name in "abc":
-            assert searcher.suggest(name)["number"] == 0
-            fail(search, searcher, name, ValueError("no"))
-    (trial,) = search.run.trials()
-    assert (trial.state, trial.reason) == ("FAIL", "ValueError: no")
-    again = (0, "ValueError: no", 0)
-    assert search.watching.events == [again, again, (0, "FAIL", "ValueError: no")]
-    log = trial.folder.read(ERROR).decode()
-    assert ("after round 0: ValueError: no" in log and "Traceback" in log) or log.endswith("ValueError: no\n")
-
-
-def test_a_full_disk_uses_up_no_trial_and_ends_the_search(search: Search):
-    with search.session() as searcher:
-        searcher.retries.clock = iter(range(0, 10_000, 100)).__next__
-        for name in "abcd":
-            assert searcher.suggest(name)["number"] == 0, "no other trial begins meanwhile"
-            rows = search.train(0, 2) if name == "a" else []
-            for row in rows:
-                searcher.on_trial_result(name, row.to_json())
-            fail(search, searcher, name, FULL)
-        with pytest.raises(
-            MachineError, match=r"failed trial 0 .* No space left on device: /runs/x; see .*error\.txt\."
-        ):
-            searcher.suggest("e")
-    frozen, (trial,) = search.study_trials()[0], search.run.trials()
-    assert frozen.state == TrialState.RUNNING and trial.state == "RUNNING" and len(trial.rows) == 2
-    assert list((search.run.folder.local or Path()).rglob("state.pt"))
-    assert [event[2] for event in search.watching.events] == [0, 0, 0, math.inf]
-    with search.session() as searcher:
-        assert searcher.suggest("a")["number"] == 0
-
-
-def test_no_trial_begins_while_another_waits_for_the_machine(search: Search):
-    with search.session() as searcher:
-        searcher.retries.clock = lambda: 0.0
-        searcher.suggest("a")
-        fail(search, searcher, "a", FULL)
-        assert searcher.suggest("b") is None
-        searcher.retries.clock = lambda: WAITS[0]
-        assert searcher.suggest("b")["number"] == 0
-        assert searcher.suggest("c")["number"] == 1
-    assert search.watching.events == [(0, "No space left on device: /runs/x", WAITS[0])]
-
-
-def test_a_config_without_enough_memory_fails_once_another_trial_trains(search: Search):
-    with search.session() as searcher:
-        searcher.retries.clock = iter(range(0, 10_000, 100)).__next__
-        for name in "abcd":
-            assert searcher.suggest(name)["number"] == 0
-            fail(search, searcher, name, MemoryError())
-        assert searcher.suggest("e")["number"] == 1, "another trial shows whether the machine is to blame"
-        searcher.on_trial_result("e", search.train(1, 1)[0].to_json())
-        searcher.suggest("f")
-    assert search.run.trials()[0].state == "FAIL"
-    assert search.run.trials()[0].reason == "MemoryError; other trials had no such failure"
-
-
-def test_a_space_that_raises_for_one_trial_is_reported_with_its_reason_and_log(search: Search):
-    with search.session(shape=replace(search.shape, rounds=5)) as searcher:
-        assert searcher.suggest("a") is None
-    ((number, state, reason),) = search.watching.events
-    assert (number, state) == (0, "FAIL") and "do not compare" in reason
-    assert "do not compare" in search.run.trial_folder(0).read(ERROR).decode()
-
-
-def test_an_end_that_cannot_be_written_is_not_taken_for_a_failure_of_the_trial(search: Search, monkeypatch):
-    def full(*given: Any) -> None:
-        raise FULL
-
-    with search.session() as searcher:
-        searcher.suggest("a")
-        rows = search.train(0, 4, last=True)
-        monkeypatch.setattr("search.tune.searcher.end_trial", full)
-        for error in (False, True):  # Tune reports the first error as an error of the trial
-            with pytest.raises(OSError, match="No space left"):
-                searcher.on_trial_complete("a", None if error else rows[-1].to_json(), error=error)
-    monkeypatch.undo()
-    assert search.run.trials()[0].state == "RUNNING"
-    with search.session() as searcher:
-        searcher.suggest("a")
-        searcher.on_trial_complete("a", rows[-1].to_json())
-    assert search.run.trials()[0].state == "COMPLETE"
