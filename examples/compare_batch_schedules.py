@@ -22,7 +22,7 @@ def main(encoder: str = "minilm", rows: int = 128, out: Path = Path("runs/schedu
     for batch_schedule in ("smart_round_robin", "shuffle", "cycle"):
         stage = plain().stages[0].replace(batch_schedule=batch_schedule)
         config = plain().replace(stages=(stage,), encoder=encoder)
-        for row in run_trial(Folder.at(out / batch_schedule), config, corpus, pretrained):
+        for row in run_trial(Folder.at(out / batch_schedule), config, corpus, pretrained, dev_limit=rows):
             found.append({"batch_schedule": batch_schedule, "round": row.round, "score": row.score, **row.metrics})
     table = pandas.DataFrame(found).pivot_table(index="batch_schedule", aggfunc="max")
     print(table[["score", "sst", "qqp", "sts"]].round(3).to_string())

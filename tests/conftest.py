@@ -41,9 +41,13 @@ FAST = 100
 NO_CLOCK = {"train_seconds": 0.0, "eval_seconds": 0.0, "save_seconds": 0.0, "ended": ""}
 """The fields of a round's row that hold times, set to the same value for all rows."""
 
-torch.set_num_threads(1)
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of the documents: they take longest, and one worker runs them one after another."""
+    items.sort(key=lambda item: item.path.name != "test_documents.py")
 
 
 @pytest.fixture(scope="session")

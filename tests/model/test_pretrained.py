@@ -347,7 +347,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no tokenizer": (lambda directory: (directory / "vocab.txt").unlink(), "neither tokenizer.json nor vocab.txt"),
     "a broken tokenizer": (
         lambda directory: (directory / "tokenizer.json").write_text("{"),
-        "tokenizer.json: line 1: Expecting property name",
+        "tokenizer.json is not a JSON object: line 1: Expecting property name",
     ),
     "a vocabulary without special tokens": (
         lambda directory: (directory / "vocab.txt").write_text("a\nb\n"),

@@ -86,12 +86,18 @@ def test_a_session_has_a_token_of_its_own_in_its_environment():
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_ray_leaves_nothing_readable_by_others_and_records_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_ray_uses_the_usable_cpus_leaves_nothing_readable_by_others_and_records_no_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setattr(sys, "argv", ["search.launch", "--study", "postgresql://me:secret@host/db"])
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("long" * 30)))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    gpus = float(torch.cuda.device_count())
+    assert local_node() == [{"CPU": 1.0, "GPU": gpus}]
     with started_ray(None, False):
+        assert {name: ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")} == {"CPU": 1, "GPU": gpus}
         place = Path(tempfile.gettempdir())
         assert place.parent == Path("/tmp"), "a path that is too long for sockets is replaced"
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
@@ -100,15 +106,6 @@ def test_ray_leaves_nothing_readable_by_others_and_records_no_secret(monkeypatch
         assert job["Entrypoint"] == "search.launch --study 'postgresql://me:***@host/db'"
         assert os.environ["RAY_AUTH_TOKEN"] not in subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert not place.exists() and not (tmp_path / ".ray").exists()
-
-
-@pytest.mark.usefixtures("without_ray")
-def test_ray_and_the_slots_count_only_the_cpus_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
-    gpus = float(torch.cuda.device_count())
-    assert local_node() == [{"CPU": 1.0, "GPU": gpus}]
-    with started_ray(None, False):
-        assert {name: ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")} == {"CPU": 1, "GPU": gpus}
 
 
 def test_what_ray_reports_to_its_driver_goes_to_the_error_output_which_a_session_writes_to_a_file(
