@@ -45,12 +45,13 @@ def round_predictions(trial: Trial, round: int, task: Task, dev: Split) -> DevPr
     if not (trial.folder / PREDICTIONS).exists(name):
         return None
     ids, outputs = read_predictions(trial.folder / PREDICTIONS, name)
-    if outputs.shape[1] != task.outputs or not np.isfinite(outputs).all():
-        raise InputError(
-            f"{trial.folder / PREDICTIONS}/{name} cannot be used: its numbers are not outputs of the task."
-        )
-    values, confidence = _decide(task, predictions(task.kind, outputs))
-    return _labelled(f"trial {trial.number}, round {round}", dev, ids, values, confidence)
+    try:
+        if outputs.shape[1] != task.outputs or not np.isfinite(outputs).all():
+            raise ValueError("its numbers are not outputs of the task")
+        values, confidence = _decide(task, predictions(task.kind, outputs))
+        return _labelled(f"trial {trial.number}, round {round}", dev, ids, values, confidence)
+    except ValueError as error:
+        raise InputError(f"{trial.folder / PREDICTIONS}/{name} cannot be used: {first_line(error)}.") from None
 
 
 def ensemble_predictions(run: Run, task: Task, dev: Split) -> DevPredictions | None:
@@ -69,9 +70,9 @@ def ensemble_predictions(run: Run, task: Task, dev: Split) -> DevPredictions | N
         ids, values = read_submission(folder.read(name).decode())
         if not ((task.low <= values) & (values <= task.high)).all():
             raise ValueError(f"a value is not between {task.low:g} and {task.high:g}")
+        return _labelled("ensemble", dev, ids, values, np.full(len(ids), np.nan))
     except ValueError as error:
         raise InputError(f"{folder}/{name} cannot be used: {first_line(error)}. {remedy(run)}") from None
-    return _labelled("ensemble", dev, ids, values, np.full(len(ids), np.nan))
 
 
 def _decide(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,10 +86,16 @@ def _decide(task: Task, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _labelled(model: str, dev: Split, ids: Sequence[str], values: np.ndarray, confidence: np.ndarray) -> DevPredictions:
-    """Keep the predictions whose rows have a label."""
+    """Keep the predictions whose rows have a label.
+
+    Raises:
+        ValueError: there are no rows, or an id is of no dev row; the message completes "NAME cannot be used: ...".
+    """
+    if not ids:
+        raise ValueError("it has no rows")
     numbers = {identifier: row for row, identifier in enumerate(dev.ids)}
-    if missing := next((identifier for identifier in ids if identifier not in numbers), None):
-        raise InputError(f"The predictions of {model} are for dev row {missing[:80]!r}, which the data do not have.")
+    if missing := [identifier for identifier in ids if identifier not in numbers]:
+        raise ValueError(f"the data have no dev row {missing[0][:80]!r}")
     rows = np.array([numbers[identifier] for identifier in ids])
     labels = dev.labels[rows].astype(np.float64)
     kept = np.isfinite(labels)

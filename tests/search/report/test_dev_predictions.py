@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model.errors import InputError
 from search.report.dev_predictions import ensemble_predictions, round_predictions
 from tests.search.example_run import ExampleTrial, candidate_file, example_run
 from trainers.evaluation.metrics import pearson
@@ -66,6 +67,22 @@ def test_rows_without_a_label_are_left_out(run):
     assert np.array_equal(half.rows, whole.rows[1::2])
     assert np.array_equal(half.values, whole.values[1::2])
     assert np.array_equal(half.confidence, whole.confidence[1::2])
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [([], "it has no rows"), ([""], "the data have no dev row ''"), (["x"], "the data have no dev row 'x'")],
+)
+def test_a_file_without_rows_or_with_unknown_rows_is_an_error_that_names_it(run, ids, fault):
+    place, name = candidate_file(run, 0, 3, "sts")
+    write_predictions(place, name, ids, np.full((len(ids), 1), 2.5, np.float32))
+    content = "id , value\n" + "".join(f"{identifier} , 2.5\n" for identifier in ids)
+    run.folder.write("ensemble/predictions/sts-dev-output.csv", content.encode())
+    dev = run.corpus().splits["sts"]["dev"]
+    with pytest.raises(InputError, match=f"{name} cannot be used: {fault}"):
+        round_predictions(run.trials()[0], 3, TASKS["sts"], dev)
+    with pytest.raises(InputError, match=f"sts-dev-output.csv cannot be used: {fault}"):
+        ensemble_predictions(run, TASKS["sts"], dev)
 
 
 def test_a_round_that_did_not_predict_a_task_has_no_predictions(run):
