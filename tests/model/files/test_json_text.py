@@ -1,7 +1,6 @@
 """Test the reader of JSON that anybody may have written."""
 
 import json
-import time
 
 import pytest
 
@@ -43,10 +42,8 @@ def test_repeats_can_be_allowed():
     assert parse_json('{"a": 1, "a": 2}', repeats=True) == {"a": 2}
 
 
-def test_many_names_and_a_repeated_one_take_linear_time():
-    names = [f"{number}" for number in range(30_000)]
+def test_a_repeated_name_is_found_among_very_many():
+    names = [f"{number}" for number in range(300_000)]  # comparing all pairs would exceed a test's time limit
     text = "{" + ",".join(f'"{name}":1' for name in [*names, names[-1]]) + "}"
-    started = time.process_time()
-    with pytest.raises(ValueError, match="'29999' occurs twice"):
+    with pytest.raises(ValueError, match="'299999' occurs twice"):
         parse_json(text)
-    assert time.process_time() - started < 1  # comparing each name with all others takes minutes
