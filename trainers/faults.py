@@ -115,7 +115,8 @@ def _reason(error: BaseException) -> str:
         return text
     if "RayActorError" in classes:
         detail = EXIT_DETAIL.search(text)
-        return f"its worker was lost: {(detail.group(1) if detail else text.splitlines()[-1]).strip().rstrip('.')}"
+        found = (detail.group(1) if detail else text.rpartition("\n")[2]).strip().rstrip(".")
+        return "the worker process of the trial was lost" + (f": {found}" if found else "")
     if isinstance(error, OSError) and error.errno and error.errno not in OWN_FILES:
         return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")
     line = first_line(Exception(text))

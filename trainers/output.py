@@ -1,4 +1,4 @@
-"""Write to a terminal, a pipe or a file that may go away: then lines are lost, and the command continues."""
+"""Write to a terminal, a pipe or a file; if it disappears, discard the lines and continue the command."""
 
 import contextlib
 import errno

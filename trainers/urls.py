@@ -10,7 +10,8 @@ from model.errors import InputError
 MASK = "***"
 """The text that replaces a secret."""
 ENVIRONMENT = "env:"
-"""`env:NAME` in place of a URL means the value of the environment variable NAME, which the list of processes hides."""
+"""`env:NAME` in place of a URL means the value of the environment variable NAME. Environments do not appear in the list
+of processes."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WITHOUT_USER = re.compile(r"(sqlite|file)(\+\w+)?:///")

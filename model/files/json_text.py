@@ -1,4 +1,4 @@
-"""Read JSON that anybody may have written: every text that is not plain JSON of finite numbers is one kind of error."""
+"""Read JSON from untrusted files; raise one kind of error for all text that is not plain JSON with finite numbers."""
 
 import json
 import math

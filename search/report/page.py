@@ -70,7 +70,7 @@ def _plot(numbers: Iterator[int], plot: go.Figure) -> Markup:
 
     Plotly escapes text that could end its script, but not the id: it is a number, never a name from a file.
     """
-    config, identifier = {"displayModeBar": False, "responsive": True}, f"figure-{next(numbers)}"
+    config, identifier = {"displayModeBar": False, "responsive": True}, f"plot-{next(numbers)}"
     return Markup(plotly.io.to_html(plot, include_plotlyjs=False, full_html=False, div_id=identifier, config=config))
 
 

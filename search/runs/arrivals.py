@@ -1,4 +1,4 @@
-"""The order in which a search's driver received the rounds of its trials: the clocks of nodes may run backwards."""
+"""Record the order in which the driver receives the rounds of trials; the clocks of nodes cannot give it."""
 
 import json
 from collections.abc import Sequence

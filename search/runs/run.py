@@ -33,7 +33,8 @@ class Run:
     def __init__(self, folder: Folder):
         self.folder = folder
         self.notes: dict[str, None] = {}
-        """The lines about damaged files that were found so far, and about what was therefore left out; in order."""
+        """Lines about damaged files, and about what was left out because of them, in the order in which they were
+        found."""
         self._ended: dict[str, Trial] = {}
         """Folder name -> ended trial. Its files no longer change, so they are read once."""
 

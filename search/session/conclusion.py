@@ -1,4 +1,4 @@
-"""Train a run and make its results: each result also if the training, or another result, has failed."""
+"""Train a run and make its results; a step that fails does not prevent the others."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -18,7 +18,7 @@ Step = Callable[[], object]
 def conclude(run: Run, train: Step, results: Mapping[str, Step]) -> None:
     """Train a run, then make the table of its rounds and the other results; end the command with code 1 on a failure.
 
-    Each step that fails is one line, and the steps after it are taken all the same.
+    A step that fails prints one line; the later steps are still taken.
 
     Args:
         train: trains the run.
@@ -42,7 +42,7 @@ def conclude(run: Run, train: Step, results: Mapping[str, Step]) -> None:
         except Exception as error:
             if step is train and machine_fault(error):
                 raise
-            tell(f"{missing}. {fault_of(error).reason.rstrip('.')}.")
+            tell(f"{missing}. {_sentence(fault_of(error).reason)}")
             code = FAULT
             if step is train or not isinstance(error, InputError):
                 errors.append(error)
@@ -64,3 +64,9 @@ def check_failures(trials: Iterable[Trial]) -> None:
     if 2 * failed > len(ended):
         tell(f"{failed} of {len(ended)} ended trials failed; the report and the lines above give the reasons.")
         raise SystemExit(FAULT)
+
+
+def _sentence(reason: str) -> str:
+    """Return a reason as a sentence; a name or a path at its beginning keeps its case."""
+    first, space, rest = reason.rstrip(".").partition(" ")
+    return (first.capitalize() if first.isalpha() and first.islower() else first) + space + rest + "."

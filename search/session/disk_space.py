@@ -60,8 +60,10 @@ def check_disk(
     }
     if location.local:
         check_room(location.local, uses, "Free some space, lower --keep or --concurrency, or pass another --storage.")
-    told = " and ".join(f"{use}, {as_text(count)}," for use, count in kept_uses.items())
-    return f"The run keeps at most {told} see --keep; it needs at most {as_text(sum(uses.values()))}."
+    kept_text = " and ".join(f"{use}, {as_text(count)}," for use, count in kept_uses.items())
+    return (
+        f"The run keeps at most {kept_text} as --keep decides. In all it needs at most {as_text(sum(uses.values()))}."
+    )
 
 
 def _encoder_bytes(pretrained: Pretrained) -> int:

@@ -1,4 +1,4 @@
-"""A trial as a space sees it: what a study's storage would change or could not write is refused."""
+"""Check what a space asks of a trial: refuse values that the study's storage would change or cannot write."""
 
 import reprlib
 from collections.abc import Sequence

@@ -122,14 +122,18 @@ def cluster_nodes() -> list[dict[str, float]]:
 def protect_token(path: Path) -> str | None:
     """Make a cluster's token private if others can read it, as Ray leaves it; return a line that says so.
 
-    A session on this machine has a token of its own in its environment. This one is of clusters that are joined.
+    The file holds the token of clusters that are joined. A search on this machine uses a token in its environment
+    instead.
     """
     with contextlib.suppress(OSError):  # there is none, or it is a link, or it belongs to another user
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
                 os.fchmod(descriptor, 0o600)
-                return f"Other users could read Ray's token {path}. It is private now; if they may have, delete it."
+                return (
+                    f"Other users could read Ray's token {path}. It is private now. "
+                    "If another user may have read it, delete the file."
+                )
         finally:
             os.close(descriptor)
     return None

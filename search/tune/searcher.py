@@ -19,12 +19,11 @@ from search.selection.contribution import Contributions
 from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
 from search.tune.trials.endings import Watcher, ending_reason, ending_state
-from search.tune.trials.failures import TrialFailed, failure_line, failure_of, refused, write_log
+from search.tune.trials.failures import TrialFailed, failure_of, lasting_fault, refused, write_log
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.results import row_of
 from search.tune.trials.retries import Retries, Verdict
 from search.tune.trials.study_trials import StudyTrials
-from trainers.faults import MachineError
 from trainers.trial import read_config, read_rows
 
 FREEZE_EVERY = 100
@@ -171,8 +170,7 @@ class StudySearcher(Searcher):
             verdict = self.retries.verdict(number, training=bool(self.live), others=others)
             reason = self.retries.streaks[number].fault.reason if number in self.retries.streaks else ""
             if verdict == Verdict.END:
-                line = failure_line(self.run.trial_folder(number), reason)
-                raise MachineError(f"The machine has failed trial {number} again and again: {line}.")
+                raise lasting_fault(self.run.trial_folder(number), number, reason)
             if verdict == Verdict.WAIT:
                 continue
             del self.paused[number]

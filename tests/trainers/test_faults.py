@@ -113,13 +113,16 @@ FAULTS: list[tuple[BaseException, Fault]] = [
     (
         RayActorError(LOST),
         Fault(
-            "its worker was lost: Worker unexpectedly exits with a connection error code 2. End of file", Blame.UNCLEAR
+            "the worker process of the trial was lost: Worker unexpectedly exits with a connection error code 2. "
+            "End of file",
+            Blame.UNCLEAR,
         ),
     ),
     (
         RayActorError("The actor died.\n\n\x1b[36mray::X\x1b[39m\nModuleNotFoundError: No module named 'x'"),
-        Fault("its worker was lost: ModuleNotFoundError: No module named 'x'", Blame.UNCLEAR),
+        Fault("the worker process of the trial was lost: ModuleNotFoundError: No module named 'x'", Blame.UNCLEAR),
     ),
+    (RayActorError(" "), Fault("the worker process of the trial was lost", Blame.UNCLEAR)),
     (ValueError("a rate of -1"), Fault("ValueError: a rate of -1", Blame.CONFIG)),
     (RuntimeError("CUDA error: device-side assert triggered"), Fault("", Blame.CONFIG)),
     (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), Fault("", Blame.CONFIG)),

@@ -110,6 +110,6 @@ def _value(text: str, path: str) -> Any:
         if text.strip()[:1] not in OPENINGS:
             return text
         raise InputError(
-            f"--set {path}: the value is not JSON ({first_line(error)}). JSON wants double quotes around names and "
-            """text, as in {"name": 0.5} or ["a", "b"], and the shell single quotes around the whole argument."""
+            f"--set {path}: the value is not JSON ({first_line(error)}). Write names and text in double quotes, as "
+            """in {"name": 0.5} or ["a", "b"], and put single quotes around the whole argument."""
         ) from None

@@ -5,7 +5,7 @@ import traceback
 from datetime import UTC, datetime
 
 from model.errors import InputError
-from trainers.faults import Blame, Fault, fault_of
+from trainers.faults import Blame, Fault, MachineError, fault_of
 from trainers.folder import Folder
 from trainers.trial import ERROR
 
@@ -63,6 +63,18 @@ def failure_line(folder: Folder, reason: str, what_follows: str = "") -> str:
     """
     log = f"see {folder / ERROR}" if folder.exists(ERROR) else ""
     return "; ".join(filter(None, (reason.rstrip("."), what_follows, log)))
+
+
+def lasting_fault(folder: Folder, number: int, reason: str) -> MachineError:
+    """Return the error that ends a search because a trial fails each time on account of the machine.
+
+    Args:
+        folder: the trial's directory.
+        number: the trial's number.
+        reason: the last failure.
+    """
+    line = failure_line(folder, reason)
+    return MachineError(f"Trial {number} could not be trained because of repeated faults of the machine: {line}.")
 
 
 def _traceback(error: BaseException) -> str:

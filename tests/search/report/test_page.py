@@ -35,8 +35,8 @@ def test_the_report_is_one_file_that_loads_nothing(text):
 
 
 def test_every_plot_is_drawn_into_its_place(text):
-    plots = {f"figure-{number}" for number in range(1, 7 + len(TASK_NAMES))}
-    assert {name for name in Page(text).ids if name.startswith("figure-")} == plots
+    plots = {f"plot-{number}" for number in range(1, 7 + len(TASK_NAMES))}
+    assert {name for name in Page(text).ids if name.startswith("plot-")} == plots
     assert text.count("Plotly.newPlot(") - text.split("<body>")[0].count("Plotly.newPlot(") == len(plots)
 
 
@@ -93,7 +93,7 @@ def test_a_sentence_replaces_every_plot_for_which_a_run_is_too_small(tmp_path, s
     assert ("No trial has finished a round yet" in page.text) == (not scored)
     assert ("Importances need at least two trials" in page.text) == (len(scored) < 2)
     assert "All parameters at once" not in page.text
-    assert ("figure-1" in page.ids) == bool(scored)
+    assert ("plot-1" in page.ids) == bool(scored)
 
 
 def test_markup_in_names_parameters_and_reasons_is_shown_as_text(tmp_path, sample_corpus_directory):

@@ -186,7 +186,7 @@ def test_the_trials_on_the_pareto_front_are_listed_and_plotted_for_at_most_three
     section = render(run).split('id="pareto-front"')[1].split("<h2")[0]
     cells = [line.split("</td>")[0].strip() for line in section.split("<tr>")[2:]]
     assert [cell.removeprefix("<td>") for cell in cells] == ["0", "1"]
-    assert ('id="figure-' in section) == (count <= 3)
+    assert ('id="plot-' in section) == (count <= 3)
 
 
 def test_without_finished_trials_the_pareto_section_says_so(tmp_path, sample_corpus_directory):

@@ -47,6 +47,6 @@ def test_training_states_and_files_of_unfinished_rounds_are_deleted_when_a_trial
     before = {name: (folder / name).names() for name in (CHECKPOINTS, PREDICTIONS)}
     (folder / CHECKPOINTS / round_name(7)).write(".state.pt.1.partial", b"half")
     (folder / PREDICTIONS).write(f"{round_name(7)}-sst.parquet", b"of no row")
-    end_trial(folder, TrialState.FAIL, None, "its worker was lost")
+    end_trial(folder, TrialState.FAIL, None, "the worker process of the trial was lost")
     clear_ended_trial(folder)
     assert {name: (folder / name).names() for name in before} == before

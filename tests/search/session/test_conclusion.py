@@ -48,6 +48,8 @@ def concluded(run: Run, train: Exception | None, ensemble: Exception | None, cap
         (RuntimeError("a bug"), "No ensemble was built. RuntimeError: a bug."),
         (MemoryError(), "No ensemble was built. MemoryError."),
         (NO_SPACE, "No ensemble was built. No space left on device: /disk/a."),
+        (MachineError("the disk is full."), "No ensemble was built. The disk is full."),
+        (MachineError("ensemble/a.csv: no such file"), "No ensemble was built. ensemble/a.csv: no such file."),
     ],
 )
 def test_an_error_in_the_ensemble_prevents_no_report_and_is_raised_after_it(run: Run, capsys, error, line):

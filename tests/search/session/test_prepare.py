@@ -88,7 +88,7 @@ def test_a_disk_without_room_for_the_run_is_an_error_that_names_each_part(space:
     assert not (space.parent / "run").exists()
 
 
-def test_the_rounds_that_keep_their_weights_are_recorded_counted_and_told(space: Path, tiny_encoder: Path):
+def test_the_rounds_that_keep_their_weights_are_recorded_counted_and_printed(space: Path, tiny_encoder: Path):
     with pytest.raises(InputError, match=r"GiB for the weights of 100000000 rounds"):
         prepare(space, encoder=str(tiny_encoder), rows=ROWS, keep=10**8, trials=10**8)
     prepared = prepare(space, encoder=str(tiny_encoder), rows=ROWS)
@@ -96,7 +96,7 @@ def test_the_rounds_that_keep_their_weights_are_recorded_counted_and_told(space:
     (line,) = [note for note in prepared.notes if "--keep" in note]
     assert re.fullmatch(
         r"The run keeps at most the weights of 40 rounds, \d+ MiB, and the full states of 13 stopped trials, \d+ MiB, "
-        r"see --keep; it needs at most \d+ MiB\.",
+        r"as --keep decides\. In all it needs at most \d+ MiB\.",
         line,
     )
 

@@ -78,7 +78,7 @@ def test_a_trial_that_keeps_failing_fails_with_its_reason_and_the_search_continu
 def test_every_failure_is_one_line_with_its_reason_and_the_path_of_a_log(faulty: Run):
     assert faulty.folder.local
     printed = (faulty.folder.local.parent / "printed").read_text().splitlines()
-    lost = [line for line in printed if "trial 0 failed: its worker was lost: " in line]
+    lost = [line for line in printed if "trial 0 failed: the worker process of the trial was lost: " in line]
     assert len(lost) == KILLS
     for number, line in enumerate(lost, 1):
         log = faulty.trial_folder(0) / "error.txt"

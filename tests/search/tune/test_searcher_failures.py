@@ -47,7 +47,7 @@ def test_a_full_disk_uses_up_no_trial_and_ends_the_search(search: Search):
                 searcher.on_trial_result(name, row.to_json())
             fail(search, searcher, name, FULL)
         with pytest.raises(
-            MachineError, match=r"failed trial 0 .* No space left on device: /runs/x; see .*error\.txt\."
+            MachineError, match=r"Trial 0 could not be trained .* No space left on device: /runs/x; see .*error\.txt\."
         ):
             searcher.suggest("e")
     frozen, (trial,) = search.study_trials()[0], search.run.trials()

@@ -257,7 +257,7 @@ def test_a_value_that_begins_like_json_but_is_none_is_an_error_that_says_what_js
         with_values(small_config(), [f"regularisers={value}"])
     text = str(raised.value)
     assert text.startswith("--set regularisers: the value is not JSON (") and len(text) < 300
-    assert 'JSON wants double quotes around names and text, as in {"name": 0.5}' in text
+    assert 'Write names and text in double quotes, as in {"name": 0.5}' in text
 
 
 def test_a_number_of_thousands_of_digits_is_an_error_of_its_field():

@@ -9,16 +9,16 @@ EARLIER_QUORA = 141_506
 
 @dataclass(frozen=True)
 class Assumption:
-    """A decision that a recipe takes in place of its report."""
+    """A choice that a recipe makes where its report does not decide."""
 
     recipes: tuple[str, ...]
-    """Patterns of the names of the recipes that take it."""
+    """Patterns of the names of the recipes that make it."""
     text: str
     quora: int | None = None
     """Training rows of QQP for which the recipe's proportions were computed; None if none depend on them."""
 
     def holds_for(self, recipe: str) -> bool:
-        """Return whether a recipe takes the decision; a member of a group takes those of its group."""
+        """Return whether a recipe makes the choice; a member of a group makes those of its group."""
         return any(fnmatchcase(recipe.partition("/")[0], pattern) for pattern in self.recipes)
 
 
@@ -29,7 +29,9 @@ _SEPARATE_UPDATES = ("r001-*rrobin*", "r001-sts-linear", "r001-smart-lambda-*")
 ASSUMPTIONS = (
     Assumption(_ALL, "AdamW is torch's with the course's epsilon 1e-6; the course's own form adds it elsewhere"),
     Assumption(
-        _ALL, "Dropout is .1 in the encoder unless the report says that it set it; report 000, 001 and 004: .3 in heads"
+        _ALL,
+        "Dropout is .1 in the encoder unless the report says that it set it; in reports 000, 001 and 004 it is .3 in "
+        "the heads",
     ),
     Assumption(
         _ALL, "The second sentence of a concatenated pair has segment 1, as in pretraining; the course's code has 0"
@@ -60,9 +62,7 @@ ASSUMPTIONS = (
     Assumption(
         _MLM_000, "Further pretraining takes BERT's masks, one epoch, 2e-5, batches of 16 and the encoder's length"
     ),
-    Assumption(
-        ("r000-triad-mlm*",), "Both text sets are pretrained on in one stage; the report has an encoder for each"
-    ),
+    Assumption(("r000-triad-mlm*",), "One stage pretrains on both text sets; the report has an encoder for each"),
     Assumption(
         ("r000-*simcse",), "SimCSE is unsupervised, with the learning rate, batches and temperature of its paper"
     ),
@@ -75,7 +75,8 @@ ASSUMPTIONS = (
     ),
     Assumption(
         ("r001-rrobin-pre-smart",),
-        "Most of QQP is 70 % of its rows in each of ten epochs, from the seconds of the report's epochs",
+        "'Most of QQP' is taken as 70 % of its rows in each epoch; the share is computed from the report's seconds per "
+        "epoch",
         EARLIER_QUORA,
     ),
     Assumption(
