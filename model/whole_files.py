@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import IO
 
 PARTIAL = re.compile(r"\..+\.partial")
 """Names of files and directories that are being written, or that a killed process has left."""
+
+UNFINISHED = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.partial")
+"""Names of unfinished files and folders; the group is the number of the process."""
 
 
 def partial_name(name: str) -> str:
@@ -58,6 +62,16 @@ def whole_directory(target: Path) -> Iterator[Path]:
         except OSError:
             if not target.exists():
                 raise
+
+
+def delete_partial(directory: Path) -> None:
+    """Delete the unfinished files and folders that killed processes left in a run directory; the run is locked."""
+    for place, folders, files in os.walk(directory):  # it follows no links
+        for name in [*folders, *files]:
+            found = UNFINISHED.fullmatch(name)
+            if found and not Path("/proc", found[1]).exists():
+                path = Path(place, name)
+                shutil.rmtree(path, ignore_errors=True) if name in folders else path.unlink(missing_ok=True)
 
 
 def cut_unfinished_line(file: IO[bytes]) -> None:

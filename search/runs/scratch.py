@@ -15,14 +15,14 @@ from pathlib import Path
 from model.errors import InputError
 
 PREFIX = "minbert-"
+MARKER = ".private-scratch"
+"""File in each private folder. A folder without it is a user's, whatever its name is."""
 PLACES = ("/tmp", "/var/tmp")
 """Folders for temporary files that are tried after the one that TMPDIR names."""
 SOCKET_BYTES = 107
 """The longest path of a Unix socket."""
 RAY = "ray"
 """Ray's folder in the private folder: Ray lets every user write to its own, but nobody else reaches it here."""
-UNFINISHED = re.compile(r"\..+\.(\d+)-[0-9a-f]{12}\.partial")
-"""Names of unfinished files and folders, see `whole_files`; the group is the number of the process."""
 REMOVALS = 5
 """Attempts to remove the folder at the end: a worker that is being ended may still write."""
 
@@ -39,7 +39,7 @@ def private_scratch() -> Iterator[Path]:
         InputError: no folder for temporary files can be used.
     """
     outer = Path(tempfile.gettempdir())
-    if outer.name.startswith(PREFIX):
+    if (outer / MARKER).is_file():
         yield outer
         return
     base = scratch_base((str(outer), *PLACES))
@@ -78,22 +78,12 @@ def clear_dead(base: Path) -> None:
         with contextlib.suppress(OSError):  # for example, it is another user's, or another start deletes it right now
             descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if os.fstat(descriptor).st_uid == os.geteuid():
+                if os.fstat(descriptor).st_uid == os.geteuid() and (place / MARKER).is_file():
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _end_orphans(place)
                     shutil.rmtree(place, ignore_errors=True)
             finally:
                 os.close(descriptor)
-
-
-def delete_partial(directory: Path) -> None:
-    """Delete the unfinished files and folders that killed processes left in a run directory; the run is locked."""
-    for place, folders, files in os.walk(directory):  # it follows no links
-        for name in [*folders, *files]:
-            found = UNFINISHED.fullmatch(name)
-            if found and not Path("/proc", found[1]).exists():
-                path = Path(place, name)
-                shutil.rmtree(path, ignore_errors=True) if name in folders else path.unlink(missing_ok=True)
 
 
 def _plain(place: str) -> bool:
@@ -104,15 +94,11 @@ def _plain(place: str) -> bool:
 @contextmanager
 def _locked_folder(base: Path) -> Iterator[Path]:
     """Create a folder that only the user can open, and hold a lock on it."""
-    while True:
-        place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        with contextlib.suppress(FileNotFoundError):  # another start took it for a dead one before it was locked
-            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if place.exists():
-                break
-            os.close(descriptor)
+    place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        (place / MARKER).touch()  # last: without it no other start takes the folder for that of a dead process
         yield place
     finally:
         os.close(descriptor)

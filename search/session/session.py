@@ -12,10 +12,11 @@ from pathlib import Path
 import optuna
 
 from model.errors import InputError
+from model.whole_files import delete_partial
 from search.runs.lock import locked
 from search.runs.names import check_run_name, derived_name
 from search.runs.run import Run
-from search.runs.scratch import delete_partial, private_scratch
+from search.runs.scratch import private_scratch
 from search.runs.search_record import SEARCH
 from search.runs.study import enqueue, opened_study, study_url
 from search.session.machines import Machines

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from model.errors import InputError
-from search.runs.scratch import PREFIX, SOCKET_BYTES, clear_dead, private_scratch, scratch_base, socket_path_bytes
+from search.runs.scratch import (
+    MARKER,
+    PREFIX,
+    SOCKET_BYTES,
+    clear_dead,
+    private_scratch,
+    scratch_base,
+    socket_path_bytes,
+)
 from tests.search.searching import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -68,17 +76,21 @@ def test_the_folder_of_a_killed_process_is_deleted_by_the_next_start_and_that_of
     (dead, old), (live, kept) = hold(base), hold(base)
     (base / f"{PREFIX}link").symlink_to(base)
     (base / "other").mkdir()
+    (base / f"{PREFIX}tune").mkdir()  # a clone of the project, for example
     dead.kill()
     dead.communicate()
     assert any(old.iterdir())
     with private_scratch() as place:
-        assert sorted(base.iterdir()) == sorted([place, kept, base / f"{PREFIX}link", base / "other"])
+        assert sorted(base.iterdir()) == sorted(
+            [place, kept, base / f"{PREFIX}link", base / f"{PREFIX}tune", base / "other"]
+        )
     live.communicate()
-    assert sorted(path.name for path in base.iterdir()) == [f"{PREFIX}link", "other"]
+    assert sorted(path.name for path in base.iterdir()) == [f"{PREFIX}link", f"{PREFIX}tune", "other"]
 
 
 def test_only_processes_of_ray_that_use_the_folder_of_a_dead_process_are_ended(base: Path):
     place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    (place / MARKER).touch()
     agents = [
         subprocess.Popen(
             [sys.executable, "-c", AGENT, name, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -18,6 +18,7 @@ import ray
 import torch
 from ray._private import state, worker
 
+from search.runs.scratch import MARKER, RAY
 from search.tune import ray_cluster
 from search.tune.ray_cluster import local_node, protect_token, start_fault, started_ray
 from tests.search.searching import SPACE, command, environment, rows
@@ -101,7 +102,7 @@ def test_ray_uses_the_usable_cpus_leaves_nothing_readable_by_others_and_records_
         place = Path(tempfile.gettempdir())
         assert place.parent == Path("/tmp"), "a path that is too long for sockets is replaced"
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
-        assert [path.name for path in place.iterdir()] == ["ray"]
+        assert {path.name for path in place.iterdir()} == {MARKER, RAY}
         (job,) = state.jobs()
         assert job["Entrypoint"] == "search.launch --study 'postgresql://me:***@host/db'"
         assert os.environ["RAY_AUTH_TOKEN"] not in subprocess.check_output(["ps", "-eo", "args"], text=True)
