@@ -86,10 +86,10 @@ TRIAL = "trials/00001"
 RUN_READERS = {
     "search": Reader(write_run, "search.json", lambda place: read_search(Folder.at(place))),
     "trial": Reader(write_run, f"{TRIAL}/trial.json", of_run(lambda run: (run.trials(), run.table()))),
-    "trial-mended": Reader(write_run, f"{TRIAL}/trial.json", of_run(read_study)),
+    "trial-repaired": Reader(write_run, f"{TRIAL}/trial.json", of_run(read_study)),
     "trial-config": Reader(write_run, f"{TRIAL}/config.json", lambda place: read_config(Folder.at(place / TRIAL))),
     "rounds": Reader(write_run, f"{TRIAL}/rounds.jsonl", of_run(lambda run: (run.trials(), run.table()))),
-    "rounds-mended": Reader(write_run, f"{TRIAL}/rounds.jsonl", of_run(read_study)),
+    "rounds-repaired": Reader(write_run, f"{TRIAL}/rounds.jsonl", of_run(read_study)),
     "predictions": Reader(write_run, f"{TRIAL}/predictions/00003-sst.parquet", of_run(read_round)),
     "journal": Reader(write_run, "study.journal", of_run(read_study)),
     "warm-start": Reader(write_run, "warm_start.json", of_run(warm_trials)),

@@ -114,7 +114,7 @@ def run_trial(
         keep: the rounds whose weights are kept; None for the default for small models.
     """
     keep = keep or Keep.of(config.tasks)
-    rows = _mended_rows(folder, origin.round + 1 if origin else 1)
+    rows = _repaired_rows(folder, origin.round + 1 if origin else 1)
     if rows:
         last = rows[max(rows)]
         yield last
@@ -135,7 +135,7 @@ def run_trial(
             return
 
 
-def _mended_rows(folder: Folder, first: int) -> dict[int, RoundRow]:
+def _repaired_rows(folder: Folder, first: int) -> dict[int, RoundRow]:
     """Return round -> row up to the first gap, which a damaged row leaves; rewrite the file if it has other rows."""
     damaged: list[str] = []
     found = {row.round: row for row in read_rows(folder, damaged.append)}

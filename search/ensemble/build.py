@@ -10,8 +10,8 @@ from search.choices import DEFAULT_SOUP, DEFAULT_STRATEGY
 from search.ensemble.choose import Chosen, choose
 from search.ensemble.estimates import EnsembleEstimates, Estimate, write_estimates
 from search.ensemble.members import FOLDER, SOUP, write_ensemble
-from search.ensemble.mended_predictions import mend_predictions
 from search.ensemble.predict import DamagedRounds, StarMap, check_rounds, predict_members, tasks_of_models
+from search.ensemble.repaired_predictions import repair_predictions
 from search.ensemble.soup import write_soup
 from search.runs.run import Run
 from search.selection.candidates import Candidate
@@ -37,7 +37,7 @@ def build(
         InputError: the strategy or the soup is unknown, or there is nothing to choose from.
     """
     if out is None:
-        mend_predictions(runs[0], starmap)
+        repair_predictions(runs[0], starmap)
     chosen = choose_undamaged(runs, strategy, soup, starmap)
     print(*dict.fromkeys([note for run in runs for note in run.notes] + chosen.notes), sep="\n")
     rich.print(table(chosen.estimates))

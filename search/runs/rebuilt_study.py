@@ -60,7 +60,7 @@ def _frozen(trial: Trial, names: Sequence[str]) -> optuna.trial.FrozenTrial:
     )
 
 
-def mend_trials(run: Run, study: optuna.Study) -> None:
+def repair_trials(run: Run, study: optuna.Study) -> None:
     """Rebuild damaged `trial.json` files; a damaged file stays beside the new one. The run must be locked.
 
     A trial that the study does not have fails: its parameters are lost, so it can be neither continued nor used.

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from model.errors import InputError, first_line
 from model.whole_files import cut_unfinished_line
 from search.runs.objectives import study_directions
-from search.runs.rebuilt_study import mend_trials, rebuild_study
+from search.runs.rebuilt_study import rebuild_study, repair_trials
 from search.runs.run import STUDY, Run
 from search.runs.trial_record import TRIAL
 from trainers.folder import Folder
@@ -108,7 +108,7 @@ def opened_study(run: Run, url: str | None) -> Iterator[optuna.Study]:
         else:
             study = _journal_study(run, run.folder if run.folder.local else Folder.at(scratch))
         study.set_user_attr(STARTED, run.search.started)
-        mend_trials(run, study)
+        repair_trials(run, study)
         rebuild_study(run, study)
         yield study
 

@@ -7,17 +7,17 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.folder import Folder
 from trainers.tasks import Task
-from trainers.training.build_model import weight_bytes
-from trainers.training.disk import as_text, check_room, size
-from trainers.training.kept_rounds import Keep, state_bytes, training_bytes
+from trainers.training.build_model import model_bytes
+from trainers.training.disk import as_text, check_room, used_bytes
+from trainers.training.kept_rounds import Keep, most_rounds, state_bytes, training_bytes
 
 FILE_BYTES = 2**12
 """Bytes of a predictions file besides its ids and outputs, at most."""
 
 
-def largest_weights(configs: Collection[TrainConfig], tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
+def largest_model_bytes(configs: Collection[TrainConfig], tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
     """Return the bytes of the weights of the largest model among some configs, at least those of the encoder."""
-    return max([weight_bytes(config, tasks, pretrained) for config in configs] + [_encoder_bytes(pretrained)])
+    return max([model_bytes(config, tasks, pretrained) for config in configs] + [_encoder_bytes(pretrained)])
 
 
 def check_disk(
@@ -44,19 +44,20 @@ def check_disk(
     Raises:
         InputError: the disk has too little room.
     """
-    weights = largest_weights(configs, corpus.tasks, pretrained)
-    rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
+    weight_bytes = largest_model_bytes(configs, corpus.tasks, pretrained)
+    rounds = most_rounds(configs)
     kept, unfinished, stopped = min(keep.count, trials * rounds), min(unfinished, trials), min(keep.states, trials)
-    kept_uses = {f"the weights of {kept} rounds": kept * weights}
+    kept_uses = {f"the weights of {kept} rounds": kept * weight_bytes}
     if stopped:
-        kept_uses[f"the full states of {stopped} stopped trials"] = stopped * state_bytes(configs, weights)
+        kept_uses[f"the full states of {stopped} stopped trials"] = stopped * state_bytes(configs, weight_bytes)
     uses = {
         **{f"{use} (--keep)": count for use, count in kept_uses.items()},
-        f"the checkpoints of {unfinished} trials at the same time": unfinished * training_bytes(configs, weights, keep),
-        "data, encoder, predictions and ensemble": size(corpus.directory)
+        f"the checkpoints of {unfinished} trials at the same time": unfinished
+        * training_bytes(configs, weight_bytes, keep),
+        "data, encoder, predictions and ensemble": used_bytes(corpus.directory)
         + _encoder_bytes(pretrained)
         + trials * rounds * _prediction_bytes(corpus, dev_rows)
-        + weights,  # a soup
+        + weight_bytes,  # a soup
     }
     if location.local:
         check_room(location.local, uses, "Free some space, lower --keep or --concurrency, or pass another --storage.")

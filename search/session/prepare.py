@@ -19,7 +19,7 @@ from search.runs.lock import locked
 from search.runs.objectives import kept_metrics
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
-from search.session.disk_space import check_disk, largest_weights
+from search.session.disk_space import check_disk, largest_model_bytes
 from search.session.scored_rows import dev_row_limit, labelled_rows
 from search.suggest.space import CheckedSpace, Space
 from search.suggest.warm_start import WARM_START, WarmStart, warm_start_from, warm_trials
@@ -112,9 +112,9 @@ def prepare_run(
     checked = check(corpus)
     dev_rows = dev_row_limit(settings.dev_rows, checked.shape, configs, labelled_rows(corpus, checked.tasks))
     search = _new_record(location, settings.replace(dev_rows=dev_rows), checked, corpus)
-    weights = largest_weights(configs, corpus.tasks, pretrained)
+    weight_bytes = largest_model_bytes(configs, corpus.tasks, pretrained)
     metrics, needed = kept_metrics(settings.objective, checked.tasks), ensemble_rounds(settings.reproduction)
-    keep = Keep.of(metrics, settings.keep, weights, needed, stops_early=search.stops_early)
+    keep = Keep.of(metrics, settings.keep, weight_bytes, needed, stops_early=search.stops_early)
     disk = check_disk(
         location, configs, corpus, pretrained, keep, dev_rows=dev_rows, unfinished=unfinished, trials=trials
     )

@@ -66,7 +66,7 @@ def search(
         trials=trials,
         spent=lambda: leave_if_received() or budget.spent(),
         error_of=errors.of,
-        watcher=_Watchers(budget, progress),
+        listener=_Listeners(budget, progress),
     )
     budget.start()
     try:
@@ -82,8 +82,8 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Watchers:
-    """The budget and the progress of a search hear of its trials."""
+class _Listeners:
+    """Notify the budget and the progress."""
 
     budget: Budget
     progress: Progress
@@ -111,14 +111,9 @@ def _fit(run: Run, searcher: StudySearcher, slots: Slots, shape: TrialShape | No
         _fit(run, searcher, slots, shape, settings)
 
 
-def is_population(run: Run, shape: TrialShape | None) -> bool:
-    """Return whether the trials of a run are a population: they must have a common shape."""
-    return shape is not None and run.search.trial_scheduler == POPULATION
-
-
 def trial_order(run: Run, study: optuna.Study, checked: CheckedSpace) -> TrialOrder:
-    """Return the order in which the trials of a run are trained."""
-    if checked.shape is not None and is_population(run, checked.shape):
+    """Return the order in which the trials of a run are trained. The trials of a population have a common shape."""
+    if checked.shape is not None and run.search.trial_scheduler == POPULATION:
         return Population(run, study, checked.space, checked.shape)
     return TrialQueue(checked.space)
 

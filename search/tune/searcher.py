@@ -18,7 +18,7 @@ from search.runs.trial_record import RUNNING, TRIAL, Trial, clone_of, end_trial,
 from search.selection.contribution import Contributions
 from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
-from search.tune.trials.endings import Watcher, ending_reason, ending_state
+from search.tune.trials.endings import TrialListener, ending_reason, ending_state
 from search.tune.trials.failures import TrialFailed, failure_of, lasting_fault, refused, write_log
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.results import row_of
@@ -43,7 +43,7 @@ class StudySearcher(Searcher):
         trials: int,
         spent: Callable[[], bool],
         error_of: Callable[[str], BaseException],
-        watcher: Watcher,
+        listener: TrialListener,
     ):
         """Continue a study whose trials are those of the run.
 
@@ -53,11 +53,11 @@ class StudySearcher(Searcher):
             trials: the number of trials to begin, earlier sessions included; clones come on top.
             spent: () -> bool, whether a budget is used up, so that no trial begins.
             error_of: Tune's id of a trial -> the error that it reports for the trial.
-            watcher: hears of every trial that has ended or failed.
+            listener: receives the end or failure of every trial.
         """
         super().__init__(metric="score", mode="max")
         self.study, self.run, self.order, self.shape, self.spent = study, run, order, shape, spent
-        self.error_of, self.watcher = error_of, watcher
+        self.error_of, self.listener = error_of, listener
         self.trials = StudyTrials(study, run, trials)
         self.corpus = run.corpus()
         self.contributions = Contributions(run) if run.objectives == [ENSEMBLE] else None
@@ -145,7 +145,7 @@ class StudySearcher(Searcher):
         else:
             self._log(trial, failure)
             self.paused[trial.number] = frozen_trial(trial)
-            self.watcher.paused(trial.number, failure.fault.reason, self.retries.wait(trial.number))
+            self.listener.paused(trial.number, failure.fault.reason, self.retries.wait(trial.number))
         del self.live[trial_id]
 
     def _complete(self, trial_id: str, result: dict[str, Any] | None) -> None:
@@ -218,7 +218,7 @@ class StudySearcher(Searcher):
         clone = clone_of(replacement)
         assert clone
         reason = f"replaced by a clone of trial {clone.trial} at round {clone.round}"
-        self._end(self.trials.open(frozen), TrialState.PRUNED, reason, watched=False)
+        self._end(self.trials.open(frozen), TrialState.PRUNED, reason, notify=False)
 
     def _started_config(self, trial: optuna.Trial) -> str:
         """Return a trial's config as JSON, from its directory if it was started before."""
@@ -253,11 +253,11 @@ class StudySearcher(Searcher):
         rows = read_rows(folder)
         write_log(folder, failure, rows[-1].round if rows else 0)
 
-    def _end(self, trial: optuna.Trial, state: TrialState, reason: str, *, watched: bool = True) -> None:
+    def _end(self, trial: optuna.Trial, state: TrialState, reason: str, *, notify: bool = True) -> None:
         """Write the end of a trial, then report it to the study; the next start repairs a crash between the two.
 
         Args:
-            watched: whether the watcher hears of it; a trial that a clone replaces goes on as that clone.
+            notify: whether to notify the listener; a trial that a clone replaces continues as that clone.
         """
         record = self._record(trial)
         self.trials.report(trial, record.rows)
@@ -270,8 +270,8 @@ class StudySearcher(Searcher):
         self._tidy(replace(record, state=state.name, values=values))
         self.trials.end(trial, state, values)  # last: a trial that is RUNNING in the study is tidied at the next start
         self.retries.forget(trial.number)
-        if watched:
-            self.watcher.ended(trial.number, state, reason)
+        if notify:
+            self.listener.ended(trial.number, state, reason)
         if trial.number % FREEZE_EVERY == 0:
             _freeze_objects()
 

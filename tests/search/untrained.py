@@ -19,7 +19,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from search.tune.tune_schedulers import HalvingScheduler
 from tests.example_row import example_row
-from tests.search.watching import Watching
+from tests.search.listener import RecordingListener
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.folder import Folder
@@ -91,7 +91,7 @@ class Untrained:
         example = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
         shape = trial_shape(suggest_config(space, example), run.corpus())
         self.searcher = StudySearcher(
-            study, run, TrialQueue(space), shape, trials=count, spent=lambda: False, **Watching().arguments
+            study, run, TrialQueue(space), shape, trials=count, spent=lambda: False, **RecordingListener().arguments
         )
         rounds, halving = Arrivals(run.folder, run.trials()).rounds(), Halving(shape.rounds, BRACKETS["asha"])
         self.scheduler = HalvingScheduler(rounds, halving, run.objectives)

@@ -20,9 +20,9 @@ from trainers.evaluation.evaluate import evaluate
 from trainers.evaluation.predictions import read_predictions
 from trainers.folder import Folder
 from trainers.methods.smart import SmartConfig
-from trainers.training.build_model import build, weight_bytes
+from trainers.training.build_model import build, model_bytes
 from trainers.training.checkpoint import STATE, WEIGHTS, read_state, read_weights, write_state
-from trainers.training.disk import size
+from trainers.training.disk import used_bytes
 from trainers.training.kept_rounds import Keep, training_bytes
 from trainers.training.rounds import RoundRow
 from trainers.training.step_plan import plan
@@ -293,8 +293,8 @@ def test_a_running_trial_keeps_two_states_and_the_weights_of_its_best_rounds(tri
         assert weights == Keep.of(config.tasks).best(seen) | set(sorted(seen)[-2:])
         assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {round_name(one) for one in weights}
         dropped = len(seen) - len(weights)
-        one = weight_bytes(config, trials.corpus.tasks, trials.pretrained)
-        assert size(tmp_path / "checkpoints") < 1.1 * training_bytes([config], one, Keep.of(config.tasks))
+        one = model_bytes(config, trials.corpus.tasks, trials.pretrained)
+        assert used_bytes(tmp_path / "checkpoints") < 1.1 * training_bytes([config], one, Keep.of(config.tasks))
     assert dropped > 0, "no weights were deleted, so the test proves nothing"
     assert len(list((tmp_path / "predictions").iterdir())) == 2 * 26, "predictions are never deleted"
 

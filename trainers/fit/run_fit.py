@@ -20,7 +20,7 @@ from trainers.folder import Folder
 from trainers.recipes.registry import configs, recipe
 from trainers.recipes.systems import EnsembleOf, Group
 from trainers.settings import STRICT, Number, read_record
-from trainers.training.build_model import weight_bytes
+from trainers.training.build_model import model_bytes
 from trainers.training.disk import check_room
 from trainers.training.kept_rounds import Keep, training_bytes
 from trainers.training.rounds import RoundRow
@@ -58,9 +58,9 @@ def run_fit(request: Request) -> None:
         )
         corpus = Corpus.open(directory)
         _, rounds = plan(config, corpus)  # before the directory is created, so that an error leaves none behind
-        weights = weight_bytes(config, corpus.tasks, pretrained)
-        keep = Keep.of(config.tasks, None, weights)
-        uses = {"its checkpoints": training_bytes([config], weights, keep)}
+        weight_bytes = model_bytes(config, corpus.tasks, pretrained)
+        keep = Keep.of(config.tasks, None, weight_bytes)
+        uses = {"its checkpoints": training_bytes([config], weight_bytes, keep)}
         check_room(out, uses, "Free some space, or pass another --out.")
         device, dev_rows = "cuda" if torch.cuda.is_available() else "cpu", request.dev_rows or DEV_ROWS
         _create(folder, config, FitRecord(corpus.fingerprint, dev_rows), request.resume)

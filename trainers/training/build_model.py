@@ -37,7 +37,7 @@ def build(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained
     )
 
 
-def weight_bytes(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
+def model_bytes(config: TrainConfig, tasks: Mapping[str, Task], pretrained: Pretrained) -> int:
     """Return the bytes of a config's weights, at most, without building its encoder; arguments as in `build`."""
     width = pretrained.config.width
     with torch.device("meta"):  # modules without memory

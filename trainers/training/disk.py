@@ -17,7 +17,7 @@ def check_room(directory: Path, uses: Mapping[str, int], remedy: str) -> None:
     Raises:
         InputError: the disk has too little room.
     """
-    needed, free = sum(uses.values()), free_bytes(directory) + size(directory)
+    needed, free = sum(uses.values()), free_bytes(directory) + used_bytes(directory)
     if free < needed:
         parts = ", ".join(f"{as_text(count)} for {use}" for use, count in uses.items())
         raise InputError(
@@ -30,7 +30,7 @@ def free_bytes(directory: Path) -> int:
     return shutil.disk_usage(next(place for place in (directory, *directory.parents) if place.exists())).free
 
 
-def size(directory: Path) -> int:
+def used_bytes(directory: Path) -> int:
     """Return the bytes of the files in a directory and its folders; 0 if it does not exist."""
     return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file())
 

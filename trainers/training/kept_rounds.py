@@ -9,10 +9,11 @@ from trainers.training.rounds import RoundRow
 
 STATES = 2
 """Full states that a running trial keeps. If the newest one is damaged, the trial resumes from the one before."""
-MOST = 10
+ROUNDS_PER_SHARE = 10
 """The number of rounds in each share by default."""
-LIMIT = 8 * 2**30
-"""Bytes that the kept weights of a run take by default at most; but each share has a round."""
+LIMIT_BYTES = 8 * 2**30
+"""Largest default size in bytes of a run's kept weights. Each share keeps at least one round, even if that takes
+more."""
 MOMENTS = 2
 """Numbers per weight in a full state besides the weight: AdamW's two moments."""
 
@@ -35,24 +36,24 @@ class Keep:
         cls,
         metrics: Collection[str],
         count: int | None = None,
-        weights: int = 0,
-        least: int = 0,
+        weight_bytes: int = 0,
+        minimum: int = 0,
         *,
         stops_early: bool = False,
     ) -> Self:
-        """Return the requested number of rounds, or the default: MOST in each share, fewer if LIMIT needs it.
+        """Return the requested number of rounds, or the default: ROUNDS_PER_SHARE, fewer if LIMIT_BYTES requires it.
 
         The full states of stopped trials take as much space as the weights of these rounds.
 
         Args:
             count: the requested number of rounds; None for the default.
-            weights: bytes of the weights of a round.
-            least: the smallest default, whatever its bytes.
+            weight_bytes: bytes of the weights of a round.
+            minimum: the smallest default, whatever its bytes.
             stops_early: whether trials may be stopped early.
         """
         shares = 1 + len(metrics)
-        share = min(MOST, LIMIT // (shares * weights)) if weights else MOST
-        count = count or max(least, shares * max(1, share))
+        share = min(ROUNDS_PER_SHARE, LIMIT_BYTES // (shares * weight_bytes)) if weight_bytes else ROUNDS_PER_SHARE
+        count = count or max(minimum, shares * max(1, share))
         return cls(count, tuple(metrics), count // (1 + MOMENTS) if stops_early else 0)
 
     def best(self, rows: Mapping[Key, RoundRow]) -> set[Key]:
@@ -75,27 +76,32 @@ class Keep:
         return best
 
 
-def training_bytes(configs: Collection[TrainConfig], weights: int, keep: Keep) -> int:
+def most_rounds(configs: Collection[TrainConfig]) -> int:
+    """Return the largest number of rounds of a config; 1 if there are no configs."""
+    return max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
+
+
+def training_bytes(configs: Collection[TrainConfig], weight_bytes: int, keep: Keep) -> int:
     """Return the largest number of bytes of a trial's checkpoints while it is trained.
 
     It keeps the weights of its own best rounds and STATES full states, and writes one more.
 
     Args:
         configs: examples of the configs that are trained.
-        weights: bytes of the weights of a round.
+        weight_bytes: bytes of the weights of a round.
     """
-    rounds = max((sum(stage.rounds for stage in config.stages) for config in configs), default=1)
-    return weights * min(rounds, keep.count) + (STATES + 1) * state_bytes(configs, weights)
+    kept = min(most_rounds(configs), keep.count)
+    return weight_bytes * kept + (STATES + 1) * state_bytes(configs, weight_bytes)
 
 
-def state_bytes(configs: Collection[TrainConfig], weights: int) -> int:
+def state_bytes(configs: Collection[TrainConfig], weight_bytes: int) -> int:
     """Return the largest number of bytes of a full state, weights included.
 
     Averaging and the teacher of Bregman add one number per weight each.
 
     Args:
         configs: examples of the configs that are trained.
-        weights: bytes of the weights of a round.
+        weight_bytes: bytes of the weights of a round.
     """
     further = max(((config.averaging.kind != "none") + config.bregman.active for config in configs), default=0)
-    return weights * (1 + MOMENTS + further)
+    return weight_bytes * (1 + MOMENTS + further)

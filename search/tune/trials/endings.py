@@ -7,11 +7,11 @@ from optuna.trial import TrialState
 from trainers.training.rounds import RoundRow
 
 
-class Watcher(Protocol):
-    """What hears of the trials that have ended or failed."""
+class TrialListener(Protocol):
+    """Receives the ends and failures of trials."""
 
     def ended(self, number: int, state: TrialState, reason: str) -> None:
-        """Hear of a trial that has ended.
+        """Receive the end of a trial.
 
         Args:
             reason: the reason in the trial's `trial.json`.
@@ -19,7 +19,11 @@ class Watcher(Protocol):
         ...
 
     def paused(self, number: int, reason: str, seconds: float) -> None:
-        """Hear of a failed trial that is trained again after some seconds; infinity if that depends on other trials."""
+        """Receive the failure of a trial that waits and is trained again.
+
+        Args:
+            seconds: the time that it waits; infinity if that depends on other trials.
+        """
         ...
 
 

@@ -27,8 +27,8 @@ from search.tune.slots import Slots
 from search.tune.trials.order import TrialQueue
 from tests.conftest import ROWS
 from tests.search.example_run import example_search
+from tests.search.listener import RecordingListener
 from tests.search.suggest.earlier_trials import GOOD, WIDE, earlier_trial, write_study
-from tests.search.watching import Watching
 from trainers.folder import Folder
 
 SPACE = """
@@ -229,7 +229,7 @@ def drawn(prepared: Prepared, trials: int) -> tuple[list[dict[str, Any]], list[F
             shape,
             trials=trials,
             spent=lambda: False,
-            **Watching().arguments,
+            **RecordingListener().arguments,
         )
         while (suggested := searcher.suggest("a")) != "FINISHED":
             if suggested:

@@ -15,7 +15,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.trials.order import TrialQueue
 from tests.example_row import example_row
 from tests.search.example_run import write_search
-from tests.search.watching import Watching
+from tests.search.listener import RecordingListener
 from trainers.training.rounds import RoundRow
 from trainers.trial import ROUNDS
 
@@ -41,7 +41,7 @@ class Search:
     run: Run
     space: Space
     shape: TrialShape
-    watching: Watching = field(default_factory=Watching)
+    listener: RecordingListener = field(default_factory=RecordingListener)
 
     @contextmanager
     def session(
@@ -58,7 +58,7 @@ class Search:
                 shape or self.shape,
                 trials=trials,
                 spent=lambda: spent,
-                **self.watching.arguments,
+                **self.listener.arguments,
             )
 
     def train(self, number: int, rounds: int, **last: Any) -> list[RoundRow]:

@@ -28,7 +28,7 @@ from search.tune.searcher import StudySearcher
 from search.tune.tune_schedulers import PopulationScheduler
 from tests.conftest import NO_CLOCK, outcome
 from tests.search.example_run import tiny_pretrained, write_search
-from tests.search.watching import Watching
+from tests.search.listener import RecordingListener
 from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
 from trainers.trial import CONFIG, Origin, run_trial
@@ -78,7 +78,7 @@ class PopulationSearch:
                 self.checked.shape,
                 trials=SIZE,
                 spent=lambda: False,
-                **Watching().arguments,
+                **RecordingListener().arguments,
             )
 
     def train(self, searcher: StudySearcher, given: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "/runs/x")
 
 
 def fail(search: Search, searcher: StudySearcher, name: str, error: BaseException) -> None:
-    search.watching.error = described(error)
+    search.listener.error = described(error)
     searcher.on_trial_complete(name, error=True)
 
 
@@ -32,7 +32,7 @@ def test_a_trial_that_raises_three_times_fails_with_its_reason_and_a_log(search:
     (trial,) = search.run.trials()
     assert (trial.state, trial.reason) == ("FAIL", "ValueError: no")
     again = (0, "ValueError: no", 0)
-    assert search.watching.events == [again, again, (0, "FAIL", "ValueError: no")]
+    assert search.listener.events == [again, again, (0, "FAIL", "ValueError: no")]
     log = trial.folder.read(ERROR).decode()
     assert ("after round 0: ValueError: no" in log and "Traceback" in log) or log.endswith("ValueError: no\n")
 
@@ -53,7 +53,7 @@ def test_a_full_disk_uses_up_no_trial_and_ends_the_search(search: Search):
     frozen, (trial,) = search.study_trials()[0], search.run.trials()
     assert frozen.state == TrialState.RUNNING and trial.state == "RUNNING" and len(trial.rows) == 2
     assert list((search.run.folder.local or Path()).rglob("state.pt"))
-    assert [event[2] for event in search.watching.events] == [0, 0, 0, math.inf]
+    assert [event[2] for event in search.listener.events] == [0, 0, 0, math.inf]
     with search.session() as searcher:
         assert searcher.suggest("a")["number"] == 0
 
@@ -67,7 +67,7 @@ def test_no_trial_begins_while_another_waits_for_the_machine(search: Search):
         searcher.retries.clock = lambda: WAITS[0]
         assert searcher.suggest("b")["number"] == 0
         assert searcher.suggest("c")["number"] == 1
-    assert search.watching.events == [(0, "No space left on device: /runs/x", WAITS[0])]
+    assert search.listener.events == [(0, "No space left on device: /runs/x", WAITS[0])]
 
 
 def test_a_config_without_enough_memory_fails_once_another_trial_trains(search: Search):
@@ -86,7 +86,7 @@ def test_a_config_without_enough_memory_fails_once_another_trial_trains(search: 
 def test_a_space_that_raises_for_one_trial_is_reported_with_its_reason_and_log(search: Search):
     with search.session(shape=replace(search.shape, rounds=5)) as searcher:
         assert searcher.suggest("a") is None
-    ((number, state, reason),) = search.watching.events
+    ((number, state, reason),) = search.listener.events
     assert (number, state) == (0, "FAIL") and "do not compare" in reason
     assert "do not compare" in search.run.trial_folder(0).read(ERROR).decode()
 

@@ -19,7 +19,7 @@ from trainers.data.batches import inputs
 from trainers.evaluation.evaluate import evaluate
 from trainers.seeds import seed_of
 from trainers.tasks import TASKS
-from trainers.training.build_model import build, weight_bytes
+from trainers.training.build_model import build, model_bytes
 
 WIDTH = 32  # width of the tiny encoder
 NO_DROPOUT = {"dropout": 0, "attention_dropout": 0, "head_dropout": 0}
@@ -62,7 +62,7 @@ def bytes_of(model: Multitask) -> int:
 def test_the_bytes_of_the_weights_are_known_before_the_model_is_built(changes, objective, corpus, pretrained):
     first = {"mlm": (small_stage(objective="mlm"),)}.get(objective, ())
     config = small_config(*first, small_stage(), **changes)
-    assert weight_bytes(config, corpus.tasks, pretrained) == bytes_of(build(config, corpus.tasks, pretrained))
+    assert model_bytes(config, corpus.tasks, pretrained) == bytes_of(build(config, corpus.tasks, pretrained))
 
 
 def checked_config(changes: dict[str, Any], **more: Any) -> TrainConfig:

@@ -8,7 +8,7 @@ from model.errors import InputError
 from trainers.fit.request import Request
 from trainers.fit.run_fit import run_fit
 from trainers.training import disk
-from trainers.training.disk import as_text, check_room, free_bytes, size
+from trainers.training.disk import as_text, check_room, free_bytes, used_bytes
 
 
 def test_the_error_names_what_is_free_what_is_needed_and_each_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -37,8 +37,8 @@ def test_the_size_of_a_directory_does_not_follow_links(tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "link").symlink_to(tmp_path / "elsewhere" / "large")
     (tmp_path / "run" / "folder").symlink_to(tmp_path / "elsewhere")
-    assert size(tmp_path / "run") < 1000
-    assert size(tmp_path / "missing") == 0
+    assert used_bytes(tmp_path / "run") < 1000
+    assert used_bytes(tmp_path / "missing") == 0
 
 
 def test_a_directory_that_does_not_exist_yet_has_the_free_space_of_its_disk(tmp_path: Path):

@@ -8,7 +8,7 @@ from tests.conftest import small_config, small_stage
 from tests.example_row import example_row
 from trainers.methods.averaging import AveragingConfig
 from trainers.methods.bregman import BregmanConfig
-from trainers.training.kept_rounds import LIMIT, MOST, Keep, state_bytes, training_bytes
+from trainers.training.kept_rounds import LIMIT_BYTES, ROUNDS_PER_SHARE, Keep, state_bytes, training_bytes
 from trainers.training.rounds import RoundRow
 
 METRICS = ("sst", "qqp", "sts")
@@ -74,16 +74,17 @@ def test_a_lower_count_keeps_a_part_of_the_rounds_of_a_higher_one():
 
 
 @pytest.mark.parametrize(
-    ("weights", "count"), [(0, 40), (MINILM, 40), (BERT_BASE, 16), (LARGE, 4), (3 * 2**30, 4), (LIMIT // 8, 8)]
+    ("weight_bytes", "count"),
+    [(0, 40), (MINILM, 40), (BERT_BASE, 16), (LARGE, 4), (3 * 2**30, 4), (LIMIT_BYTES // 8, 8)],
 )
-def test_by_default_ten_rounds_of_each_kind_are_kept_or_as_many_as_the_limit_holds(weights, count):
-    assert Keep.of(METRICS, None, weights) == Keep(count, METRICS)
-    assert MOST == 10
-    assert count == 4 or count * weights <= LIMIT
-    assert Keep.of(METRICS, 3, weights) == Keep(3, METRICS)
-    assert Keep.of(METRICS, None, weights, least=count + 1) == Keep(count + 1, METRICS)
-    assert Keep.of(METRICS, None, weights, least=count - 1) == Keep(count, METRICS)
-    assert Keep.of(METRICS, 3, weights, least=4) == Keep(3, METRICS)
+def test_by_default_ten_rounds_of_each_kind_are_kept_or_as_many_as_the_limit_holds(weight_bytes, count):
+    assert Keep.of(METRICS, None, weight_bytes) == Keep(count, METRICS)
+    assert ROUNDS_PER_SHARE == 10
+    assert count == 4 or count * weight_bytes <= LIMIT_BYTES
+    assert Keep.of(METRICS, 3, weight_bytes) == Keep(3, METRICS)
+    assert Keep.of(METRICS, None, weight_bytes, minimum=count + 1) == Keep(count + 1, METRICS)
+    assert Keep.of(METRICS, None, weight_bytes, minimum=count - 1) == Keep(count, METRICS)
+    assert Keep.of(METRICS, 3, weight_bytes, minimum=4) == Keep(3, METRICS)
 
 
 @pytest.mark.parametrize(("count", "states"), [(1, 0), (2, 0), (3, 1), (16, 5), (40, 13)])

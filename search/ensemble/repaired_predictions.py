@@ -11,7 +11,7 @@ from trainers.folder import Folder
 from trainers.trial import PREDICTIONS, round_name
 
 
-def mend_predictions(run: Run, starmap: StarMap) -> None:
+def repair_predictions(run: Run, starmap: StarMap) -> None:
     """Evaluate each round again that has weights, but not all of its predictions. The run must be locked.
 
     A round whose weights are damaged as well stays as it is.
@@ -33,7 +33,9 @@ def mend_predictions(run: Run, starmap: StarMap) -> None:
         folder = run.trial_folder(name.trial) / PREDICTIONS
         for task, ids in damaged[name].items():
             write_predictions(folder, _file(name.round, task), ids, outputs[task])
-            run.note(f"{folder}/{_file(name.round, task)} was damaged: made again from the weights of the round.")
+            run.note(
+                f"{folder}/{_file(name.round, task)} was missing or damaged: made again from the weights of the round."
+            )
 
 
 def _file(number: int, task: str) -> str:

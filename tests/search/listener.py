@@ -1,4 +1,4 @@
-"""Hear of a searcher's trials in a test, and report errors of trials to it, as Tune does."""
+"""Record what a searcher reports in a test, and report errors of trials to it, as Tune does."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from search.tune.trials.failures import described
 
 
 @dataclass
-class Watching:
+class RecordingListener:
     """What a searcher has reported."""
 
     error: BaseException = field(default_factory=lambda: described(ValueError("no")))
@@ -25,4 +25,4 @@ class Watching:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of a `StudySearcher`."""
-        return {"watcher": self, "error_of": lambda trial_id: self.error}
+        return {"listener": self, "error_of": lambda trial_id: self.error}
