@@ -246,10 +246,6 @@ class Folder:
             for name in sorted([*folders, *files]):
                 check_kind(f"{parent}/{name}")
 
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file."""
-        return json.loads(self.read(name))
-
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file; a number that is not finite is a ValueError, because JSON has no such numbers."""
         self.write(name, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -98,7 +98,8 @@ def session(
 ) -> Iterator[Session]:
     """Choose the slots of the trials, prepare the run, and yield it locked and with its study open.
 
-    A run that exists is locked before anything else, a new one as soon as it is written, and both before Ray starts.
+    An existing run is locked first. A new run is locked as soon as it is written; on this machine that is before Ray
+    starts, on a cluster after it is joined.
 
     Args:
         location: the run directory.

@@ -12,6 +12,7 @@ from search.runs.run import Run
 from search.runs.search_record import Reproduction
 from search.runs.trial_record import TRIAL
 from tests.conftest import small_config, small_stage
+from tests.json_files import read_json
 from tests.search.example_run import TASK_NAMES, ExampleTrial, write_search, write_trial
 from trainers.recipes.registry import configs
 from trainers.recipes.systems import EnsembleOf, Group, Recipe
@@ -62,7 +63,7 @@ def record_training(run: Run, number: int, recipe: str, seed: int) -> None:
     params = {"recipe": recipe, "seed": seed}
     choices = {name: CategoricalDistribution([value]) for name, value in params.items()}
     distributions = {name: distribution_to_json(found) for name, found in choices.items()}
-    folder.write_json(TRIAL, folder.read_json(TRIAL) | {"params": params, "distributions": distributions})
+    folder.write_json(TRIAL, read_json(folder, TRIAL) | {"params": params, "distributions": distributions})
 
 
 def set_round(run: Run, number: int, round: int, score: float, **metrics: float) -> None:

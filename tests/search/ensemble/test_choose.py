@@ -9,6 +9,7 @@ from search.ensemble.estimates import SingleEstimates, TaskEstimates, read_estim
 from search.ensemble.members import read_ensemble
 from search.selection.combiners import combine
 from search.selection.strategies import STRATEGIES
+from tests.json_files import read_json
 from tests.search.declared_run import declared_run
 from tests.search.example_run import TASK_NAMES, ExampleTrial, candidate_file, example_run
 from tests.trainers.user_data import declarations
@@ -101,7 +102,7 @@ def test_if_no_model_predicts_all_tasks_the_score_has_no_best_single_candidate(t
     assert best_single(chosen.estimates.tasks["sst"]).candidate.trial == 0
     write(runs[0], chosen)
     assert read_estimates(runs[0]) == chosen.estimates
-    assert runs[0].folder.read_json("ensemble/metrics.json")["score"]["gain"] is None
+    assert read_json(runs[0].folder, "ensemble/metrics.json")["score"]["gain"] is None
 
 
 def test_the_ensemble_of_one_candidate_is_as_good_as_the_candidate(tmp_path, sample_corpus_directory):

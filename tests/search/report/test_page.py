@@ -16,6 +16,7 @@ from search.report.sections import SECTIONS, ranking
 from search.runs import search_record
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run, write_table
+from tests.json_files import read_json
 from tests.search.example_run import TASK_NAMES, ExampleTrial, example_run
 from tests.search.report.pages import Page
 
@@ -64,7 +65,7 @@ def test_a_run_without_predictions_or_tokenizer_has_a_report(tmp_path, sample_co
 def test_a_run_with_lists_as_parameters_has_a_report(tmp_path, sample_corpus_directory):
     run = example_run(tmp_path / "example", sample_corpus_directory)
     for trial in run.trials():
-        record = trial.folder.read_json("trial.json")
+        record = read_json(trial.folder, "trial.json")
         text = json.dumps({"name": "CategoricalDistribution", "attributes": {"choices": [[1], [trial.number, 2]]}})
         record["params"]["hidden"], record["distributions"]["hidden"] = [trial.number, 2], text
         trial.folder.write_json("trial.json", record)
@@ -101,7 +102,7 @@ def test_markup_in_names_parameters_and_reasons_is_shown_as_text(tmp_path, sampl
     run = example_run(tmp_path / "a <b> run", sample_corpus_directory, [trial, ExampleTrial(1)], space=HOSTILE)
     for number in (0, 1):
         folder = run.trial_folder(number)
-        record = folder.read_json("trial.json")
+        record = read_json(folder, "trial.json")
         choices = f'{{"name": "CategoricalDistribution", "attributes": {{"choices": ["{HOSTILE}", "{HOSTILE}2"]}}}}'
         record["params"]["note"] = HOSTILE + "2" * number
         record["distributions"]["note"] = choices

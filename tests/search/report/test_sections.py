@@ -13,6 +13,7 @@ from search.report.search_plots import scored_study
 from search.runs.objectives import study_directions
 from search.runs.pareto import pareto_front
 from search.runs.run import Run
+from tests.json_files import read_json
 from tests.search.example_run import PARAMETERS, TASK_NAMES, ExampleTrial, candidate_file, example_run, tokenizer
 from tests.search.report.pages import Page
 from trainers.data.prepare import prepare
@@ -47,7 +48,7 @@ def test_trials_are_ranked_by_their_best_round(run, page):
 
 
 def test_the_values_of_the_ensemble_and_of_the_best_single_model_are_those_of_the_metrics_file(run, page):
-    metrics = run.folder.read_json("ensemble/metrics.json")
+    metrics = read_json(run.folder, "ensemble/metrics.json")
     rows = {row[0]: row for row in page.rows if len(row) == 7}
     for name, entry in (
         ("sst: accuracy", metrics["sst"]),
@@ -65,7 +66,7 @@ def test_the_values_of_the_ensemble_and_of_the_best_single_model_are_those_of_th
 
 
 def test_members_and_failures_are_listed(run, page):
-    members = run.folder.read_json("ensemble/members.json")["members"]
+    members = read_json(run.folder, "ensemble/members.json")["members"]
     for member in members["sst"]:
         assert f"{member['trial']}.{member['round']} ({member['weight']:.2f})" in page.text
     assert "the loss is <not> finite" in page.text
@@ -179,7 +180,7 @@ def test_the_trials_on_the_pareto_front_are_listed_and_plotted_for_at_most_three
     trials = [ExampleTrial(0, skill=1.5), ExampleTrial(1, skill=1.2), ExampleTrial(2, rounds=1, skill=0.5)]
     run = example_run(tmp_path / "run", sample_corpus_directory, trials, objective=objectives)
     for number, seconds in enumerate((3.0, 2.0, 4.0)):
-        record = run.trial_folder(number).read_json("trial.json")
+        record = read_json(run.trial_folder(number), "trial.json")
         values = {"score": 0.9 - 0.1 * number, "seconds": seconds, "parameters": 1000, "sst": 0.5}
         run.trial_folder(number).write_json("trial.json", record | {"values": [values[name] for name in objectives]})
     assert trials_on_front(run) == {0, 1}

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from search.reproduce.__main__ import app
 from search.runs.run import Run
 from search.session.session import READING
+from tests.json_files import read_json
 from tests.search.searching import rows, start, wait_for
 from trainers.folder import Folder
 from trainers.start import LOADING
@@ -65,7 +66,7 @@ def test_each_recipe_is_trained_under_each_seed_and_no_round_is_trained_twice(re
 def test_a_trial_trains_its_recipe_with_its_seed_the_runs_encoder_and_the_set_fields(resumed, tiny_encoder):
     run, _, _ = resumed
     for trial in run.trials():
-        config = trial.folder.read_json("config.json")
+        config = read_json(trial.folder, "config.json")
         assert (config["seed"], config["encoder"]) == (trial.params["seed"], str(tiny_encoder))
         assert config["dropout"] == 0.1
         assert len(config["stages"]) == {"pcgrad": 1, "r002-concat": 3}[trial.params["recipe"]]

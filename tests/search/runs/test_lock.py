@@ -11,6 +11,7 @@ import pytest
 from model.errors import InputError
 from search.runs import lock
 from search.runs.lock import LOCK, STALE_SECONDS, locked
+from tests.json_files import read_json
 from tests.search.searching import wait_for
 from tests.stores import object_store
 from trainers.folder import Folder
@@ -78,12 +79,12 @@ def test_on_an_object_store_the_lock_is_renewed_and_becomes_void_without_renewal
 ):
     monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     with locked(store):
-        first = store.read_json(LOCK)
-        wait_for(lambda: store.read_json(LOCK)["renewed"] > first["renewed"], 10)
+        first = read_json(store, LOCK)
+        wait_for(lambda: read_json(store, LOCK)["renewed"] > first["renewed"], 10)
     assert not store.exists(LOCK)
     store.write_json(LOCK, first | {"renewed": first["renewed"] - STALE_SECONDS - 1})
     with locked(store):
-        assert store.read_json(LOCK)["token"] != first["token"]
+        assert read_json(store, LOCK)["token"] != first["token"]
 
 
 def test_on_an_object_store_a_process_that_lost_its_lock_is_interrupted_and_does_not_delete_the_new_lock(
@@ -98,4 +99,4 @@ def test_on_an_object_store_a_process_that_lost_its_lock_is_interrupted_and_does
 
     with pytest.raises(KeyboardInterrupt), locked(store):
         wait_for(take_lock, 10)
-    assert store.read_json(LOCK) == other
+    assert read_json(store, LOCK) == other

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from model.errors import InputError
 from search.runs.run import TABLE, Run, write_table
 from search.runs.search_record import SEARCH
+from tests.json_files import read_json
 from tests.search.example_run import ExampleTrial, example_run, write_search, write_trial
 from tests.stores import object_store
 from trainers.tasks import TASKS
@@ -67,7 +68,7 @@ def test_a_parameter_with_numbers_and_strings_has_a_column_of_strings(run: Run):
     choices = distribution_to_json(CategoricalDistribution([4, "all", None]))
     for number, value in [(0, 4), (1, "all"), (2, None)]:
         folder = run.trial_folder(number)
-        record = folder.read_json("trial.json")
+        record = read_json(folder, "trial.json")
         record["params"]["layers"], record["distributions"]["layers"] = value, choices
         folder.write_json("trial.json", record)
     write_table(run)

@@ -7,6 +7,7 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import TrialState
 
 from search.runs.trial_record import TRIAL, clear_ended_trial, end_trial, read_trial
+from tests.json_files import read_json
 from tests.search.example_run import ExampleTrial, example_run
 from trainers.folder import Folder
 from trainers.trial import CHECKPOINTS, PREDICTIONS, ROUNDS, round_name
@@ -27,7 +28,7 @@ def test_a_row_that_was_cut_off_is_ignored_and_the_later_of_two_rows_of_a_round_
 
 
 def test_parameters_of_older_runs_that_no_storage_keeps_are_read_as_text(folder: Folder):
-    record, choices = folder.read_json(TRIAL), [[], [0.5, 0.25], "a", 2**70]
+    record, choices = read_json(folder, TRIAL), [[], [0.5, 0.25], "a", 2**70]
     with pytest.warns(UserWarning, match="Choices for a categorical distribution"):
         text = distribution_to_json(CategoricalDistribution(choices))  # pyright: ignore[reportArgumentType]
     record["params"] |= {"hidden": [0.5, 0.25]}

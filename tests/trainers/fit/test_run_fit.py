@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROWS, outcome
+from tests.json_files import read_json
 from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
 from trainers.start import LOADING, ROOT
@@ -160,7 +161,7 @@ def test_a_signal_ends_a_run_with_code_130_and_a_command_that_resumes_it(resumed
 def test_a_run_that_was_interrupted_by_each_signal_ends_with_the_bits_of_an_uninterrupted_run(
     resumed, corpus, pretrained, tmp_path
 ):
-    config = TrainConfig.model_validate(resumed.folder.read_json(CONFIG))
+    config = TrainConfig.model_validate(read_json(resumed.folder, CONFIG))
     assert (config.stages[0].surgery, config.smart_of("sst").lambda_s) == ("pcgrad", 1.0)
     assert (config.at(2).dropout, config.at(3).dropout) == (0.1, 0.3)
     list(run_trial(Folder.at(tmp_path), config, corpus, pretrained))
