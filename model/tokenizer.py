@@ -79,7 +79,8 @@ def read_tokenizer(directory: Path, vocabulary: int, build: Callable[[Path], Tok
         build: builds the tokenizer from the files in a directory.
 
     Raises:
-        InputError: the checkpoint has no tokenizer, or it cannot be read, or it has a token beyond the word table.
+        InputError: the checkpoint has no tokenizer, or it cannot be read, or it gives one id to two
+            words, or a word has an id beyond the word table.
     """
     path = next((path for file in (TOKENIZER, *VOCABULARY_FILES) if (path := directory / file).exists()), None)
     if path is None:
@@ -89,14 +90,17 @@ def read_tokenizer(directory: Path, vocabulary: int, build: Callable[[Path], Tok
         tokenizer = build(directory)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        tokenizer.encode("x" * 300)  # a vocabulary without a token for unknown words fails here
         special_tokens = find_special_tokens(tokenizer)
+        tokenizer.encode("x" * 300 + " \u16a0 \U00010348")  # fails if no token stands for unknown words
         vocabulary_ids = tokenizer.get_vocab(with_added_tokens=True)
-        text = tokenizer.to_str()
     largest = max([*vocabulary_ids.values(), *special_tokens.ids])
     if largest >= vocabulary:
         fault = f"{path} has a token with the id {largest}, but the weights have {vocabulary} rows of words"
         raise InputError(f"{fault}. Pass files of the same checkpoint.")
+    if len(set(vocabulary_ids.values())) < len(vocabulary_ids):  # the library would keep any one of them
+        raise InputError(f"{path} gives one id to two words. Download it again.")
+    with library_errors(str(path)):
+        text = tokenizer.to_str()  # last: it lists all unused ids below the largest one
     return text, _notes(path, tokenizer, vocabulary_ids)
 
 

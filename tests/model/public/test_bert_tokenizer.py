@@ -179,6 +179,18 @@ def test_an_id_beyond_the_word_table_is_an_input_error(tmp_path: Path):
     with pytest.raises(InputError, match=r"tokenizer.json has a token with the id 60, but the weights have 60 rows"):
         read(tmp_path, 60)
     assert '"z":60' in read(tmp_path, 61)[0]
+    gap["tokenizer.json"]["model"]["vocab"]["z"] = 2**31
+    write(tmp_path, gap)
+    with pytest.raises(InputError, match="has a token with the id 2147483648, but the weights have 61 rows of words"):
+        read(tmp_path, 61)
+
+
+def test_two_words_with_one_id_are_an_input_error(tmp_path: Path):
+    files = tokenizer_json(WORDS, True)
+    files["tokenizer.json"]["model"]["vocab"]["z"] = WORDS.index("[UNK]")
+    write(tmp_path, files)
+    with pytest.raises(InputError, match=r"tokenizer\.json gives one id to two words"):
+        read(tmp_path)
 
 
 def test_a_usual_special_token_without_a_row_is_left_out(tmp_path: Path):
