@@ -85,5 +85,5 @@ def _rebuild(folder: Folder, number: int, frozen: FrozenTrial | None) -> None:
         return
     start_trial(folder, frozen, None)
     if frozen.state.is_finished():
-        values = frozen.values if frozen.state == TrialState.COMPLETE else None
+        values = None if frozen.state == TrialState.FAIL else frozen.user_attrs.get(STOPPED_VALUES) or frozen.values
         end_trial(folder, frozen.state, values, "rebuilt from the study after its trial.json was damaged")

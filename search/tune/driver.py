@@ -78,6 +78,7 @@ def search(
         searcher.close()
     finally:
         progress.close()
+    progress.summarise()
     return budget.reason
 
 

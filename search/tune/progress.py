@@ -59,6 +59,7 @@ class Progress(tune.Callback):
         self.trained = 0
         """Rounds of this session."""
         self.remarks = Remarks(before)
+        self.started = time.monotonic()
         self.live: rich.live.Live | None = None
         for trial in before:
             for row in trial.rows:
@@ -67,9 +68,8 @@ class Progress(tune.Callback):
                     self.rows[trial.number] = row
 
     def setup(self, *given: Any, **info: Any) -> None:
-        """Start the clock and, on a terminal, the live table."""
-        self.started = time.monotonic()
-        if sys.stdout.isatty():
+        """On a terminal, start the live table. Tune may be started several times."""
+        if sys.stdout.isatty() and not self.live:
             self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table, redirect_stderr=False)
             self.live.start()
 
@@ -115,16 +115,15 @@ class Progress(tune.Callback):
             again, when = "it waits for the other trials to show whether the machine or its config is to blame", ""
         self._print(f"{self._name(number)} failed: {failure_line(self.folder(number), reason, again + when)}")
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Stop updating the table, whose last state stays on the terminal; sum up the remarks."""
-        self.close()
-        for line in self.remarks.summary():
-            print(line, flush=True)
-
     def close(self) -> None:
-        """Stop updating the table, also after an interruption, of which Tune notifies no callback."""
+        """Stop updating the table, whose last state stays on the terminal."""
         if self.live:
             self.live.stop()
+
+    def summarise(self) -> None:
+        """Print the remarks on all trials."""
+        for line in self.remarks.summary():
+            print(line, flush=True)
 
     def _name(self, number: int) -> str:
         return f"trial {number} ({self.names[number]})" if number in self.names else f"trial {number}"

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from search.runs.run import STUDY, Run
 from search.runs.study import opened_study
 from tests.search.example_run import ExampleTrial, example_run
 from trainers.folder import Folder
 
-TRIALS = [ExampleTrial(0), ExampleTrial(1), ExampleTrial(2)]
+TRIALS = [ExampleTrial(0), ExampleTrial(1, TrialState.PRUNED), ExampleTrial(2)]
 
 
 @pytest.fixture
