@@ -7,7 +7,7 @@ import pytest
 from model.files.json_text import parse_json
 
 FAULTS: dict[str, tuple[bytes | str, str]] = {
-    "no JSON": ('{"a": 1,\n}', "line 2: Expecting property name enclosed in double quotes"),
+    "no JSON": ('{\n"a" 1}', "line 2: Expecting ':' delimiter"),
     "empty": (b"", "line 1: Expecting value"),
     "two values": ("1 2", "line 1: Extra data"),
     "not UTF-8": (b'"\xff"', "byte 0xff is not UTF-8"),
