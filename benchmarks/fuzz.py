@@ -34,7 +34,7 @@ MEMORY = 6 * 2**30
 """Address space of a process in bytes: a reader that believes an absurd size fails instead of filling the machine."""
 SECONDS = 30
 """A reader that takes longer for one input counts as hanging."""
-WORDS = 1000
+MESSAGE_CHARACTERS = 1000
 """Largest number of characters of a refusal."""
 READ, REFUSED = "read", "InputError"
 SHOWN = 5
@@ -65,7 +65,7 @@ def outcome(reader: Reader, place: Path) -> str:
         reader.read(place)
     except InputError as error:
         message = str(error)
-        if "\n" in message or len(message) > WORDS:
+        if "\n" in message or len(message) > MESSAGE_CHARACTERS:
             return f"badly worded: {len(message)} characters, {message[:200]!r}"
         if Path(reader.file).name not in message and str(place) not in message:
             return f"does not name the file: {message}"
@@ -91,6 +91,13 @@ def run_batch(name: str, numbers: range, seed: int, made: Path, place: Path, ans
         signal.alarm(0)
 
 
+def death(exitcode: int) -> str:
+    """Return how a process ended before its answer, in a few words; a negative exit code is a signal."""
+    if exitcode == -signal.SIGALRM:
+        return f"hangs for {SECONDS} s"
+    return f"dies of signal {-exitcode}" if exitcode < 0 else f"ends with code {exitcode}"
+
+
 def fuzz(name: str, numbers: range, seed: int, scratch: Path) -> Result:
     """Give a reader these inputs, in processes that may die."""
     result, made, place = Result(), scratch / name, scratch / f"{name}-damaged"
@@ -109,9 +116,7 @@ def fuzz(name: str, numbers: range, seed: int, scratch: Path) -> Result:
                 done += 1
         except EOFError:
             process.join()
-            code = -(process.exitcode or 0)
-            fault = f"hangs for {SECONDS} s" if code == signal.SIGALRM else f"dies of signal {code}"
-            result.add(numbers[done], fault)
+            result.add(numbers[done], death(process.exitcode or 0))
             done += 1
         process.join()
         numbers = numbers[done:]

@@ -92,7 +92,7 @@ class _End:
         """Return whether --resume continues the command, and what it continues, None if that cannot be read."""
         try:
             found = self.begun()
-        except OSError:
+        except (OSError, InputError):
             return True, None
         return found is not None, found
 

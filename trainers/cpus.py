@@ -1,6 +1,7 @@
 """Count the CPUs that this process may use, and keep libraries from starting more threads than that."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,18 +50,37 @@ def _control_groups(system: Path) -> Iterator[Path]:
     Source: cgroups(7), the formats of /proc/self/cgroup and /proc/self/mountinfo (proc(5)).
     """
     try:
-        memberships = (system / "proc/self/cgroup").read_text().splitlines()
-        mounts = (system / "proc/self/mountinfo").read_text().splitlines()
+        memberships = _lines(system / "proc/self/cgroup")
+        mounts = _lines(system / "proc/self/mountinfo")
     except OSError:
         return
     paths = {}
-    for _, controllers, path in (line.split(":", 2) for line in memberships):
+    for _, controllers, path in (parts for line in memberships if len(parts := line.split(":", 2)) == 3):
         paths |= dict.fromkeys(controllers.split(","), path)  # version 2 has no names of controllers
-    for mount, _, kind in (line.partition(" - ") for line in mounts):
-        (root, point), (version, _, options) = mount.split()[3:5], kind.split(" ", 2)
+    for root, point, version, options in filter(None, map(_mount, mounts)):
         controller = {"cgroup2": "", "cgroup": "cpu"}.get(version)
         if controller not in paths or (controller and controller not in options.split(",")):
             continue
         own, top = Path(paths[controller]), system / point.lstrip("/")
         inside = own.relative_to(root) if own.is_relative_to(root) else Path()  # a container may show its own root only
         yield from (top / part for part in (inside, *inside.parents))
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file of /proc; the name of a folder in it may be any bytes."""
+    return path.read_text("utf-8", errors="surrogateescape").splitlines()
+
+
+def _mount(line: str) -> tuple[str, str, str, str] | None:
+    """Return root, mount point, type and super options of a line of mountinfo; None if the line has fewer parts."""
+    start, _, end = line.partition(" - ")
+    places, about = start.split(" ")[3:5], end.split(" ", 2)
+    if len(places) < 2 or len(about) < 3:
+        return None
+    root, point = map(_unescaped, places)
+    return root, point, about[0], about[2]
+
+
+def _unescaped(name: str) -> str:
+    """Return the name that mountinfo writes with escapes such as \\040 for a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)

@@ -164,5 +164,6 @@ def _watch(reader: int, state: Interruption) -> None:
 
 
 def _say_interrupted() -> None:
-    with contextlib.suppress(OSError):
-        print("\nInterrupted.", file=sys.stderr, flush=True)
+    if sys.stderr:  # None if it was closed
+        with contextlib.suppress(OSError):
+            print("\nInterrupted.", file=sys.stderr, flush=True)

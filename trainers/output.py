@@ -14,9 +14,11 @@ GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 ERRORS = 2
 """The descriptor of the standard error output."""
 SHOW_CURSOR = "\x1b[?25h"
+ESCAPE = "backslashreplace"
+"""How a character is written that the encoding of a stream lacks."""
 
 
-_told: list[TextIO] = []
+_told: list[TextIO | None] = []
 """Where `tell` prints while the errors of libraries go elsewhere."""
 
 
@@ -49,20 +51,31 @@ def keep_output() -> None:
         stream = getattr(sys, name)
         if stream is None:
             discard(descriptor)  # it was closed: the next opened file would get its number, and libraries' lines
+            setattr(sys, name, _utf8(descriptor))  # Python prints to the standard output if `file` is None
         elif stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper:
             setattr(sys, name, lasting(stream, stream.fileno()))
 
 
 def lasting(like: io.TextIOWrapper, descriptor: int) -> LastingStream:
     """Return a stream on a file descriptor to which writing never fails, with the encoding of another stream."""
-    file = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
-    return LastingStream(file, encoding=like.encoding, errors=like.errors, line_buffering=like.line_buffering)
+    errors = ESCAPE if like.errors == "strict" else like.errors
+    return LastingStream(_bytes(descriptor), encoding=like.encoding, errors=errors, line_buffering=like.line_buffering)
+
+
+def _utf8(descriptor: int) -> LastingStream:
+    """Return a stream that writes every character, in UTF-8 or as an escape such as \\ud800."""
+    return LastingStream(_bytes(descriptor), encoding="utf-8", errors=ESCAPE, line_buffering=True)
+
+
+def _bytes(descriptor: int) -> io.BufferedWriter:
+    return io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
 
 
 def tell(*texts: str, sep: str = " ") -> None:
     """Print to the standard error output, also while the errors of libraries go elsewhere."""
     print(end="", flush=True)  # a pipe or a file that receives both outputs then has their lines in order
-    print(*texts, sep=sep, file=_told[-1] if _told else sys.stderr, flush=True)
+    if stream := _told[-1] if _told else sys.stderr:  # None if it was closed
+        print(*texts, sep=sep, file=stream, flush=True)
 
 
 @contextlib.contextmanager
@@ -79,7 +92,7 @@ def libraries_errors_in(path: Path) -> Iterator[None]:
     before, terminal = sys.stderr, os.dup(ERRORS)
     _told.append(lasting(before, terminal) if isinstance(before, LastingStream) else before)
     os.dup2(file, ERRORS)
-    sys.stderr = LastingStream(io.BufferedWriter(io.FileIO(file, "w", closefd=False)), line_buffering=True)
+    sys.stderr = _utf8(file)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -148,7 +149,7 @@ def start_fault(error: Exception, scratch: Path, shared: Path = Path("/dev/shm")
             return f"{folder} has only {free / 2**20:.0f} MiB free ({reason}). Free some space, or {remedy}."
     if not os.access(shared, os.W_OK):
         return f"{shared} cannot be written ({reason}). Mount it with write permission, as docker run --shm-size does."
-    if "time" in reason.lower():
+    if re.search(r"timed out|time-?out|took too long", reason, re.IGNORECASE):
         return f"{reason}. Start again when the machine is less busy, or pass --address of a cluster that runs."
     return f"{reason}. Pass --address of a cluster that runs, or report this as a bug."
 

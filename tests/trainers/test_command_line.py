@@ -72,10 +72,6 @@ def test_a_fault_of_the_machine_prints_one_line_and_exits_with_code_1(capsys):
     assert capsys.readouterr() == ("", "Error: No space left on device: /runs/first/report.html.\n")
 
 
-def unreadable() -> Begun:
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
 @pytest.mark.parametrize("rounds", [True, False])
 @pytest.mark.parametrize(
     ("error", "code", "line"),
@@ -100,7 +96,11 @@ def test_whatever_ends_a_begun_run_the_resume_command_is_printed_last_and_kept_i
     assert (tmp_path / LEFT).read_text().splitlines() == printed
 
 
-def test_the_resume_command_is_printed_even_if_the_run_cannot_be_read(capsys):
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, os.strerror(errno.EIO)), InputError("fit.json is a link.")])
+def test_the_resume_command_is_printed_even_if_the_run_cannot_be_read(capsys, fault):
+    def unreadable() -> Begun:
+        raise fault
+
     with pytest.raises(SystemExit) as ended, command("trainers.fit", begun=unreadable):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     assert ended.value.code == 1

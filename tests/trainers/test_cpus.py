@@ -87,6 +87,29 @@ def test_a_quota_that_says_nothing_is_no_quota(tmp_path: Path, text):
 
 
 @pytest.mark.usefixtures("sixteen")
+@pytest.mark.parametrize(
+    ("membership", "mounts"),
+    [
+        ("\nno colon\n1:one colon\n0::/\n", V2),
+        ("0::/\n", "\n30 23\n30 23 0:26 / /sys - \n31 23 0:28 / /proc rw - proc\n" + V2),
+        ("0::/\n", "29 23 0:25 / /media/caf\udce9 rw - ext4 /dev/sdb rw\n" + V2),  # a name that is not UTF-8
+    ],
+)
+def test_a_line_that_cannot_be_read_is_skipped(tmp_path: Path, membership, mounts):
+    root = system(tmp_path, membership, "", **quota(".", 2))
+    (root / "proc/self/mountinfo").write_bytes(mounts.encode(errors="surrogateescape"))
+    assert usable_cpus(root) == 2
+
+
+@pytest.mark.usefixtures("sixteen")
+def test_a_mount_point_with_a_blank_is_found(tmp_path: Path):
+    mounts = V2.replace(" / /sys/fs/cgroup ", r" /my\040job /sys/fs/my\040groups ")
+    (tmp_path / "sys/fs/my groups").mkdir(parents=True)
+    (tmp_path / "sys/fs/my groups/cpu.max").write_text("200000 100000")
+    assert usable_cpus(system(tmp_path, "0::/my job\n", mounts)) == 2
+
+
+@pytest.mark.usefixtures("sixteen")
 def test_without_control_groups_the_affinity_counts(tmp_path: Path):
     assert usable_cpus(tmp_path) == 16
     assert usable_cpus(system(tmp_path, "", "")) == 16

@@ -1,5 +1,6 @@
 """Test that a command continues when nobody reads its output any more."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ with libraries_errors_in(Path(sys.argv[1])):
     logging.error("logged")
     os.system("echo a child >&2")
     tell("told")
+    print("\\u017e \\ud800", file=sys.stderr)
 print("after", file=sys.stderr)
 """
 
@@ -71,15 +73,54 @@ def test_the_errors_of_libraries_go_to_a_file_and_ours_to_the_terminal(tmp_path,
     place = tmp_path / "ray.log"
     if not writable:
         place.symlink_to(tmp_path / "elsewhere")  # a link is not followed
-    done = subprocess.run(
-        [sys.executable, "-c", LIBRARY, str(place)], cwd=ROOT, capture_output=True, text=True, timeout=30
-    )
+    done = running(sys.executable, "-c", LIBRARY, str(place), env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.stderr == "told\nafter\n"
     assert place.exists() == writable
     if writable:
-        assert place.read_text() == "python\nbelow python\nERROR:root:logged\na child\n"
+        assert place.read_text("utf-8") == "python\nbelow python\nERROR:root:logged\na child\n\u017e \\ud800\n"
 
 
 def test_a_file_that_receives_both_outputs_has_their_lines_in_order():
     code = "from trainers.output import tell; print('first'); tell('second'); print('third')"
     assert running("bash", "-c", f'{sys.executable} -c "{code}" 2>&1').stdout == "first\nsecond\nthird\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_character_that_the_output_cannot_show_is_written_as_an_escape(encoding):
+    code = "from trainers.output import keep_output; keep_output(); print('a \\ud800', flush=True)"
+    done = running(sys.executable, "-c", code, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a \\ud800\n", "")
+
+
+ENDS = """
+import sys
+from pathlib import Path
+from model.errors import InputError
+from trainers.command_line import Begun, command
+from trainers.folder import Folder
+from trainers.output import libraries_errors_in, tell
+tell("before the command")
+with command("trainers.fit", begun=lambda: Begun(Folder.at(Path(sys.argv[1])), True)):
+    with libraries_errors_in(Path(sys.argv[1], "errors.log")):
+        tell("told")
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"), [("raise InputError('bad')", 2), ("raise KeyboardInterrupt", 130), ("raise ZeroDivisionError", 1)]
+)
+def test_errors_do_not_go_to_the_output_if_the_error_output_is_closed(tmp_path, ends, code):
+    (tmp_path / "ends.py").write_text(ENDS.format(ends))
+    line = f"PYTHONPATH={ROOT} {sys.executable} {tmp_path / 'ends.py'} {tmp_path} 2>&-"
+    done = running("bash", "-c", line)
+    assert (done.returncode, done.stdout) == (code, "")
+
+
+def test_an_interruption_before_a_command_does_not_go_to_the_output_if_the_error_output_is_closed():
+    code = (
+        "import os, signal; from trainers.interruption import leave_quietly; leave_quietly(); "
+        "os.kill(os.getpid(), signal.SIGINT)"
+    )
+    done = running("bash", "-c", f'{sys.executable} -c "{code}" 2>&-')
+    assert (done.returncode, done.stdout) == (130, "")

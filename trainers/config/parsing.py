@@ -6,7 +6,9 @@ from typing import Any, get_args
 
 import pydantic
 
-from model.errors import InputError, first_line, unknown
+from model.errors import InputError, first_line, shortened, unknown
+from model.files.json_text import parse_json
+from model.files.regular_files import read_file
 from trainers.config.dotted_paths import locate_field
 from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.settings import BY_TASK, FOR_ALL, Config
@@ -36,9 +38,9 @@ def read_config(path: Path) -> TrainConfig:
         InputError: the file is missing, is not JSON or holds no valid config.
     """
     try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} holds no config: {error}. Pass a trial's config.json, or a recipe's name.") from error
+        data = parse_json(read_file(path))
+    except ValueError as error:
+        raise InputError(f"{path} holds no config: {error}. Pass a trial's config.json, or a recipe's name.") from None
     return parse_config(data)
 
 
@@ -77,7 +79,7 @@ def describe(error: pydantic.ValidationError) -> str:
         owner = _owner(named.get(error.title, TrainConfig), path[:-1])
         return str(unknown("config field", path[-1], owner.model_fields))
     message = first["msg"].removeprefix("Value error, ").removesuffix(".")
-    found = "" if isinstance(first["input"], dict | Config) else f" (got {first['input']!r})"
+    found = "" if isinstance(first["input"], dict | Config) else f" (got {shortened(first['input'])})"
     where = f"Config field {'.'.join(path)}" if path else error.title
     return f"{where}: {message}{found}."
 

@@ -50,6 +50,8 @@ def test_without_a_memory_limit_cuda_is_not_initialised():
         (2**20, True, "no space", r"/.* has only 1 MiB free \(no space\)\. Free some space, or set TMPDIR to another"),
         (2**40, False, "died", r"/.*shm cannot be written \(died\)\. Mount it with write permission"),
         (2**40, True, "The node timed out", r"The node timed out\. Start again when the machine is less busy"),
+        (2**40, True, "RuntimeError: no runtime_env", r"RuntimeError: no runtime_env\. Pass --address of a cluster"),
+        (2**40, True, "Starting took too long", r"Starting took too long\. Start again when the machine is less busy"),
         (2**40, True, "GCS.\nTraceback:\n Error: refused\n", r"GCS \(Error: refused\)\. Pass --address"),
         (2**40, True, "version", r"version\. Pass --address of a cluster that runs"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -12,7 +13,7 @@ from tests.conftest import small_config, small_stage
 from trainers.config.architecture import HeadConfig, SharedLayer
 from trainers.config.changes import Change
 from trainers.config.optimizer_config import OptimizerConfig
-from trainers.config.parsing import describe, parse_config, with_values
+from trainers.config.parsing import describe, parse_config, read_config, with_values
 from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus_record import CorpusRecord
 from trainers.data.declared_tasks import TaskDeclaration
@@ -263,3 +264,35 @@ def test_a_value_that_begins_like_json_but_is_none_is_an_error_that_says_what_js
 def test_a_number_of_thousands_of_digits_is_an_error_of_its_field():
     with pytest.raises(InputError, match="Config field dropout"):
         with_values(small_config(), ["dropout=" + "9" * 5000])
+
+
+def test_a_config_is_read_from_a_file(tmp_path: Path):
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + CHANGING.model_dump_json().encode())
+    assert read_config(tmp_path / "config.json") == CHANGING
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"{", r"line 1: .*"),
+        (b'{"seed": 1, "seed": 2}', "'seed' occurs twice in one object"),
+        (b'{"dropout": NaN}', "NaN is no JSON number"),
+        (b"[" * 100_000, "its values are nested too deeply"),
+        (b"\xff", "byte 0xff is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_plain_json_is_an_error_of_one_line(tmp_path: Path, content: bytes, fault: str):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"^/.*/config\.json holds no config: {fault}\. Pass a trial's [^\n]*$"):
+        read_config(tmp_path / "config.json")
+
+
+def test_a_config_that_is_no_ordinary_file_is_an_error(tmp_path: Path):
+    with pytest.raises(InputError, match="it is no ordinary file"):
+        read_config(tmp_path)
+
+
+def test_a_long_value_is_shortened_in_the_error_of_its_field(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps({"dropout": "9" * 5000}))
+    with pytest.raises(InputError, match=r"^Config field dropout: .{1,200}$"):
+        read_config(tmp_path / "config.json")

@@ -192,7 +192,7 @@ def test_a_run_prints_its_recipe_its_length_its_rounds_and_finally_its_directory
 
 FAULTS: dict[str, tuple[list[str], str]] = {
     "an unknown recipe": (["smrt"], "Unknown recipe 'smrt'; did you mean 'smart'?"),
-    "no config": (["none.json"], "none.json holds no config: "),
+    "no config": (["none.json"], "Cannot read none.json: No such file or directory."),
     "a group": (["r000-trilogy"], "Run one of them: r000-trilogy/sst, r000-trilogy/qqp, r000-trilogy/sts."),
     "an ensemble": (["r002-ensemble"], "of other recipes. Run one of them: r002-concat-smart-pretrain-l5-d10,"),
     "an unknown field": (["plain", "--set", "smart.lamda_s=1"], "Unknown config field in --set smart.lamda_s=1:"),
