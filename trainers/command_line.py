@@ -15,7 +15,7 @@ from model.errors import InputError, first_line
 from trainers.faults import machine_fault
 from trainers.interruption import FAULT, Interruption, interruptible
 from trainers.output import keep_output, show_cursor, tell
-from trainers.urls import shown
+from trainers.urls import ENVIRONMENT, shown
 
 if TYPE_CHECKING:  # pyarrow takes a second to import
     from trainers.folder import Folder
@@ -125,6 +125,14 @@ def spelled(module: str) -> list[str]:
     if Path(sys.argv[0]).stem == SCRIPT:
         return [SCRIPT, module.rpartition(".")[2]]
     return ["python", "-m", module]
+
+
+def command_on(module: str, location: str) -> str:
+    """Return the command line that opens the run at a path or URI, quoted for a shell.
+
+    A URI with a secret is replaced by env:NAME, which stands for an environment variable that holds it.
+    """
+    return shlex.join([*spelled(module), location if location == shown(location) else f"{ENVIRONMENT}NAME"])
 
 
 def resume_command(module: str, extra: tuple[str, ...]) -> str:

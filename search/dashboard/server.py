@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from model.errors import InputError
 from search.runs.objectives import study_directions
 from search.runs.rebuilt_study import rebuild_study
-from search.runs.run import STUDY, Run
+from search.runs.run import STUDY, Run, readable_run
 from search.runs.study import existing_storage
 from trainers.urls import shown
 
@@ -29,10 +29,16 @@ READ_METHODS = ("GET", "HEAD")
 def show(name: str, storage: str, port: int, study: str | None) -> None:
     """Serve the dashboard of a run until Ctrl-C; print its address first."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    run = Run.open(name, storage)
-    if run.search.study and not study:
-        print(f"The study is at {run.search.study}. To follow it pass --study; now its files are shown.", flush=True)
-    with serve(run, port, study) as server:
+    with readable_run("Check that the files of the run can be read."):
+        run = Run.open(name, storage)
+        if run.search.study and not study:
+            print(
+                f"The study is in the database {run.search.study}. Pass --study URL to show it; without --study the "
+                "dashboard shows the run's files as they were at its start.",
+                flush=True,
+            )
+        server = serve(run, port, study)
+    with server:
         print(f"http://{HOST}:{server.server_port}/ shows {shown(name)}. Press Ctrl-C to stop.", flush=True)
         try:
             server.serve_forever()
@@ -48,9 +54,10 @@ def serve(run: Run, port: int, study: str | None = None) -> WSGIServer:
 
     Raises:
         InputError: the port cannot be used.
+        OSError: a file of the run cannot be read.
     """
+    application = local_only(read_only(optuna_dashboard.wsgi(study_storage(run, study))))
     try:
-        application = local_only(read_only(optuna_dashboard.wsgi(study_storage(run, study))))
         return make_server(HOST, port, application, _Server, _Quiet)
     except OSError as error:
         raise InputError(

@@ -1,7 +1,6 @@
 """Write and read `ensemble/members.json`: the rounds, and maybe the soup, that form a run's ensemble."""
 
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar
@@ -14,6 +13,7 @@ from search.runs.run import Run
 from search.selection.candidates import Candidate
 from search.selection.combiners import COMBINERS
 from search.selection.library import Selection
+from trainers.command_line import command_on
 from trainers.folder import Folder
 from trainers.settings import STRICT, Config, Number, read_record
 from trainers.urls import shown
@@ -69,7 +69,7 @@ def member_folder(run: Run, trial: int | None) -> Folder:
 
 def choose_command(run: Run) -> str:
     """Return the command that chooses the ensemble of a run, quoted for a shell."""
-    return shlex.join(["python", "-m", "search.ensemble", str(run.folder)])
+    return command_on("search.ensemble", run.folder.uri)
 
 
 class MembersRecord(Config):

@@ -25,7 +25,8 @@ from search.report.trial_history import LineageSegment, RatioSeries, lineage, ra
 from search.runs.objectives import ENSEMBLE, SCORE, Direction, study_directions
 from search.runs.rebuilt_study import rebuild_study
 from search.runs.run import Run
-from search.runs.trial_record import Trial
+from search.runs.trial_record import Trial, training_name
+from trainers.command_line import spelled
 from trainers.methods.gradient_ratios import remarks
 from trainers.trial import CONFIG
 
@@ -98,7 +99,7 @@ def _retrain_command(run: Run, trial: Trial) -> str:
     search, config = run.search, f"{run.trial_folder(trial.number) / CONFIG}"
     rows = ["--rows", str(search.rows)] if search.rows else []
     options = ["--data", search.data, *rows, "--dev-rows", str(search.dev_rows)]
-    return shlex.join(["python", "-m", "trainers.fit", config, *options])
+    return shlex.join([*spelled("trainers.fit"), config, *options])
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def learning_curves(data: RunData) -> Plot:
     """Show the score and the metrics of all trials over their rounds; a reproduction's are named by recipe."""
     tasks = {name: data.run.tasks[name] for name in data.run.search.tasks}
     named = data.trials if data.run.search.reproduction else []
-    names = {trial.number: f"{trial.params['recipe']}, seed {trial.params['seed']}" for trial in named}
+    names = {trial.number: training_name(trial) for trial in named}
     return Plot(search_plots.learning_curves(data.trials, tasks, data.best.trial if data.best else None, names))
 
 

@@ -1,16 +1,19 @@
 """Compare the metrics of each class with those that the reports print for some recipes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from model.errors import InputError
 from search.report.dev_predictions import round_predictions
 from search.report.prediction_metrics import ClassMetrics, adjacent_share, class_metrics, confusion_matrix
 from search.report.task_analysis import with_file_labels
 from search.reproduce.printed_tables import metric_text
-from search.reproduce.results import results
+from search.reproduce.results import Result, results
 from search.runs.run import Run
 from search.runs.trial_record import Trial
+from trainers.data.corpus import Split
 from trainers.recipes.reports.printed_classes import CLASS_TABLES, ClassTable, PrintedClass
 from trainers.tasks import Task
 
@@ -19,34 +22,47 @@ HEAD = ["recipe", "class", "source", "precision", "recall", "F1"]
 """Column names of the table of classes."""
 
 
-def class_lines(run: Run) -> list[list[str]]:
-    """Return the lines of a table, see HEAD: for each printed class our metrics, then those of the report.
+@dataclass(frozen=True)
+class ClassComparison:
+    """Our metrics of classes beside those of the reports."""
 
-    Ours are those of the best round by score, which the metrics of the recipe come from, on the rows that it was
+    lines: list[list[str]]
+    """The lines of a table, see HEAD: for each printed class our metrics, then those of the report."""
+    notes: list[str]
+    """For each printed table of classes what else the report prints, and the same of our model."""
+
+
+def compare_classes(run: Run) -> ClassComparison:
+    """Compare the classes of a run's recipes with the printed ones; a table with damaged predictions is left out.
+
+    Our metrics are those of the best round by score, which the metrics of the recipe come from, on the rows that it was
     evaluated on; with several seeds their mean ± standard deviation.
     """
-    return [line for table in _tables(run) for line in _lines(table, _confusions(run, table), run.tasks[table.task])]
+    tables = [table for table in CLASS_TABLES if table.recipe in run.reproduction.recipes]
+    if not tables:
+        return ClassComparison([], [])
+    found, splits = results(run), run.corpus().splits
+    compared = ClassComparison([], [])
+    for table in tables:
+        task = run.tasks[table.task]
+        try:
+            confusions = _confusions(found[table.recipe], task, with_file_labels(splits[task.name], task)["dev"])
+        except InputError as error:
+            run.note(f"The metrics of the classes of {task.name} of {table.recipe} are left out: {error}")
+            continue
+        compared.lines.extend(_lines(table, confusions, task))
+        compared.notes.append(_note(table, confusions, task))
+    return compared
 
 
-def class_notes(run: Run) -> list[str]:
-    """Return a note for each printed table of classes: what else the report prints, and the same of our model."""
-    return [_note(table, _confusions(run, table), run.tasks[table.task]) for table in _tables(run)]
+def _confusions(found: Sequence[Result], task: Task, dev: Split) -> list[np.ndarray]:
+    """Return the confusion matrix [classes, classes] of a recipe under each seed that has predictions."""
+    trials = [trial for result in found if result.metrics for trial in result.trials]
+    confusions = (_confusion(trial, task, dev) for trial in trials)
+    return [confusion for confusion in confusions if confusion is not None]
 
 
-def _tables(run: Run) -> list[ClassTable]:
-    """Return the printed tables of a run's recipes."""
-    return [table for table in CLASS_TABLES if table.recipe in run.reproduction.recipes]
-
-
-def _confusions(run: Run, table: ClassTable) -> list[np.ndarray]:
-    """Return the confusion matrix [classes, classes] of a table's recipe under each seed that has predictions."""
-    trials = [trial for result in results(run)[table.recipe] if result.metrics for trial in result.trials]
-    found = (_confusion(run, trial, run.tasks[table.task]) for trial in trials)
-    return [confusion for confusion in found if confusion is not None]
-
-
-def _confusion(run: Run, trial: Trial, task: Task) -> np.ndarray | None:
-    dev = with_file_labels(run.corpus().splits[task.name], task)["dev"]
+def _confusion(trial: Trial, task: Task, dev: Split) -> np.ndarray | None:
     predictions = round_predictions(trial, trial.best_row.round, task, dev)
     return confusion_matrix(predictions, int(task.low), int(task.high)) if predictions else None
 

@@ -8,7 +8,7 @@ import pandas
 from search.options import typed
 from search.report import header
 from search.reproduce.assumption_notes import assumption_notes
-from search.reproduce.class_tables import HEAD, class_notes
+from search.reproduce.class_tables import HEAD
 from search.reproduce.printed_tables import metric_text, printed_metrics, title
 from search.reproduce.results import Result, failures, results
 from search.runs.run import Run
@@ -82,8 +82,12 @@ def as_text(table: pandas.DataFrame) -> tuple[list[str], list[list[str]]]:
     ], lines
 
 
-def notes(run: Run) -> list[str]:
-    """Return the notes below the table: changes to the recipes, failures, and how to read the metrics."""
+def notes(run: Run, classes: Sequence[str] = ()) -> list[str]:
+    """Return the notes below the table: changes to the recipes, failures, and how to read the metrics.
+
+    Args:
+        classes: the notes of `compare_classes`.
+    """
     search, own = run.search, run.reproduction
     options = [("--rows", search.rows, None), ("--scale", own.scale, 1), ("--set", own.set, ())]
     changed = [typed(option, value) for option, value, default in options if value != default]
@@ -106,7 +110,7 @@ def notes(run: Run) -> list[str]:
         *header.notes(search),
     ]
     found += [f"Report {row.report}, {title(row)}: {row.note}." for row in _rows(run) if row.note]
-    return found + class_notes(run) + assumption_notes(run)
+    return [*found, *classes, *assumption_notes(run)]
 
 
 def write(run: Run, table: pandas.DataFrame, classes: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
@@ -114,7 +118,7 @@ def write(run: Run, table: pandas.DataFrame, classes: Sequence[Sequence[str]], n
 
     Args:
         table: the result of `compare`.
-        classes: the result of `class_lines`.
+        classes: the lines of `compare_classes`.
     """
     search = run.search
     text = [

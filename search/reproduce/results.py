@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search.ensemble.members import Ensemble, Member, members_of
 from search.runs.kept_checkpoints import best_rounds
 from search.runs.run import Run
-from search.runs.trial_record import Trial
+from search.runs.trial_record import Trial, is_training, training_name
 from search.selection.candidates import Candidate, read_candidates
 from search.selection.strategies import STRATEGIES
 from trainers.config.train_config import TrainConfig
@@ -48,7 +48,7 @@ class Result:
 def results(run: Run) -> dict[str, list[Result]]:
     """Return the results of each recipe of a run, in the order of the seeds."""
     own, first_seed = run.reproduction, run.search.seed
-    trials = {(trial.params["recipe"], trial.params["seed"]): trial for trial in run.trials()}
+    trials = {(trial.params["recipe"], trial.params["seed"]): trial for trial in run.trials() if is_training(trial)}
     seeds = range(first_seed, first_seed + own.seeds)
     found: dict[str, list[Result]] = {name: [] for name in own.recipes}
     for seed in seeds:
@@ -65,11 +65,7 @@ def finished(trial: Trial) -> bool:
 
 def failures(run: Run) -> list[str]:
     """Return a sentence for each training that has no metrics, with the reason."""
-    return [
-        f"{trial.params['recipe']}, seed {trial.params['seed']}: {_fault(trial)}."
-        for trial in run.trials()
-        if not finished(trial)
-    ]
+    return [f"{training_name(trial)}: {_fault(trial)}." for trial in run.trials() if not finished(trial)]
 
 
 def _fault(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from model.errors import InputError
 from search.options import given
 from search.report import page
 from search.reproduce import comparison
-from search.reproduce.class_tables import HEAD, class_lines
+from search.reproduce.class_tables import HEAD, compare_classes
 from search.reproduce.ensemble_files import write_ensembles
 from search.reproduce.printed_tables import OWN, PRINTED, UNSCORED, listing, show
 from search.reproduce.results import finished
@@ -41,7 +41,7 @@ def run_reproduction(
             results={
                 "No report was written": partial(page.write, opened.run),
                 "Not all predictions of ensembles were written": partial(_predict, opened, notes),
-                "The comparison is incomplete": partial(_compare, opened.run, notes),
+                "The comparison is incomplete": partial(print_comparison, opened.run, notes),
             },
         )
 
@@ -73,6 +73,26 @@ def list_recipes(names: list[str]) -> None:
             print("", title, *asked, sep="\n")
 
 
+def print_comparison(run: Run, further: Sequence[str]) -> None:
+    """Write the comparison of a reproduction with the reports, and print it, with the notes about damaged files.
+
+    Args:
+        further: notes in addition to those of the comparison.
+
+    Raises:
+        InputError: no training has finished.
+    """
+    table, classes = comparison.compare(run), compare_classes(run)
+    notes = [*comparison.notes(run, classes.notes), *further, *run.notes]
+    show(*comparison.as_text(table))
+    if classes.lines:
+        show(HEAD, classes.lines)
+    print(*notes, sep="\n")
+    print(comparison.write(run, table, classes.lines, notes))
+    if not any(map(finished, run.trials())):
+        raise InputError("No training finished. The notes above give the reasons.")
+
+
 def _train(session: Session) -> None:
     """Train every point of a reproduction's space."""
     run, points = session.run, session.prepared.checked.space.start
@@ -90,23 +110,3 @@ def _predict(session: Session, notes: list[str]) -> None:
     from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
 
     notes += write_ensembles(session.run, ray_cluster.starmap(session.slots))
-
-
-def _compare(run: Run, further: Sequence[str]) -> None:
-    """Write the comparison of a reproduction with the reports, and print it.
-
-    Args:
-        further: notes in addition to those of the comparison.
-
-    Raises:
-        InputError: no training has finished.
-    """
-    notes = [*comparison.notes(run), *further]
-    table, classes = comparison.compare(run), class_lines(run)
-    show(*comparison.as_text(table))
-    if classes:
-        show(HEAD, classes)
-    print(*notes, sep="\n")
-    print(comparison.write(run, table, classes, notes))
-    if not any(map(finished, run.trials())):
-        raise InputError("No training finished. The notes above give the reasons.")

@@ -5,7 +5,6 @@ import fcntl
 import os
 import platform
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pydantic import ConfigDict
 
 from model.errors import InputError
 from trainers.folder import Folder
+from trainers.interruption import lose
 from trainers.settings import STRICT, read_record
 
 LOCK = "lock"
@@ -55,7 +55,7 @@ def _file_lock(folder: Folder, holder: str) -> Iterator[None]:
 
 @contextmanager
 def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
-    """Hold a lock object, and renew it in a thread. If another process has taken the lock, interrupt this process."""
+    """Hold a lock object, and renew it in a thread. If another process has taken the lock, end this command."""
     token, found = secrets.token_hex(8), _read(folder)
     if found and time.time() - found.renewed < STALE_SECONDS:
         raise _held(folder.name, f"{found.holder} (a lock left by a crash is void after {STALE_SECONDS:.0f} s)")
@@ -65,8 +65,8 @@ def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
     def renew() -> None:
         while not ended.wait(RENEWAL_SECONDS):
             with contextlib.suppress(OSError, InputError):  # a failed renewal is repeated before the lock is void
-                if not _is_ours(folder, token):
-                    os.kill(os.getpid(), signal.SIGINT)
+                if other := _other_holder(folder, token):
+                    lose(f"Another process has taken the lock of run {folder.name!r}: {other}")
                     return
                 _write(folder, token, holder)
 
@@ -77,7 +77,7 @@ def _object_lock(folder: Folder, holder: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if _is_ours(folder, token):
+        if not _other_holder(folder, token):
             folder.delete(LOCK)
 
 
@@ -104,10 +104,10 @@ def _read(folder: Folder) -> LockRecord | None:
     return read_record(folder, LOCK, LockRecord, remedy) if folder.exists(LOCK) else None
 
 
-def _is_ours(folder: Folder, token: str) -> bool:
-    """Return whether no other process has taken the lock."""
+def _other_holder(folder: Folder, token: str) -> str | None:
+    """Return the holder of the lock if another process has taken it."""
     found = _read(folder)
-    return not found or found.token == token
+    return found.holder if found and found.token != token else None
 
 
 def _held(run: str, holder: str) -> InputError:

@@ -169,8 +169,11 @@ class Run:
 
 
 @contextmanager
-def readable_run() -> Iterator[None]:
+def readable_run(remedy: str = "If the run may only be read, pass --out DIR to write elsewhere.") -> Iterator[None]:
     """Run the body of a command that reads runs; turn the error for a file that cannot be used into a sentence.
+
+    Args:
+        remedy: the sentence that says what the user can do.
 
     Raises:
         InputError: instead of an OSError.
@@ -179,10 +182,7 @@ def readable_run() -> Iterator[None]:
         yield
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        raise InputError(
-            f"{place}{error.strerror or first_line(error)}. If the run may only be read, pass --out DIR to write "
-            "elsewhere."
-        ) from error
+        raise InputError(f"{place}{error.strerror or first_line(error)}. {remedy}") from error
 
 
 def write_table(run: Run, out: Folder | None = None) -> None:

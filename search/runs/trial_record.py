@@ -105,6 +105,16 @@ class Trial:
         return max((row for row in self.rows if row.score is not None), key=attrgetter("score"))
 
 
+def is_training(trial: Trial) -> bool:
+    """Return whether a trial names the training of a reproduction; a trial whose record was lost has no parameters."""
+    return {"recipe", "seed"} <= trial.params.keys()
+
+
+def training_name(trial: Trial) -> str:
+    """Return the name of a reproduction's trial for readers: its recipe and seed if they are known."""
+    return f"{trial.params['recipe']}, seed {trial.params['seed']}" if is_training(trial) else f"trial {trial.number}"
+
+
 def clone_of(trial: optuna.trial.BaseTrial) -> Clone | None:
     """Return the origin of a study's trial that is a clone; None for other trials."""
     return Clone(**trial.user_attrs[CLONE]) if CLONE in trial.user_attrs else None

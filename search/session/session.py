@@ -24,7 +24,7 @@ from search.session.prepare import Prepared, run_exists
 from search.tune.budgets import Limits
 from search.tune.ray_environment import set_ray_environment
 from search.tune.slots import Slots, choose_slots
-from trainers.command_line import LEFT, Begun, command, spelled
+from trainers.command_line import LEFT, Begun, command, command_on
 from trainers.folder import Folder
 from trainers.output import libraries_errors_in
 from trainers.start import ROOT, announce
@@ -212,4 +212,4 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
     if search.precision:
         print(f"Precision of matrix products: {search.precision}.")
     print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
-    print(f"Look at it with: {shlex.join([*spelled('search.dashboard'), str(prepared.run.folder)])}", flush=True)
+    print(f"Look at it with: {command_on('search.dashboard', prepared.run.folder.uri)}", flush=True)

@@ -1,5 +1,6 @@
 """Serve the dashboard of a run, and check that no request can change the study."""
 
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from model.errors import InputError
-from search.dashboard.server import HOST, serve, study_storage
+from search.dashboard.server import HOST, serve, show, study_storage
 from search.runs import search_record
 from search.runs.run import STUDY, Run
 from tests.search.example_run import example_run
@@ -175,6 +176,29 @@ def test_a_port_in_use_is_an_error(run, page):
     port = int(page.rsplit(":", 1)[1])
     with pytest.raises(InputError, match=f"--port {port} cannot be used.*Pass another"):
         serve(run, port)
+
+
+@pytest.mark.parametrize("place", ["Run.open", "study_storage"])
+def test_a_run_that_cannot_be_read_is_an_error_that_names_the_file_and_no_port(run, monkeypatch, place):
+    def refuse(*given):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/runs/example/search.json")
+
+    monkeypatch.setattr(f"search.dashboard.server.{place}", refuse)
+    with pytest.raises(InputError) as raised:
+        show(str(run.folder), "runs", 0, None)
+    assert str(raised.value) == (
+        "/runs/example/search.json: Permission denied. Check that the files of the run can be read."
+    )
+
+
+def test_a_run_whose_study_is_in_a_database_is_shown_with_a_line_that_says_how_to_open_it(run, monkeypatch, capsys):
+    search_record.write_search(run.folder, run.search.replace(study="postgresql://me:***@host/studies"))
+    monkeypatch.setattr("socketserver.BaseServer.serve_forever", lambda server: None)
+    show(str(run.folder), "runs", 0, None)
+    assert capsys.readouterr().out.startswith(
+        "The study is in the database postgresql://me:***@host/studies. Pass --study URL to show it; without --study "
+        "the dashboard shows the run's files as they were at its start.\nhttp://127.0.0.1:"
+    )
 
 
 def test_the_command_ends_with_code_130_on_a_signal_and_prints_nothing_to_stderr(run):

@@ -1,11 +1,16 @@
 """Test that `ensemble/members.json` is written and read, and that the run's directory can be moved."""
 
+import shlex
+import sys
+
 import pytest
+from pyarrow import fs
 
 from model.errors import InputError
-from search.ensemble.members import Ensemble, Member, read_ensemble, write_ensemble
+from search.ensemble.members import Ensemble, Member, choose_command, read_ensemble, write_ensemble
 from search.runs.run import Run
 from tests.search.example_run import write_search
+from trainers.folder import Folder
 
 
 def test_the_members_of_a_moved_run_have_the_new_place_of_the_run(tmp_path, sample_corpus_directory):
@@ -22,6 +27,16 @@ def test_a_run_without_an_ensemble_is_an_error_that_names_the_command(tmp_path, 
     run = write_search(tmp_path / "new", sample_corpus_directory)
     with pytest.raises(InputError, match=r"has no ensemble yet.*search\.ensemble"):
         read_ensemble(run)
+
+
+def test_the_printed_command_is_that_of_the_script_and_hides_a_secret(monkeypatch):
+    place = "s3://user:secret@bucket/it's a run"
+    run = Run(Folder(fs.LocalFileSystem(), "/run", place))
+    assert choose_command(run) == "python -m search.ensemble env:NAME"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/minbert-tune", "report"])
+    assert choose_command(run) == "minbert-tune ensemble env:NAME"
+    plain = Run(Folder.at("/runs/it's a run"))
+    assert shlex.split(choose_command(plain)) == ["minbert-tune", "ensemble", "/runs/it's a run"]
 
 
 WRONG = {

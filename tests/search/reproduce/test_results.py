@@ -1,10 +1,16 @@
 """Test the results of recipes against the files of their trials."""
 
 import numpy as np
+import optuna
 import pytest
 from scipy import stats
 
+from search.report.run_data import read_run_data
+from search.report.sections import learning_curves
 from search.reproduce.results import Result, failures, results
+from search.runs.objectives import study_directions
+from search.runs.rebuilt_study import LOST, repair_trials
+from search.runs.trial_record import TRIAL
 from tests.search.recipe_runs import GROUP, Training, recipe_run, set_round
 from trainers.evaluation.predictions import read_predictions
 from trainers.tasks import TASKS
@@ -107,3 +113,15 @@ def test_there_are_means_only_if_all_tasks_have_metrics():
     whole = Result({"sst": 0.5, "sts": 0.6}, ("sst", "sts"), ())
     assert whole.means == {"overall": pytest.approx(0.65), "plain": pytest.approx(0.55)}
     assert Result({"sst": 0.5}, ("sst", "sts"), ()).means == {}
+
+
+def test_a_trial_whose_parameters_are_lost_is_named_by_its_number_and_costs_no_other_result(
+    tmp_path, sample_corpus_directory
+):
+    run = recipe_run(tmp_path / "run", sample_corpus_directory, ["joint"], [JOINT, JOINT])
+    run.trial_folder(1).write(TRIAL, "damaged")
+    repair_trials(run, optuna.create_study(directions=study_directions(run.objectives)))
+    (result,) = results(run)["joint"]
+    assert result.means and [trial.number for trial in result.trials] == [0]
+    assert failures(run) == [f"trial 1: {LOST}."]
+    assert "trial 1" in str(learning_curves(read_run_data(run)).plot)

@@ -14,6 +14,7 @@ from search.runs.lock import LOCK, STALE_SECONDS, locked
 from tests.json_files import read_json
 from tests.search.searching import wait_for
 from tests.stores import object_store
+from trainers.command_line import command
 from trainers.folder import Folder
 
 ROOT = Path(__file__).parents[3]
@@ -87,16 +88,18 @@ def test_on_an_object_store_the_lock_is_renewed_and_becomes_void_without_renewal
         assert read_json(store, LOCK)["token"] != first["token"]
 
 
-def test_on_an_object_store_a_process_that_lost_its_lock_is_interrupted_and_does_not_delete_the_new_lock(
-    store: Folder, monkeypatch: pytest.MonkeyPatch
+def test_on_an_object_store_a_command_that_lost_its_lock_ends_with_a_sentence_and_does_not_delete_the_new_lock(
+    store: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
-    other = {"holder": "another", "token": "another's", "renewed": time.time()}
+    other = {"holder": "process 5 on node-7", "token": "another's", "renewed": time.time()}
 
     def take_lock() -> bool:
         store.write_json(LOCK, other)  # repeatedly: a renewal in progress may overwrite it
         return False
 
-    with pytest.raises(KeyboardInterrupt), locked(store):
+    with pytest.raises(SystemExit) as ended, command("search.ensemble"), locked(store):
         wait_for(take_lock, 10)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "Error: Another process has taken the lock of run 'run': process 5 on node-7.\n"
     assert read_json(store, LOCK) == other
