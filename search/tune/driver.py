@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def search(
     before, shape = run.trials(), checked.shape
     arrivals, errors = Arrivals(run.folder, before), TrialErrors()
     budget = Budget(limits, arrivals.trials_by_last_round(), slots.gpus)
-    rounds, folder = shape.rounds if shape else None, run.trial_folder
+    rounds, folder = shape and shape.rounds, run.trial_folder
     progress = Progress(trials, rounds, before, budget, names or {}, run.objectives, folder=folder)
     searcher = StudySearcher(
         study,
@@ -69,15 +70,13 @@ def search(
         listener=_Listeners(budget, progress),
     )
     budget.start()
-    try:
+    with closing(progress):
         # Errors are ignored: after an interruption a worker may still write while the directory is deleted.
         with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as scratch, deferred():
             settings = _run_config(scratch, budget, [LeaveOnSignal(), RecordArrivals(arrivals), errors, progress])
             _fit(run, searcher, slots, shape, settings)
         leave_if_received()
         searcher.close()
-    finally:
-        progress.close()
     progress.summarise()
     return budget.reason
 
