@@ -58,7 +58,7 @@ class Progress(tune.Callback):
         """Running trial -> the row of its newest round."""
         self.trained = 0
         """Rounds of this session."""
-        self.remarks = Remarks(before)
+        self.remarks = Remarks(before, rounds)
         self.started = time.monotonic()
         self.live: rich.live.Live | None = None
         for trial in before:

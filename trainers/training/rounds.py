@@ -59,11 +59,11 @@ class RoundMeasures:
     @property
     def remarks(self) -> dict[str, str]:
         """A sentence about each task with constant predictions and each inert or dominant regulariser, by name."""
-        collapsed = {
-            task: f"{task} has collapsed: the model predicts {value:.4g} for every dev row."
+        constant = {
+            task: f"{task} is not learnt: the model predicts {value:.4g} for every dev row."
             for task, value in self.constant.items()
         }
-        return collapsed | ratio_remarks(self.ratios)
+        return constant | ratio_remarks(self.ratios)
 
 
 @dataclass(frozen=True, kw_only=True)
