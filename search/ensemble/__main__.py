@@ -53,6 +53,7 @@ def main(
         from search.ensemble.build import build  # here, because it imports torch and pandas
         from search.runs.lock import locked  # here, because it imports pyarrow
         from search.runs.run import Run, readable_run  # here, because it imports pandas
+        from trainers.command_line import command_on  # here, because `started` checks the packages first
         from trainers.folder import Folder  # here, because it imports pyarrow
 
         with readable_run():
@@ -62,6 +63,7 @@ def main(
             else:
                 with locked(opened[0].folder):
                     build(opened, strategy, soup)
+                print(f"Write the report again with: {command_on('search.report', opened[0].folder.uri)}")
 
 
 if __name__ == "__main__":

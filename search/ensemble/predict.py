@@ -21,6 +21,7 @@ from trainers.evaluation.predictions import submission
 from trainers.evaluation.scores import plain_mean, predictions, score
 from trainers.folder import Folder
 from trainers.settings import read_record
+from trainers.start import announce
 from trainers.training.build_model import build
 from trainers.training.checkpoint import CheckpointError, read_weights
 from trainers.trial import CHECKPOINTS, CONFIG, read_config, round_name
@@ -80,8 +81,11 @@ def write_prediction_files(
     Returns:
         The ensemble's metrics on all labelled dev rows: task -> metric.
     """
-    outputs = _member_outputs(ensemble, starmap, soup)
     corpus = run.corpus()
+    splits = [corpus.splits[task] for task in ensemble.members]
+    count = sum(len(found[split]) for found in splits for split in SPLITS if split in found)
+    announce(f"Predicting all {count:,} dev and test rows with the members of the ensemble ...")
+    outputs = _member_outputs(ensemble, starmap, soup)
     metrics: dict[str, float] = {}
     for name, members in ensemble.members.items():
         task = corpus.tasks[name]

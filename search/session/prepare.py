@@ -19,6 +19,7 @@ from search.runs.lock import locked
 from search.runs.objectives import kept_metrics
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, RequestedSettings, SearchRecord, Settings, write_search
+from search.runs.trial_record import RUNNING
 from search.session.disk_space import check_disk, largest_model_bytes
 from search.session.scored_rows import dev_row_limit, labelled_rows
 from search.suggest.space import CheckedSpace, Space
@@ -202,7 +203,8 @@ def _reopened(
         with locked(run.folder):
             write_search(run.folder, run.search.replace(keep=settings.keep))
         run = Run(run.folder)
-    notes = [f"Resuming {name!r}: {run.ended_count} trials have ended.", disk]
+    begun = sum(trial.state == RUNNING and bool(trial.rows) for trial in run.trials())
+    notes = [f"Resuming {name!r}: {run.ended_count} trials have ended, {begun} continue after their last round.", disk]
     if run.search.versions != _versions():
         notes.append(f"It was started with {run.search.versions}, now there are {_versions()}: bits may differ.")
     return Prepared(run, checked, notes)

@@ -211,5 +211,5 @@ def _introduce(prepared: Prepared, slots: Slots) -> None:
     print(f"Rounds are scored on at most {prepared.run.search.dev_rows:,} dev rows per task.")
     if search.precision:
         print(f"Precision of matrix products: {search.precision}.")
-    print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU and as many threads as CPUs.")
+    print(f"At once: {slots.count}, each with {slots.cpus:g} CPU, {slots.gpus:g} GPU, {slots.threads} threads.")
     print(f"Look at it with: {command_on('search.dashboard', prepared.run.folder.uri)}", flush=True)

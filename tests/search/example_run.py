@@ -121,8 +121,8 @@ def write_trial(run: Run, trial: ExampleTrial) -> None:
     corpus = run.corpus()
     scores = [_write_round(folder, corpus, trial, number) for number in range(1, trial.rounds + 1)]
     if trial.state != TrialState.RUNNING:
-        values = {TrialState.COMPLETE: sorted(scores)[-1:], TrialState.PRUNED: scores[-1:], TrialState.FAIL: None}
-        end_trial(folder, trial.state, values[trial.state], trial.reason)
+        values = {TrialState.COMPLETE: sorted(scores)[-1:], TrialState.PRUNED: scores[-1:] or None}
+        end_trial(folder, trial.state, values.get(trial.state), trial.reason)
 
 
 def example_run(

@@ -73,10 +73,10 @@ def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
         unlabelled = int(np.isnan(split.labels).sum())
         if unlabelled and name != "test":
             fate = "skipped" if name == "train" else "predicted but not scored"
-            notes.append(f"{task}: {unlabelled:,} {name} rows have an empty label and are {fate}.")
+            notes.append(f"{task}: {name} rows with an empty label, which are {fate}: {unlabelled:,}.")
         notes += _empty(f"{task}: kept {{:,}} empty sentences in {name}.", split.texts)
     if shared := _shared_rows(splits["train"], splits["dev"]):
-        notes.append(f"{task}: the texts of {shared:,} dev rows stand in train too, which flatters the metrics.")
+        notes.append(f"{task}: dev rows whose texts stand in train too, which flatters the metrics: {shared:,}.")
     return notes
 
 

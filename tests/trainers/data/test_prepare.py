@@ -110,9 +110,9 @@ def test_unlabelled_rows_are_reported_and_kept_in_dev_only(tmp_path: Path):
     np.testing.assert_array_equal(splits["dev"].labels, [1, np.nan])
     assert notes == [
         "qqp: 4 train and 2 dev rows.",
-        "qqp: 2 train rows have an empty label and are skipped.",
+        "qqp: train rows with an empty label, which are skipped: 2.",
         "qqp: kept 2 empty sentences in train.",
-        "qqp: 1 dev rows have an empty label and are predicted but not scored.",
+        "qqp: dev rows with an empty label, which are predicted but not scored: 1.",
     ]
 
 
@@ -121,7 +121,7 @@ def test_rows_whose_texts_stand_in_train_too_are_counted_pairs_in_either_order(t
     other = "3\tr\td\td\t0\n4\ts\ta b\tc f\t0\n5\tt\tno label\tin train\t0\n6\tu\td\t\t\n"
     source = write(tmp_path / "data", train="9\tw\tno label\tin train\t\n", dev=shared + other)
     _, notes = prepare(str(source), TOKENIZER, rows=1, seed=0, cache=tmp_path)
-    assert notes[-2] == "qqp: the texts of 2 dev rows stand in train too, which flatters the metrics."
+    assert notes[-2] == "qqp: dev rows whose texts stand in train too, which flatters the metrics: 2."
 
 
 def test_sampling_rows_affects_training_rows_only_and_depends_on_the_seed(tmp_path: Path):
