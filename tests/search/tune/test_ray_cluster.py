@@ -133,7 +133,8 @@ def cluster_environment() -> Iterator[dict[str, str]]:
     """Return environment variables with which Ray uses the loopback address only, and a directory with a short path."""
     with tempfile.TemporaryDirectory(prefix="rc-", ignore_cleanup_errors=True) as scratch:
         own = {"RAY_TMPDIR": scratch, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-        yield environment() | own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        # With Ray's own niceness of 15, the trials would wait for the other tests.
+        yield environment() | own | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 
 @pytest.fixture
