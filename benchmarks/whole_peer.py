@@ -25,7 +25,8 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, get_linear_sche
 from benchmarks.whole_data import NAMES, prediction_files
 from benchmarks.whole_loop import Checkpoint, PeerModel, Rows, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import BATCH_SIZE, PASSES, ROUNDS, parameters
-from model.checkpoint_files import CONFIG, find_checkpoint, read_json
+from model.checkpoint_files import CONFIG, find_checkpoint
+from model.files.json_text import read_json_object
 from trainers.config.optimizer_config import OptimizerConfig
 from trainers.data.course_files import read_directory
 from trainers.data.stratified import sample_training_rows
@@ -128,7 +129,7 @@ def checkpoint_of(encoder: str) -> Checkpoint:
     """Return the checkpoint that "minilm" or "minilm:LAYERS" names."""
     name, _, layers = encoder.partition(":")
     directory = find_checkpoint(name)
-    return Checkpoint(directory, int(layers or read_json(directory / CONFIG)["num_hidden_layers"]))
+    return Checkpoint(directory, int(layers or read_json_object(directory / CONFIG)["num_hidden_layers"]))
 
 
 def _search(folder: Path, job: Job, rows: dict[str, Rows], dev: dict[str, Rows], until: float) -> tune.ResultGrid:

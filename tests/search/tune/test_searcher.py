@@ -126,7 +126,8 @@ def test_an_end_in_the_files_that_the_study_lacks_is_added_to_the_study_at_the_n
 
 def test_a_journal_that_lost_its_tail_gets_the_rounds_and_the_ends_from_the_files(search: Search):
     with search.session() as searcher:
-        searcher.suggest("a"), searcher.suggest("b")
+        searcher.suggest("a")
+        searcher.suggest("b")
         drawn = search.run.folder.read(STUDY).count(b"\n")
         rows = {name: search.train(number, 3) for number, name in enumerate("ab")}
         for name in "ab":
