@@ -7,6 +7,8 @@ SETTINGS = {
     # The run directory is the record of a search: Tune's tables, loggers and snapshots are switched off.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Failures are lines of the search. Ray would print some of them again, as tracebacks.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # Otherwise Tune itself trains trials of preempted nodes again, and does not notify the searcher.
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
