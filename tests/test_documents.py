@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 
 from search.suggest.space import example_configs, load_space
 from tests.conftest import small_config, small_stage
+from tests.waiting import LIMIT_SECONDS
 from trainers.data.declared_tasks import declared_tasks
 from trainers.data.generated_sample import sample_corpus
 from trainers.methods import batch_schedules, regularisers, surgery
@@ -165,7 +166,7 @@ def test_an_example_script_runs(name, workspace, tiny_encoder):
 def test_the_example_notebook_runs(workspace, first_run, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "examples" / "explore_a_search.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(workspace)}}).execute()
+    NotebookClient(notebook, timeout=LIMIT_SECONDS, resources={"metadata": {"path": str(workspace)}}).execute()
     assert all(cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code")
 
 

@@ -21,6 +21,7 @@ from model.encoder import build_encoder
 from model.errors import InputError
 from model.pretrained import load_encoder, read_pretrained, save_encoder
 from model.public.tensors import weights_files
+from tests.waiting import LIMIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", *(f"##{letter}" for letter in "abcdefghij")]
@@ -393,7 +394,7 @@ def read_in_process(name: str, **environment: str) -> subprocess.CompletedProces
     code = "import sys; from model.pretrained import read_pretrained; print(read_pretrained(sys.argv[1]).config.width)"
     command = [sys.executable, "-c", code, name]
     settings = {**os.environ, **environment}
-    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=LIMIT_SECONDS)
 
 
 @pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])

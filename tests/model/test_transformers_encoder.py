@@ -17,6 +17,7 @@ from model.errors import InputError
 from model.pretrained import read_pretrained
 from model.transformers_encoder import TransformersConfig, TransformersEncoder
 from tests.model.checkpoints import BERT_NAMES, OTHER_KINDS, SHAPE, wordpiece, write_checkpoint
+from tests.waiting import LIMIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 OTHER_TYPES = {
@@ -202,7 +203,7 @@ def test_a_checkpoint_without_a_readable_tokenizer_is_an_input_error(damage: Any
 
 def in_process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS)
 
 
 def test_only_encoders_other_than_bert_need_transformers(tmp_path: Path):

@@ -7,14 +7,13 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
+from tests.waiting import LIMIT_SECONDS
 from trainers.training.rounds import RoundRow
 
 SPACE = """
@@ -43,9 +42,11 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def finish(arguments: list[str], limit: float = 240) -> subprocess.CompletedProcess[str]:
+def finish(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command in a new process, and wait until it ends."""
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=limit, env=environment(), check=False)
+    return subprocess.run(
+        arguments, capture_output=True, text=True, timeout=LIMIT_SECONDS, env=environment(), check=False
+    )
 
 
 def finish_here(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -80,15 +81,6 @@ def restored_environment() -> Iterator[None]:
 def environment() -> dict[str, str]:
     """Return the environment variables for a command in a new process, without the settings of Ray."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
-
-
-def wait_for(condition: Callable[[], Any], limit: float = 120) -> Any:
-    """Wait until `condition` returns a true value; return that value."""
-    end = time.monotonic() + limit
-    while not (found := condition()):
-        assert time.monotonic() < end, f"the condition was still false after {limit} s"
-        time.sleep(0.05)
-    return found
 
 
 def rows(run: Path) -> list[tuple[int, RoundRow]]:

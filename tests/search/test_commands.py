@@ -12,6 +12,7 @@ import pytest
 from search.commands import COMMANDS
 from search.runs.run import SEARCH
 from tests.search.searching import environment
+from tests.waiting import LIMIT_SECONDS
 from trainers.command_line import resume_command
 from trainers.start import LOADING, ROOT
 from trainers.training.training import DEV_ROWS
@@ -45,11 +46,17 @@ def crowded(tmp_path: Path) -> Path:
     return folder
 
 
-def run(arguments: list[str | Path], folder: Path, limit: float = 240) -> subprocess.CompletedProcess[str]:
+def run(arguments: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run Python in a folder; PYTHONPATH makes the project importable, as an installation does."""
     found = environment() | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=found, capture_output=True, text=True, timeout=limit, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=found,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT_SECONDS
+
 ROOT = Path(__file__).parents[2]
 SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
 """A module that is found in place of the first library that every command imports."""
@@ -28,5 +30,5 @@ def test_ctrl_c_while_the_first_library_is_imported_prints_one_word(command, tmp
     ) as process:
         assert process.stdout and process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
-        printed = process.communicate(timeout=30)
+        printed = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, *printed) == (130, "", "\nInterrupted.\n")

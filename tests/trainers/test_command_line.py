@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import InputError
+from tests.waiting import LIMIT_SECONDS
 from trainers.command_line import LEFT, Begun, command, resume_command
 from trainers.faults import MachineError
 from trainers.folder import Folder
@@ -113,7 +114,7 @@ def waiting(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts a command which waits for a signal, as a process."""
     started = []
 
-    def start(waits: str = "time.sleep(60)", closes: str = "pass", first: str = "") -> subprocess.Popen[str]:
+    def start(waits: str = "time.sleep(3600)", closes: str = "pass", first: str = "") -> subprocess.Popen[str]:
         text = WAITS.format(first=first, waits=waits, closes=closes)
         arguments = [sys.executable, "-c", text, "plain", "--rows", str(tmp_path)]
         process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -131,18 +132,21 @@ def waiting(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def test_a_second_signal_does_not_interrupt_the_clean_up_after_the_first(waiting, tmp_path, sent, second):
     process = waiting(closes=f"os.kill(os.getpid(), signal.{second})")
     process.send_signal(signal.Signals[sent])
-    printed, errors = process.communicate(timeout=30)
+    printed, errors = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 130 and printed == "closed\n"
     assert errors == "\nInterrupted. Finished rounds are kept.\n" + CONTINUES.format(tmp_path)
 
 
-@pytest.mark.parametrize("hangs", ["time.sleep(60)", "[ctypes.CDLL(None).pause() for _ in range(9)]"])
+@pytest.mark.parametrize("hangs", ["time.sleep(3600)", "[ctypes.CDLL(None).pause() for _ in range(9)]"])
 def test_a_second_ctrl_c_leaves_at_once_even_if_the_clean_up_hangs_inside_a_library(waiting, tmp_path, hangs):
-    process = waiting(closes=f"import ctypes; print('closing', flush=True); {hangs}")
+    process = waiting(
+        first="from trainers import interruption; interruption.GRACE_SECONDS = 3600",
+        closes=f"import ctypes; print('closing', flush=True); {hangs}",
+    )
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "closing\n"
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=10)
+    printed, errors = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 130 and printed == ""
     assert errors == "\nInterrupted. Finished rounds are kept.\n" + CONTINUES.format(tmp_path)
 
@@ -153,7 +157,7 @@ def test_a_command_that_hangs_after_a_signal_is_ended_with_the_same_lines(waitin
         closes="import ctypes; [ctypes.CDLL(None).pause() for _ in range(9)]",
     )
     process.send_signal(signal.SIGTERM)
-    printed, errors = process.communicate(timeout=20)
+    printed, errors = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 130 and printed == ""
     assert errors == "\nInterrupted. Finished rounds are kept.\n" + CONTINUES.format(tmp_path)
 
@@ -161,9 +165,9 @@ def test_a_command_that_hangs_after_a_signal_is_ended_with_the_same_lines(waitin
 def test_a_loss_ends_a_command_with_its_sentence_and_code_1(waiting, tmp_path):
     process = waiting(
         waits="import threading; from trainers.interruption import lose; "
-        "threading.Timer(0.1, lose, ['The connection is lost']).start(); time.sleep(60)"
+        "threading.Timer(0.1, lose, ['The connection is lost']).start(); time.sleep(3600)"
     )
-    printed, errors = process.communicate(timeout=30)
+    printed, errors = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 1 and printed == "closed\n"
     assert errors == "Error: The connection is lost. Finished rounds are kept.\n" + CONTINUES.format(tmp_path)
 
@@ -171,7 +175,7 @@ def test_a_loss_ends_a_command_with_its_sentence_and_code_1(waiting, tmp_path):
 def test_a_command_under_nohup_ignores_the_closed_terminal(tmp_path):
     text = WAITS.format(first="", waits="os.kill(os.getpid(), signal.SIGHUP)", closes="pass")
     arguments = ["nohup", sys.executable, "-c", text, "plain", "--rows", str(tmp_path)]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     assert (done.returncode, done.stdout) == (0, "ready\nclosed\n")
 
 
@@ -190,7 +194,12 @@ def test_an_import_does_not_swallow_a_signal(tmp_path, sent):
     )
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTING], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", IMPORTING],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nInterrupted.\n")
 

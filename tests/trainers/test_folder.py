@@ -19,6 +19,7 @@ from model.errors import InputError
 from model.whole_files import cut_unfinished_line
 from tests.json_files import read_json
 from tests.stores import object_store
+from tests.waiting import LIMIT_SECONDS
 from trainers.folder import Folder, local_copy, publish
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +150,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "half\n"
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(LIMIT_SECONDS)
     assert folder.read("weights") == b"before"
     folder.write("weights", b"after")
     assert folder.read("weights") == b"after"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT_SECONDS
+
 ROOT = Path(__file__).parents[2]
 WRITES = """
 import sys
@@ -20,7 +22,7 @@ open(sys.argv[1], "w").write("done")
 
 
 def running(*command: str, **settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, **settings)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, **settings)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from wsgiref.simple_server import make_server
@@ -24,9 +23,8 @@ from search.dashboard.server import HOST, serve, show, study_storage
 from search.runs import search_record
 from search.runs.run import STUDY, Run
 from tests.search.example_run import example_run
+from tests.waiting import LIMIT_SECONDS, wait_for
 
-LIMIT = 30
-"""The longest time in seconds that a test waits; the dashboard caches studies for up to 10 seconds."""
 POLL = 0.01
 """Seconds between a server's checks whether it was asked to shut down."""
 APPEND = """
@@ -62,18 +60,11 @@ def journal(run):
 def answer(url, method="GET", **headers):
     try:
         request = urllib.request.Request(url, None, headers, method=method)
-        with urllib.request.urlopen(request, timeout=LIMIT) as response:
+        with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        threading.Event().wait(0.1)
 
 
 def test_the_page_and_the_list_of_studies_are_served(page):
@@ -129,12 +120,12 @@ def test_a_trial_that_another_process_adds_appears_in_the_dashboard(run, page):
         return len(json.loads(answer(f"{page}/api/studies/0")[1])["trials"])
 
     assert count() == 0
-    subprocess.run([sys.executable, "-c", APPEND, str(run.folder.local / STUDY)], check=True, timeout=LIMIT)
+    subprocess.run([sys.executable, "-c", APPEND, str(run.folder.local / STUDY)], check=True, timeout=LIMIT_SECONDS)
     wait_for(lambda: count() == 1)
 
 
 def test_an_idle_connection_does_not_block_other_connections(page):
-    with socket.create_connection(page.removeprefix("http://").split(":"), timeout=LIMIT):
+    with socket.create_connection(page.removeprefix("http://").split(":"), timeout=LIMIT_SECONDS):
         assert answer(f"{page}/api/studies")[0] == 200
 
 
@@ -213,7 +204,7 @@ def test_the_command_ends_with_code_130_on_a_signal_and_prints_nothing_to_stderr
             line = process.stdout.readline()
             assert answer(line.split()[0] + "api/studies")[0] == 200
             os.kill(process.pid, kill)
-            _, errors = process.communicate(timeout=LIMIT)
+            _, errors = process.communicate(timeout=LIMIT_SECONDS)
             assert process.returncode == 130, kill
             assert errors == "", kill
     finally:

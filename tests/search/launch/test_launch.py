@@ -10,6 +10,7 @@ import pytest
 from search.session.session import READING
 from tests.search.launch.places import HEADER, NAME, SST, SST_SPACE, Place, launch
 from tests.search.searching import SPACE, environment
+from tests.waiting import LIMIT_SECONDS
 from trainers.start import LOADING
 
 
@@ -245,7 +246,7 @@ def test_the_command_in_a_process_prints_the_error_and_no_message_of_a_library(p
         for _, arguments in faults
     ]
     for process, (announced, _) in zip(processes, faults, strict=True):
-        output, error = process.communicate(timeout=240)
+        output, error = process.communicate(timeout=LIMIT_SECONDS)
         assert (process.returncode, output.splitlines()) == (2, announced)
         assert error.startswith("Error: ") and error.count("\n") == 1
     assert not place.storage.exists()

@@ -14,7 +14,7 @@ from search.launch.run_search import budget_seconds
 from search.runs.lock import locked
 from search.session.session import READING, STARTING
 from tests.search.launch.places import launch
-from tests.search.searching import wait_for
+from tests.waiting import wait_for
 from trainers.folder import Folder
 from trainers.start import LOADING
 

@@ -16,7 +16,8 @@ from search.reproduce.__main__ import app
 from search.runs.run import Run
 from search.session.session import READING
 from tests.json_files import read_json
-from tests.search.searching import rows, start, wait_for
+from tests.search.searching import rows, start
+from tests.waiting import LIMIT_SECONDS, wait_for
 from trainers.folder import Folder
 from trainers.start import LOADING
 
@@ -42,7 +43,7 @@ def resumed(tmp_path_factory, tiny_encoder, finish_here) -> tuple[Run, list[str]
     process = start(arguments, place / "log")
     wait_for(lambda: len(rows(place / "run")) >= 3)
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(LIMIT_SECONDS) == 130
     printed = (place / "log").read_text()
     assert re.search(r"Continue with: python -m search.reproduce .*--resume", printed), printed
     again = shlex.split(printed.partition("Continue with: ")[2])

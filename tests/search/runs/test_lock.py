@@ -12,8 +12,8 @@ from model.errors import InputError
 from search.runs import lock
 from search.runs.lock import LOCK, STALE_SECONDS, locked
 from tests.json_files import read_json
-from tests.search.searching import wait_for
 from tests.stores import object_store
+from tests.waiting import LIMIT_SECONDS, wait_for
 from trainers.command_line import command
 from trainers.folder import Folder
 
@@ -70,7 +70,7 @@ def test_the_lock_of_a_killed_process_is_released(tmp_path: Path):
         with pytest.raises(InputError, match=f"in use by process {process.pid} on "), locked(Folder.at(tmp_path)):
             pass
         process.kill()
-        process.wait(30)
+        process.wait(LIMIT_SECONDS)
         with locked(Folder.at(tmp_path)):
             pass
 
@@ -81,7 +81,7 @@ def test_on_an_object_store_the_lock_is_renewed_and_becomes_void_without_renewal
     monkeypatch.setattr(lock, "RENEWAL_SECONDS", 0.01)
     with locked(store):
         first = read_json(store, LOCK)
-        wait_for(lambda: read_json(store, LOCK)["renewed"] > first["renewed"], 10)
+        wait_for(lambda: read_json(store, LOCK)["renewed"] > first["renewed"])
     assert not store.exists(LOCK)
     store.write_json(LOCK, first | {"renewed": first["renewed"] - STALE_SECONDS - 1})
     with locked(store):
@@ -99,7 +99,7 @@ def test_on_an_object_store_a_command_that_lost_its_lock_ends_with_a_sentence_an
         return False
 
     with pytest.raises(SystemExit) as ended, command("search.ensemble"), locked(store):
-        wait_for(take_lock, 10)
+        wait_for(take_lock)
     assert ended.value.code == 1
     assert capsys.readouterr().err == "Error: Another process has taken the lock of run 'run': process 5 on node-7.\n"
     assert read_json(store, LOCK) == other

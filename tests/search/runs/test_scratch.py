@@ -20,7 +20,7 @@ from search.runs.scratch import (
     scratch_base,
     socket_path_bytes,
 )
-from tests.search.searching import wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
@@ -101,7 +101,7 @@ def test_only_processes_of_ray_that_use_the_folder_of_a_dead_process_are_ended(b
         for agent in agents:
             assert agent.stdout and agent.stdout.readline() == "open\n"
         clear_dead(base)
-        assert wait_for(lambda: agents[0].poll(), 10) == -signal.SIGKILL
+        assert wait_for(lambda: agents[0].poll()) == -signal.SIGKILL
         assert [agent.poll() for agent in agents[1:]] == [None, None]
         assert not place.exists()
     finally:

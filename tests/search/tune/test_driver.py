@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from search.runs.run import Run
-from tests.search.searching import SPACE, command, rows, wait_for
+from tests.search.searching import SPACE, command, rows
+from tests.waiting import wait_for
 from trainers.folder import Folder
 
 ROUND_COUNT = 4

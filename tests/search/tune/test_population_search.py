@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from search.runs.run import Run
-from tests.search.searching import SPACE, command, rows, start, wait_for
+from tests.search.searching import SPACE, command, rows, start
+from tests.waiting import LIMIT_SECONDS, wait_for
 from trainers.folder import Folder
 from trainers.trial import read_rows
 
@@ -28,7 +29,7 @@ def ended(tmp_path_factory, tiny_encoder, finish_here) -> tuple[Run, str]:
     process = start(typed, home / "log")
     wait_for(lambda: len(rows(home / "run")) > SIZE + 2)
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(120) == 130, (home / "log").read_text()
+    assert process.wait(LIMIT_SECONDS) == 130, (home / "log").read_text()
     done = finish_here([*typed, "--resume"])
     assert done.returncode == 0, done.stderr
     return Run(Folder.at(home / "run")), done.stdout

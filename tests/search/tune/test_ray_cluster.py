@@ -22,6 +22,7 @@ from search.runs.scratch import MARKER, RAY
 from search.tune import ray_cluster
 from search.tune.ray_cluster import local_node, protect_token, start_fault, started_ray
 from tests.search.searching import SPACE, command, environment, rows
+from tests.waiting import LIMIT_SECONDS
 from trainers.devices import limit_gpu_memory
 
 ROOT = Path(__file__).parents[3]
@@ -153,7 +154,7 @@ def address(cluster_environment: dict[str, str]) -> Iterator[str]:
             assert found, "the cluster did not start"
             yield found
         finally:
-            process.communicate(timeout=60)
+            process.communicate(timeout=LIMIT_SECONDS)
 
 
 def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_encoder, address, cluster_environment):
@@ -166,7 +167,9 @@ def test_a_search_on_a_cluster_ships_the_code_and_uses_all_nodes(tmp_path, tiny_
     (tmp_path / "space.py").write_text(SPACE)
     options = ("--address", address, "--trials", "2", "--concurrency", "2")
     arguments = command(tmp_path / "space.py", tmp_path / "runs", tiny_encoder, *options)
-    done = subprocess.run(arguments, cwd=project, env=cluster_environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        arguments, cwd=project, env=cluster_environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "run"
     assert done.stdout.splitlines()[-1] == str(run / "report.html")

@@ -16,7 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 
 from search.ensemble.members import FOLDER
 from search.runs.run import Run
-from tests.search.searching import SPACE, command, finish, rows, start, wait_for
+from tests.search.searching import SPACE, command, finish, rows, start
+from tests.waiting import LIMIT_SECONDS, wait_for
 from trainers.folder import Folder
 
 
@@ -133,7 +134,7 @@ def test_a_search_that_was_ended_by_a_signal_resumes_without_repeating_a_finishe
     run = tmp_path / "run"
     wait_for(lambda: len(rows(run)) >= 2)
     os.killpg(process.pid, sent) if sent == signal.SIGKILL else os.kill(process.pid, sent)
-    code = process.wait(30)
+    code = process.wait(LIMIT_SECONDS)
     if sent != signal.SIGKILL:
         printed = (tmp_path / "log").read_text()
         assert code == 130

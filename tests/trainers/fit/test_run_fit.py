@@ -15,13 +15,12 @@ import pytest
 
 from tests.conftest import ROWS, outcome
 from tests.json_files import read_json
+from tests.waiting import LIMIT_SECONDS
 from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
 from trainers.start import LOADING, ROOT
 from trainers.trial import CONFIG, ROUNDS, read_rows, run_trial
 
-SECONDS = 120
-"""The time limit of a process; the machine may be busy."""
 PRINTING_STEPS = """
 import runpy
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -84,7 +83,7 @@ class Fit:
         return subprocess.run(
             [sys.executable, *program, *arguments],
             cwd=self.place, env=self.environment, input=given, capture_output=True,
-            text=True, timeout=SECONDS, check=False,
+            text=True, timeout=LIMIT_SECONDS, check=False,
         )  # fmt: skip
 
     def stop(self, arguments: list[str], steps: int, sent: signal.Signals) -> tuple[int, str]:
@@ -99,7 +98,7 @@ class Fit:
                 if not steps:
                     break
             process.send_signal(sent)
-            _, errors = process.communicate(timeout=SECONDS)
+            _, errors = process.communicate(timeout=LIMIT_SECONDS)
         assert not steps, errors
         return process.returncode, errors
 
