@@ -108,8 +108,8 @@ def run_peer(home: Path, trials: int, rows: int) -> list[list[Round]]:
     splits = sample_training_rows(sample_corpus(), rows, 0).splits
     texts = {
         f"{task} {split}": {
-            "ids": splits[task][split].ids,
-            "texts": splits[task][split].texts,
+            "ids": list(splits[task][split].ids),
+            "texts": [list(side) for side in splits[task][split].texts],
             "labels": splits[task][split].labels.tolist(),
         }
         for task in NAMES

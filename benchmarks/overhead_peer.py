@@ -25,7 +25,7 @@ from benchmarks.whole_data import NAMES
 from benchmarks.whole_loop import Checkpoint, PeerModel, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import PASSES, parameters
 from model.checkpoint_files import find_checkpoint
-from trainers.data.raw_rows import RawSplit
+from trainers.data.raw_rows import RawSplit, Strings
 
 ROWS, ROUNDS_FILE = "rows.json", "rounds.jsonl"
 
@@ -35,8 +35,10 @@ def train(config: dict[str, Any], folder: Path, layers: int) -> None:
     torch.set_num_threads(1)
     checkpoint = Checkpoint(find_checkpoint("minilm"), layers)
     splits = {
-        name: RawSplit(split["ids"], tuple(split["texts"]), np.array(split["labels"], np.float32))
-        for name, split in json.loads((folder / ROWS).read_text()).items()
+        name: RawSplit(
+            Strings(found["ids"]), tuple(map(Strings, found["texts"])), np.array(found["labels"], np.float32)
+        )
+        for name, found in json.loads((folder / ROWS).read_text()).items()
     }
     rows = {name: tokenized(checkpoint, split) for name, split in splits.items()}
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(checkpoint.directory))

@@ -39,7 +39,7 @@ def split_dev(source: Path, directory: Path) -> None:
         _write(directory / task.files["dev"], task, dev.take(chosen), labelled=True)
         test = dev.take(kept)
         _write(directory / task.files["test"], task, test, labelled=False)
-        hidden[name] = {"ids": test.ids, "labels": test.labels.astype(float).tolist()}
+        hidden[name] = {"ids": list(test.ids), "labels": test.labels.astype(float).tolist()}
     (directory / HIDDEN).write_text(json.dumps(hidden))
 
 

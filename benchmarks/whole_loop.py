@@ -67,7 +67,7 @@ class PeerModel(nn.Module):
 def tokenized(checkpoint: Checkpoint, rows: RawSplit) -> Rows:
     """Tokenise rows; pairs are concatenated."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory)
-    found = tokenizer(*rows.texts, truncation=True, max_length=TOKENS, return_attention_mask=False)
+    found = tokenizer(*map(list, rows.texts), truncation=True, max_length=TOKENS, return_attention_mask=False)
     return [
         {"input_ids": tokens, "token_type_ids": segments, "label": label}
         for tokens, segments, label in zip(

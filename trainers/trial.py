@@ -19,6 +19,7 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.evaluation.predictions import write_predictions
 from trainers.folder import Folder
+from trainers.output import tell
 from trainers.settings import parse_record, read_bounded, read_record
 from trainers.training.checkpoint import STATE, CheckpointError
 from trainers.training.kept_rounds import STATES, Keep
@@ -164,8 +165,8 @@ def _resumed(checkpoints: list[Folder], start: Callable[..., Training]) -> Train
         if checkpoint.exists(STATE):
             try:
                 return start(resume=checkpoint)
-            except CheckpointError:
-                continue  # an earlier state, or the beginning, leads to the same bits with more training
+            except CheckpointError as error:  # an earlier state, or the beginning, leads to the same bits
+                tell(f"{first_line(error)}. The state is not used; the trial continues from an earlier one.")
     return start()
 
 

@@ -41,6 +41,8 @@ def build(
     chosen = choose_undamaged(runs, strategy, soup, starmap)
     print(*dict.fromkeys([note for run in runs for note in run.notes] + chosen.notes), sep="\n")
     rich.print(table(chosen.estimates))
+    if gain := chosen.estimates.score.gain:
+        print(gain_sentence(gain))
     home = out or runs[0].folder
     with home.replacing(FOLDER) as folder:
         if chosen.soup:
@@ -87,6 +89,13 @@ def table(estimates: EnsembleEstimates) -> Table:
         dev = [_cell(single.dev if single else None), _cell(found.dev)]
         shown.add_row(name, *dev, _cell(single.cross_fitted if single else None), _cell(found.cross_fitted))
     return shown
+
+
+def gain_sentence(gain: Estimate) -> str:
+    """Say by how much the ensemble's score exceeds that of the best single model, and whether that may be chance."""
+    sentence = f"Gain of the ensemble's score over the best single model, cross-fitted: {gain.value:+.4f}"
+    doubt = " The interval contains 0: the difference may be due to chance." if gain.low <= 0 <= gain.high else ""
+    return f"{sentence} [{gain.low:+.4f}, {gain.high:+.4f}].{doubt}"
 
 
 def _cell(estimate: Estimate | None) -> str:

@@ -202,6 +202,13 @@ def test_a_trial_with_damaged_files_resumes_from_undamaged_ones_and_ends_with_th
     assert outcome(Folder.at(copy)) == outcome(Folder.at(whole))
 
 
+def test_a_state_that_is_not_used_is_named_in_a_line(trials, copy, capsys):
+    spoil((3, STATE), damage=cut)(copy)
+    trials.run(Folder.at(copy))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{copy}/checkpoints/{round_name(3)}/{STATE}: ") and "The state is not used" in line
+
+
 @pytest.mark.parametrize("name", ["predictions", "checkpoints"])
 def test_a_round_whose_files_cannot_be_written_is_not_recorded(name, trials, whole, tmp_path):
     (tmp_path / name).write_text("no directory")

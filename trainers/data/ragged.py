@@ -3,9 +3,9 @@
 import mmap
 import os
 import zlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +21,10 @@ TEXT = pa.large_list(pa.int32())
 """Type of a side in a file."""
 SIDE_LIMIT = 510
 """Largest number of tokens in a sentence: 512 positions minus [CLS] and [SEP]."""
-TOKENIZED_AT_ONCE = 10_000
-"""Number of sentences per call of the tokenizer, which limits the memory of its results."""
+CHECKED_AT_ONCE = 2**20
+"""Number of bytes of a written file that are in memory at the same time."""
+TOKENIZED_AT_ONCE = 2_000
+"""Number of sentences per call of the tokenizer, whose results take 80 bytes for each token."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,15 @@ class Ragged:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
 
-def tokenize(texts: list[str], tokenizer: Tokenizer) -> Ragged:
+def tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> Ragged:
     """Return the first `SIDE_LIMIT` token ids of each text, without special tokens."""
-    parts: list[np.ndarray] = []
-    lengths: list[int] = []
+    values, lengths = array("i"), array("i")  # they grow in place; parts to be joined would take twice the memory
     for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-        batch = tokenizer.encode_batch_fast(texts[start : start + TOKENIZED_AT_ONCE], add_special_tokens=False)
-        tokens = [encoding.ids[:SIDE_LIMIT] for encoding in batch]
-        lengths += map(len, tokens)
-        parts.append(np.fromiter(chain.from_iterable(tokens), np.int32))
-    return Ragged(np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        for encoding in tokenizer.encode_batch_fast(texts[start : start + TOKENIZED_AT_ONCE], add_special_tokens=False):
+            tokens = encoding.ids[:SIDE_LIMIT]
+            values.extend(tokens)
+            lengths.append(len(tokens))
+    return Ragged(np.array(values, copy=False), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]) -> int:
@@ -64,8 +65,11 @@ def write_rows(path: Path, sides: Sequence[Ragged], columns: dict[str, pa.Array]
         with pa.ipc.new_file(file, batch.schema) as writer:
             writer.write_batch(batch)
         os.fsync(file.fileno())
+    checksum = 0
     with open_file(path) as file:
-        return zlib.crc32(_mapped(file))
+        while part := file.read(CHECKED_AT_ONCE):  # a mapped file would count as memory of the process
+            checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 def open_rows(path: Path, checksum: int, sides: int | None) -> tuple[tuple[Ragged, ...], pa.RecordBatch]:

@@ -1,21 +1,68 @@
-"""Records of untokenised rows, which every source of data returns."""
+"""Records of untokenised rows, which every source of data returns; their texts are kept in little memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+import pyarrow as pa
 
 from trainers.tasks import Task
 
-Sides = tuple[list[str], ...]
-"""The texts of rows, each [rows]: one list for single sentences, two for pairs."""
+BLOCK = 10_000
+"""Number of strings in a block."""
+
+
+class Strings(Sequence[str]):
+    """A sequence of strings, in blocks of Arrow memory; it equals any sequence of the same strings.
+
+    A string takes 8 bytes and its text in UTF-8. A list of Python strings takes about 50 bytes more for each.
+    """
+
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self._blocks: list[pa.LargeStringArray] = []
+        self._last: list[str] = []
+        for string in strings:
+            self.append(string)
+
+    def append(self, string: str) -> None:
+        """Add a string at the end."""
+        self._last.append(string)
+        if len(self._last) == BLOCK:
+            self._blocks.append(pa.array(self._last, pa.large_string()))
+            self._last = []
+
+    def __len__(self) -> int:
+        return BLOCK * len(self._blocks) + len(self._last)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        block, place = divmod(range(len(self))[row], BLOCK)
+        return self._blocks[block][place].as_py() if block < len(self._blocks) else self._last[place]
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self._blocks:
+            yield from block.to_pylist()
+        yield from self._last
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(str.__eq__, self, other))
+
+
+Sides = tuple[Strings, ...]
+"""The texts of rows, each [rows]: one sequence for single sentences, two for pairs."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
     """The rows of one split of a task, in the order of their file."""
 
-    ids: list[str]
+    ids: Strings
     texts: Sides
     labels: np.ndarray
     """[rows], float32: values, or class numbers from 0; NaN for a row without a label."""
@@ -31,7 +78,7 @@ class RawTextSet:
     """A text set: rows without ids and labels, for training only."""
 
     texts: Sides
-    """The sides of the rows. Three lists are sentences, their positives and their hard negatives."""
+    """The sides of the rows. Three sequences are sentences, their positives and their hard negatives."""
     blank_lines: int = 0
     """Number of blank lines in the file, which are skipped."""
 
@@ -62,8 +109,7 @@ class RawCorpus:
 def _taken(texts: Sides, rows: np.ndarray) -> Sides:
     if np.array_equal(rows, np.arange(len(texts[0]))):
         return texts
-    numbers = rows.tolist()
-    return tuple([side[row] for row in numbers] for side in texts)
+    return tuple(Strings(map(side.__getitem__, rows.tolist())) for side in texts)
 
 
 def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
@@ -82,15 +128,13 @@ def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:
 
 def _shared_rows(train: RawSplit, dev: RawSplit) -> int:
     """Return how many labelled rows have the texts of a labelled training row, the sides of a pair in either order."""
-    keys = list(_labelled_texts(dev))
-    shared = set(keys).intersection(_labelled_texts(train))
-    return sum(key in shared for key in keys)
+    return int(np.isin(_hashes_of_labelled(dev), _hashes_of_labelled(train)).sum())
 
 
-def _labelled_texts(split: RawSplit) -> Iterator[tuple[str, ...]]:
-    rows = zip(*split.texts, strict=True)
-    labelled = ~np.isnan(split.labels)
-    return (tuple(sorted(row)) for row, chosen in zip(rows, labelled, strict=True) if chosen)
+def _hashes_of_labelled(split: RawSplit) -> np.ndarray:
+    """Return a hash of each labelled row's texts [rows]; 8 bytes a row, where the texts would take hundreds."""
+    rows = (hash(tuple(sorted(row))) for row in zip(*split.texts, strict=True))
+    return np.fromiter(rows, np.int64, len(split.ids))[~np.isnan(split.labels)]
 
 
 def _text_notes(name: str, text_set: RawTextSet) -> list[str]:

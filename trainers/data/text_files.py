@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.errors import InputError, unknown
 from model.files.regular_files import open_file
-from trainers.data.raw_rows import RawTextSet
+from trainers.data.raw_rows import RawTextSet, Sides, Strings
 
 SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
 """Number of sides in a line -> their meaning."""
@@ -38,14 +38,14 @@ def read_text_set(directory: Path, name: str) -> RawTextSet:
     path, known = directory / f"{name}.txt", text_set_names(directory)
     if name not in known:
         raise InputError(f"{unknown('text set', name, known)} Add {path} with one text per line.")
-    texts: tuple[list[str], ...] = ()
+    texts: Sides = ()
     blank_lines = 0
     for number, line in text_lines(path):
         if not line.strip():
             blank_lines += 1
             continue
         row = line.split("\t")
-        texts = texts or tuple([] for _ in row)
+        texts = texts or tuple(Strings() for _ in row)
         if len(row) != len(texts) or len(row) not in SIDES:
             raise InputError(f"{path}, line {number}: {_sides_fault(len(row), len(texts))}")
         for side, text in zip(texts, row, strict=True):

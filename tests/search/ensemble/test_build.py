@@ -10,6 +10,8 @@ import typer.testing
 
 from search.ensemble import build as build_module
 from search.ensemble.__main__ import app
+from search.ensemble.build import gain_sentence
+from search.ensemble.estimates import Estimate
 from search.ensemble.members import read_ensemble
 from search.runs.lock import locked
 from search.runs.run import Run
@@ -23,6 +25,7 @@ def test_the_command_writes_an_ensemble_that_predicts_dev_and_test(trained):
     arguments = [place.name, "--strategy", "soft_vote", "--storage", str(place.parent)]
     done = typer.testing.CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
+    assert "\nGain of the ensemble's score over the best single model, cross-fitted: " in done.output
     assert read_ensemble(trained).strategy == "soft_vote"
     corpus = trained.corpus()
     for task in TASK_NAMES:
@@ -34,6 +37,13 @@ def test_the_command_writes_an_ensemble_that_predicts_dev_and_test(trained):
         labels = corpus.splits[task]["dev"].labels
         metric = np.corrcoef(values, labels)[0, 1] if task == "sts" else (values == labels).mean()
         assert metric == pytest.approx(metrics[task]["dev"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("low", "by_chance"), [(-0.002, True), (0.001, False), (0.0, True)])
+def test_a_gain_whose_interval_contains_0_is_said_to_be_perhaps_due_to_chance(low: float, by_chance: bool):
+    sentence = gain_sentence(Estimate(0.0123, low, 0.03))
+    assert f"+0.0123 [{low:+.4f}, +0.0300]" in sentence
+    assert ("may be due to chance" in sentence) == by_chance
 
 
 def test_an_unknown_run_is_an_error_of_one_sentence_with_exit_code_2(tmp_path):
