@@ -31,7 +31,7 @@ REMOVALS = 5
 def private_scratch() -> Iterator[Path]:
     """Make all temporary files of this process and of its children lie in one folder that only the user can open.
 
-    The folder is deleted at the end. A killed process leaves it behind; then the next call by the same user deletes it.
+    At the end the folder is deleted, and Ray's processes that still use it are ended. A killed process leaves it behind; then the next call by the same user deletes it.
     The lock on the folder, which the kernel releases when a process ends, proves that its process is dead. Inside
     another call, this is the folder of that call.
 
@@ -48,6 +48,7 @@ def private_scratch() -> Iterator[Path]:
         try:
             yield place
         finally:
+            _end_orphans(place)
             _remove(place)
 
 
@@ -127,7 +128,7 @@ def _remove(place: Path) -> None:
 
 
 def _end_orphans(place: Path) -> None:
-    """Kill Ray's processes that have a file of a dead process's folder open: agents outlive a killed raylet."""
+    """Kill Ray's processes that have a file of an ended command's folder open: agents outlive a killed raylet."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             handle = os.pidfd_open(int(process.name))  # the number cannot become another process's while this is open

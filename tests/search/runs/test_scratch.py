@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,25 +90,41 @@ def test_the_folder_of_a_killed_process_is_deleted_by_the_next_start_and_that_of
     assert sorted(path.name for path in base.iterdir()) == [f"{PREFIX}link", f"{PREFIX}tune", "other"]
 
 
-def test_only_processes_of_ray_that_use_the_folder_of_a_dead_process_are_ended(base: Path):
-    place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    (place / MARKER).touch()
-    agents = [
+@contextmanager
+def agents(*files: tuple[str, Path]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start a process for each (name of the process, file that it has open)."""
+    started = [
         subprocess.Popen(
             [sys.executable, "-c", AGENT, name, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for name, file in (("ray::Agent", place / "log"), ("tail", place / "log"), ("ray::Agent", base / "log"))
+        for name, file in files
     ]
     try:
-        for agent in agents:
+        for agent in started:
             assert agent.stdout and agent.stdout.readline() == "open\n"
-        clear_dead(base)
-        assert wait_for(lambda: agents[0].poll()) == -signal.SIGKILL
-        assert [agent.poll() for agent in agents[1:]] == [None, None]
-        assert not place.exists()
+        yield started
     finally:
-        for agent in agents:
+        for agent in started:
             agent.communicate()
+
+
+def test_only_processes_of_ray_that_use_the_folder_of_a_dead_process_are_ended(base: Path):
+    place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    (place / MARKER).touch()
+    with agents(("ray::Agent", place / "log"), ("tail", place / "log"), ("ray::Agent", base / "log")) as started:
+        clear_dead(base)
+        assert wait_for(started[0].poll) == -signal.SIGKILL
+        assert [agent.poll() for agent in started[1:]] == [None, None]
+        assert not place.exists()
+
+
+def test_a_process_of_ray_that_still_uses_the_folder_is_ended_with_the_command(base: Path):
+    with ExitStack() as command:
+        place = command.enter_context(private_scratch())
+        with agents(("ray::Agent", place / "log")) as (agent,):
+            command.close()
+            assert wait_for(agent.poll) == -signal.SIGKILL
+            assert list(base.iterdir()) == []
 
 
 def test_a_folder_is_used_if_sockets_fit_into_it_and_its_name_is_plain(tmp_path: Path, base: Path):
