@@ -94,11 +94,8 @@ def table(estimates: EnsembleEstimates) -> Table:
 def gain_sentence(gain: Estimate) -> str:
     """Say by how much the ensemble's score exceeds that of the best single model, and whether that may be chance."""
     sentence = f"Gain of the ensemble's score over the best single model, cross-fitted: {gain.value:+.4f}"
-    doubt = (
-        " The interval contains 0: the difference may be due to chance."
-        if gain.low <= 0 <= gain.high and gain.value
-        else ""
-    )
+    by_chance = gain.value and gain.low <= 0 <= gain.high
+    doubt = " The interval contains 0: the difference may be due to chance." if by_chance else ""
     return f"{sentence} [{gain.low:+.4f}, {gain.high:+.4f}].{doubt}"
 
 

@@ -31,9 +31,9 @@ REMOVALS = 5
 def private_scratch() -> Iterator[Path]:
     """Make all temporary files of this process and of its children lie in one folder that only the user can open.
 
-    At the end the folder is deleted, and Ray's processes that still use it are ended. A killed process leaves it behind; then the next call by the same user deletes it.
-    The lock on the folder, which the kernel releases when a process ends, proves that its process is dead. Inside
-    another call, this is the folder of that call.
+    At the end the folder is deleted, and Ray's processes that still use it are ended. A killed process leaves them
+    behind; then the next call by the same user ends and deletes them. The lock on the folder, which the kernel releases
+    when a process ends, proves that its process is dead. Inside another call, this is the folder of that call.
 
     Raises:
         InputError: no folder for temporary files can be used.
