@@ -41,7 +41,7 @@ def resumed(tmp_path_factory, tiny_encoder, finish_here) -> tuple[Run, list[str]
     place = tmp_path_factory.mktemp("runs")
     arguments = command(place, tiny_encoder, *RECIPES, "--seeds", "2", "--seed", "3", "--concurrency", "1")
     process = start(arguments, place / "log")
-    wait_for(lambda: len(rows(place / "run")) >= 3)
+    wait_for(lambda: len(rows(place / "run")) >= 3, process)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(LIMIT_SECONDS) == 130
     printed = (place / "log").read_text()

@@ -27,7 +27,7 @@ def ended(tmp_path_factory, tiny_encoder, finish_here) -> tuple[Run, str]:
     options = ("--trials", str(SIZE), "--concurrency", "2", "--trial-scheduler", "population")
     typed = command(home / "space.py", home, tiny_encoder, *options)
     process = start(typed, home / "log")
-    wait_for(lambda: len(rows(home / "run")) > SIZE + 2)
+    wait_for(lambda: len(rows(home / "run")) > SIZE + 2, process)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(LIMIT_SECONDS) == 130, (home / "log").read_text()
     done = finish_here([*typed, "--resume"])

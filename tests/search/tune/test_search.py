@@ -132,7 +132,7 @@ def test_a_search_that_was_ended_by_a_signal_resumes_without_repeating_a_finishe
     arguments = command(space, tmp_path, tiny_encoder, "--trials", "4", "--concurrency", "1")
     process = start(arguments, tmp_path / "log")
     run = tmp_path / "run"
-    wait_for(lambda: len(rows(run)) >= 2)
+    wait_for(lambda: len(rows(run)) >= 2, process)
     os.killpg(process.pid, sent) if sent == signal.SIGKILL else os.kill(process.pid, sent)
     code = process.wait(LIMIT_SECONDS)
     if sent != signal.SIGKILL:
