@@ -43,21 +43,22 @@ def main(
         ),
     ] = None,
     trials: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             metavar="N",
             rich_help_panel=HOW_MUCH,
             help="Stop after N trials, trials of earlier sessions included; with --trial-scheduler population, the "
-            "number of its members.",
+            "number of its members. The default is 12; with --time-budget, as many as fit.",
         ),
-    ] = 12,
+    ] = None,
     time_budget: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
             rich_help_panel=HOW_MUCH,
-            help="Stop this session after a duration such as 2h, 90m or 1h30m.",
+            help="Stop this session after a duration such as 2h, 90m or 1h30m. For spaces with a range of passes, the "
+            "duration decides how long each trial of a new run trains.",
         ),
     ] = None,
     gpu_hours: Annotated[

@@ -8,6 +8,11 @@ from typing import Any
 from model.errors import unknown
 from search.session.machines import Machines
 
+TRIALS = 12
+"""Number of trials without --trials and --time-budget."""
+MOST_TRIALS = 1000
+"""Number of trials with --time-budget and without --trials: more than fit. The disk space is counted for so many."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -20,7 +25,8 @@ class Request:
     settings: dict[str, Any]
     """Option -> its value, None if it was not given. A resumed run must have the given values."""
     machines: Machines
-    trials: int
+    trials: int | None
+    """The largest number of trials; None for `TRIALS`, or as many as fit into a time budget."""
     time_budget: str | None
     """A duration with a unit, such as 90m."""
     stop_at: float | None

@@ -9,18 +9,20 @@ import pandas
 
 from model.errors import InputError
 from search.ensemble import build
-from search.launch.request import Request
+from search.launch.request import MOST_TRIALS, TRIALS, Request
 from search.options import given
 from search.report import page
 from search.runs.objectives import check_objectives
+from search.runs.run import Run
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
 from search.session.conclusion import conclude
-from search.session.prepare import Prepared, prepare_run, run_settings
+from search.session.prepare import Prepared, prepare_run, run_exists, run_settings
 from search.session.session import Session, run_command, session
+from search.session.trial_length import fit_to_budget
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
-from search.suggest.space import CheckedSpace, check_space, example_configs, load_space
+from search.suggest.space import CheckedSpace, check_space, example_configs, lasting, load_space
 from search.suggest.warm_start import warm_start_from
 from search.tune.budgets import Limits
 from search.tune.exploit_explore import POPULATION, check_population_size
@@ -41,20 +43,25 @@ def run_search(request: Request) -> None:
         }
         requested = RequestedSettings(**given(**asked))
         earlier = partial(read_earlier_searches, sources, request.storage)
+        trials = _most_trials(request, location)
         prepare = partial(
-            prepare_search, location, request.space, requested, request.resume, earlier=earlier, trials=request.trials
+            prepare_search,
+            location,
+            request.space,
+            requested,
+            request.resume,
+            earlier=earlier,
+            trials=trials,
+            seconds=None if request.machines.address else limits.seconds,
         )
         with session(
             location, request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard
         ) as opened:
             search = opened.run.search
-            print(
-                f"Run {search.name} at {location}: up to {request.trials} trials of {search.rounds} rounds, "
-                f"{request.space}."
-            )
+            print(f"Run {search.name} at {location}: up to {trials} trials of {search.rounds} rounds, {request.space}.")
             conclude(
                 opened.run,
-                train=partial(_train, opened, request.trials),
+                train=partial(_train, opened, trials),
                 results={
                     "No ensemble was built": partial(_build_ensemble, opened),
                     "No report was written": lambda: print(page.write(opened.run)),
@@ -71,6 +78,7 @@ def prepare_search(
     *,
     earlier: Callable[[], list[EarlierSearch]] = list,
     trials: int = 1,
+    seconds: float | None = None,
 ) -> Prepared:
     """Check the settings of a search, then create its run directory or reopen it; see `prepare_run`.
 
@@ -80,6 +88,7 @@ def prepare_search(
         requested: the settings from the command line.
         earlier: reads the sources of a warm start; not called for a resumed run, which has a copy of their trials.
         trials: the largest number of trials; with --trial-scheduler population, the number of its members.
+        seconds: the time budget for which a new run chooses how long its trials train, if the space lets it.
     """
     space = load_space(path)
     settings = run_settings(location, requested, resume=resume)
@@ -87,12 +96,17 @@ def prepare_search(
         settings = settings.replace(precision=fastest_precision(slots.device))
     warm_start = partial(warm_start_from, [] if resume else earlier())
     fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
-    space = replace(space, fixed=fixed)
+    exists = run_exists(location)
+    space = replace(space, fixed=fixed, passes=Run(location).search.passes if exists else None)
     configs, objectives = example_configs(space), settings.objective
     notes = check_sampler(settings.sampler, space, objectives)
 
     def check(corpus: Corpus) -> CheckedSpace:
         checked = check_space(space, configs, corpus)
+        if seconds and space.budgeted and not exists:
+            fitted, note = fit_to_budget(space, configs[0], corpus, seconds, slots)
+            checked = check_space(fitted, [lasting(config, fitted.passes) for config in configs], corpus)
+            notes.append(note)
         check_objectives(objectives, checked.tasks)
         return checked
 
@@ -102,6 +116,15 @@ def prepare_search(
         unfinished = max(trials, unfinished)  # members that wait for a slot keep their full states, too
     prepared = prepare_run(location, settings, configs, check, unfinished, trials, warm_start=warm_start)
     return replace(prepared, notes=[*prepared.notes, *notes])
+
+
+def _most_trials(request: Request, location: Folder) -> int:
+    """Return the number of trials after which a search ends; a time budget ends it before, but not a population."""
+    if request.trials:
+        return request.trials
+    recorded = Run(location).search.trial_scheduler if run_exists(location) else None
+    population = (request.settings["trial_scheduler"] or recorded) == POPULATION
+    return MOST_TRIALS if request.time_budget and not population else TRIALS
 
 
 def _train(session: Session, trials: int) -> None:

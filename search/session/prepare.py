@@ -148,6 +148,7 @@ def _new_record(location: Folder, settings: RequestedSettings, checked: CheckedS
         space_source=checked.space.source,
         tasks=checked.tasks,
         rounds=checked.shape.rounds if checked.shape else None,
+        passes=checked.space.passes,
         fingerprint=corpus.fingerprint,
         versions=_versions(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

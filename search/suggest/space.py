@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import math
 import traceback
 import warnings
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from search.runs.plain_values import printable
 from search.suggest.optuna_internals import LookupTrial
 from search.suggest.space_trial import SpaceTrial, check_stored
 from trainers.config.parsing import describe
-from trainers.config.train_config import TrainConfig
+from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.training.step_plan import plan
 
@@ -39,6 +40,10 @@ class Space:
     start: list[dict[str, Any]]
     fixed: dict[str, Any] = field(default_factory=dict)
     """Config field -> value that replaces the value from `suggest` in every config."""
+    budgeted: tuple[float, float] | None = None
+    """The fewest and the most passes of the last stage that a time budget may choose; None: `suggest` decides."""
+    passes: float | None = None
+    """The passes of the last stage that were chosen for the time budget; None: `suggest` decides."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,10 @@ def load_space(path: Path) -> Space:
     start = getattr(module, "START", [])
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
         raise InputError(f"{path}: START is not a list of parameter dicts. Write START = [{...}].")
-    return Space(path, path.read_text(), cast(Suggest, suggest), start)
+    budgeted = getattr(module, "PASSES", None)
+    if budgeted is not None and not _is_range(budgeted):
+        raise InputError(f"{path}: PASSES is not a pair of positive numbers. Write PASSES = (0.5, 4).")
+    return Space(path, path.read_text(), cast(Suggest, suggest), start, budgeted=budgeted)
 
 
 def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConfig]:
@@ -143,6 +151,7 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         if isinstance(config, TrainConfig):
             # Validated even without fixed fields: `suggest` may use pydantic's `model_copy`, which checks nothing.
             config = TrainConfig.model_validate(dict(config) | space.fixed)
+            config = lasting(config, space.passes)
     except pydantic.ValidationError as error:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
@@ -152,6 +161,14 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     if not isinstance(config, TrainConfig):
         raise InputError(f"{space.path}: suggest returned {type(config).__name__}, not a TrainConfig. Return one.")
     return config
+
+
+def lasting(config: TrainConfig, passes: float | None) -> TrainConfig:
+    """Return a config whose last stage takes a number of passes; the same config for None."""
+    if passes is None:
+        return config
+    duration = dict.fromkeys(DURATIONS) | {"passes": passes}
+    return config.replace(stages=(*config.stages[:-1], config.stages[-1].replace(**duration)))
 
 
 def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
@@ -167,6 +184,12 @@ def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
     before = steps[judged[0].start - 1].examples if judged[0].start else 0
     slack = max(sum(step.rows.values()) for step in steps)
     return TrialShape(config.tasks, len(judged), (judged[-1].examples - before) // len(judged), slack)
+
+
+def _is_range(found: Any) -> bool:
+    """Return whether a value is a pair of positive numbers, the smaller one first."""
+    numbers = isinstance(found, tuple | list) and all(isinstance(each, int | float) for each in found)
+    return numbers and len(found) == 2 and 0 < found[0] <= found[1] < math.inf
 
 
 def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:

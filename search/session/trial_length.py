@@ -1,0 +1,113 @@
+"""Choose how long a trial trains, so that a time budget holds several whole trials. The speed is measured before."""
+
+import multiprocessing
+import signal
+from dataclasses import replace
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from model.errors import InputError, first_line
+from model.pretrained import read_pretrained
+from search.session.scored_rows import SHARE
+from search.suggest.space import Space
+from search.tune.slots import Slots
+from trainers.config.train_config import DURATIONS, TrainConfig
+from trainers.data.corpus import Corpus
+from trainers.start import announce
+from trainers.training.training import Training
+
+WHOLE_TRIALS = 5
+"""Number of whole trials of the first config that a time budget holds.
+
+Early stopping makes about a dozen begun trials of five whole ones. Fewer and longer trials leave no choice; more and
+shorter ones are all trained too briefly.
+"""
+STEPS = 20
+"""Number of steps that are measured, after as many steps of warming up."""
+
+
+def fit_to_budget(space: Space, config: TrainConfig, corpus: Corpus, seconds: float, slots: Slots) -> tuple[Space, str]:
+    """Return a space whose trials train as long as a time budget allows, and a line for the user.
+
+    Args:
+        space: a space with a range of passes.
+        config: the first config of the search.
+        seconds: the time budget.
+
+    Raises:
+        InputError: the speed cannot be measured.
+    """
+    announce("Measuring how fast a trial trains ...")
+    pass_seconds = measured_pass_seconds(config, corpus, slots)
+    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, seconds, slots.count)
+    whole = timedelta(seconds=round(passes * pass_seconds / (1 - SHARE)))
+    line = (
+        f"Each trial trains {passes:g} passes over the rows, which --time-budget decides: a whole trial of the first "
+        f"point takes about {whole}. The space allows {' to '.join(f'{end:g}' for end in space.budgeted or ())} passes."
+    )
+    return replace(space, passes=passes), line
+
+
+def planned_passes(allowed: tuple[float, float], pass_seconds: float, seconds: float, slots: int) -> float:
+    """Return the number of passes of a trial with which a time budget holds `WHOLE_TRIALS`, or the nearest allowed one.
+
+    Args:
+        allowed: the fewest and the most passes.
+        pass_seconds: seconds of one pass of the first config in one slot, without evaluation.
+        seconds: the time budget.
+        slots: the number of trials that run at once.
+    """
+    passes = slots * seconds * (1 - SHARE) / (WHOLE_TRIALS * pass_seconds)
+    return float(f"{min(max(passes, allowed[0]), allowed[1]):.2g}")
+
+
+def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
+    """Return the seconds of one pass of a config's last stage, measured on some steps in a process of its own.
+
+    A process of its own leaves the memory of this process, and of the GPU, as they were.
+
+    Raises:
+        InputError: the process has ended without a result.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, config.model_dump_json(), str(corpus.directory), slots.threads, slots.device)
+    process = context.Process(target=_measure, args=arguments, daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found = receiver.recv()
+    except EOFError:
+        found = "its process has ended, perhaps because the memory is too small"
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(found, str):
+        raise InputError(
+            f"The speed of training cannot be measured with the space's first config: {found}. "
+            "Correct the config, or leave --time-budget out."
+        )
+    return found
+
+
+def _measure(sender: Connection, config: str, corpus: str, threads: int, device: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that started this process ends it
+    torch.set_num_threads(threads)
+    try:
+        found = pass_seconds(TrainConfig.model_validate_json(config), Corpus.open(Path(corpus)), device)
+    except Exception as error:  # whatever training raises; its text reaches the command, its class might not
+        found = first_line(error)
+    sender.send(found)
+
+
+def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
+    """Train a config for a moment; return the seconds of one pass of its last stage, without evaluation."""
+    stage = config.stages[-1].replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2})
+    first, second = Training(
+        config.replace(stages=(stage,)), corpus, read_pretrained(config.encoder), device=device, dev_limit=1
+    )
+    rows = sum(corpus.train_sizes(stage.sources).values())
+    return second.train_seconds * rows / (second.examples - first.examples)
