@@ -70,6 +70,8 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
 
 def _check_cpus(cpus: float) -> None:
     """Check that a trial has whole CPUs, one per thread, or a share of one CPU."""
+    if not cpus > 0:  # true for NaN, too, which not every release of click refuses
+        raise InputError(f"--cpus-per-trial {cpus:g} is no positive number. Pass 1 or more, or a share such as 0.5.")
     if 1 < cpus < math.inf and cpus % 1:
         raise InputError(
             f"--cpus-per-trial {cpus:g}: a trial has one thread per CPU, so a part of a CPU would stay unused. "

@@ -51,7 +51,7 @@ def binary_loss(outputs: Tensor, labels: Tensor, weights: Tensor | None = None) 
 
 def regression_loss(outputs: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean squared error of values [rows, 1] against labels [rows], in squared label units."""
-    return functional.mse_loss(outputs.squeeze(-1), labels)
+    return functional.mse_loss(outputs.squeeze(-1), labels.to(outputs.dtype))
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {

@@ -58,6 +58,7 @@ def test_as_many_trials_run_at_once_as_requested_or_as_fit(nodes, concurrency, c
             "--cpus-per-trial 1.5: a trial has one thread per CPU, so a part of a CPU would stay unused. Pass 1 or 2, ",
         ),
         ([LAPTOP], None, math.inf, None, "A trial of inf CPUs and 0 GPUs fits on no node"),
+        ([LAPTOP], None, math.nan, None, "--cpus-per-trial nan is no positive number"),
         (
             [TWO_GPUS],
             None,
