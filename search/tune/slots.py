@@ -70,7 +70,7 @@ def choose_slots(nodes: list[dict[str, float]], concurrency: int | None, cpus: f
 
 def _check_cpus(cpus: float) -> None:
     """Check that a trial has whole CPUs, one per thread, or a share of one CPU."""
-    if not cpus > 0:  # true for NaN, too, which not every release of click refuses
+    if not cpus > 0:  # NaN, which not every release of click refuses
         raise InputError(f"--cpus-per-trial {cpus:g} is no positive number. Pass 1 or more, or a share such as 0.5.")
     if 1 < cpus < math.inf and cpus % 1:
         raise InputError(
@@ -81,6 +81,8 @@ def _check_cpus(cpus: float) -> None:
 
 def _one_or_share(gpus: float) -> float:
     """Check that a trial has no GPU, one, or 1/k of one; return the unrounded number."""
+    if not gpus >= 0:  # NaN
+        raise InputError(f"--gpus-per-trial {gpus:g} is no number. Pass 0, 1 or a share of one GPU such as 0.5.")
     if gpus > 1:
         raise InputError(
             f"--gpus-per-trial {gpus:g}: a trial trains on one GPU, so the others would stay unused. "

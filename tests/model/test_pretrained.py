@@ -64,7 +64,9 @@ def edit_config(checkpoint: Path, **changes: object) -> None:
 
 
 def edit_weights(checkpoint: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    save_file(change(load_file(checkpoint / "model.safetensors")), checkpoint / "model.safetensors")
+    changed = change(load_file(path := checkpoint / "model.safetensors"))
+    path.unlink()  # weights that were read before may be views of the file, which stays as it is
+    save_file(changed, path)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -168,7 +168,7 @@ NUMBERS = {
     "--dev-rows": ("0",),
     "--seed": ("-1",),
     "--keep": ("0", "few"),
-    "--cpus-per-trial": ("0", "nan"),
+    "--cpus-per-trial": ("0",),
     "--gpus-per-trial": ("-1", "one"),
     "--stop-at": ("80", "-0.1", "best"),
     "--plateau": ("0", "0.5"),

@@ -59,6 +59,7 @@ def test_as_many_trials_run_at_once_as_requested_or_as_fit(nodes, concurrency, c
         ),
         ([LAPTOP], None, math.inf, None, "A trial of inf CPUs and 0 GPUs fits on no node"),
         ([LAPTOP], None, math.nan, None, "--cpus-per-trial nan is no positive number"),
+        ([LAPTOP], None, 1, math.nan, "--gpus-per-trial nan is no number"),
         (
             [TWO_GPUS],
             None,
