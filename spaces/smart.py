@@ -7,7 +7,7 @@ import optuna
 from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import plain
 
-PASSES = (0.5, 6)
+PASSES = (0.5, 4)
 ROWS = 48
 """Rows of a step, over all tasks, with the schedule interleaved."""
 SCHEDULES = ["smart_round_robin", "cycle", "shuffle", "simultaneous", "interleaved"]
