@@ -14,7 +14,7 @@ from model.pretrained import read_pretrained
 from search.session.scored_rows import SHARE
 from search.suggest.space import Space
 from search.tune.slots import Slots
-from trainers.config.train_config import DURATIONS, TrainConfig
+from trainers.config.train_config import DURATIONS, Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.start import announce
 from trainers.training.training import Training
@@ -105,9 +105,13 @@ def _measure(sender: Connection, config: str, corpus: str, threads: int, device:
 
 def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
     """Train a config for a moment; return the seconds of one pass of its last stage, without evaluation."""
-    stage = config.stages[-1].replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2})
-    first, second = Training(
-        config.replace(stages=(stage,)), corpus, read_pretrained(config.encoder), device=device, dev_limit=1
-    )
-    rows = sum(corpus.train_sizes(stage.sources).values())
-    return second.train_seconds * rows / (second.examples - first.examples)
+    *earlier, last = config.stages
+    stages = (*(_lasting(stage, 1, rounds=1) for stage in earlier), _lasting(last, 2 * STEPS, rounds=2))
+    short = config.replace(stages=stages)
+    *_, warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
+    rows = sum(corpus.train_sizes(last.sources).values())
+    return measured.train_seconds * rows / (measured.examples - warm_up.examples)
+
+
+def _lasting(stage: Stage, steps: int, rounds: int) -> Stage:
+    return stage.replace(**dict.fromkeys(DURATIONS) | {"steps": steps, "rounds": rounds})
