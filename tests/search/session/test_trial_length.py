@@ -27,7 +27,7 @@ TEXT = SPACE.replace("rounds=4", "rounds=2")
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (1000, 3.4),  # 2 slots of 1,000 s, of which evaluation takes 15 %, hold 5 trials of 340 s
+        (1000, 3.0),  # 2 slots of 1,000 s, of which evaluation takes a quarter, hold 5 trials of 300 s
         (100, 0.5),
         (10_000, 4.0),
     ],
@@ -67,13 +67,13 @@ def test_all_trials_of_a_run_and_of_its_resume_train_the_chosen_passes(prepare):
     text = TEXT + "\nPASSES = (0.25, 9)\n"
     first = prepare(text)
     (line,) = [note for note in first.notes if "--time-budget decides" in note]
-    assert "Each trial trains 3.4 passes" in line and "0.25 to 9 passes" in line
+    assert "Each trial trains 3 passes" in line and "0.25 to 9 passes" in line
     resumed = prepare(text, resume=True, seconds=7.0)
     for prepared in (first, resumed):
-        assert prepared.run.search.passes == 3.4
+        assert prepared.run.search.passes == 3.0
         (stage,) = suggest_config(prepared.checked.space, FixedTrial({"learning_rate": 1e-3})).stages
-        assert stage.passes == 3.4
-        assert prepared.checked.shape.examples == pytest.approx(3.4 * 3 * ROWS / 2, abs=24)
+        assert stage.passes == 3.0
+        assert prepared.checked.shape.examples == pytest.approx(3.0 * 3 * ROWS / 2, abs=24)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(TEXT, 100.0), (TEXT + "\nPASSES = (1, 2)\n", None)])
