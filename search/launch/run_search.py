@@ -19,7 +19,7 @@ from search.runs.study import checked_url
 from search.session.conclusion import conclude
 from search.session.prepare import Prepared, prepare_run, run_exists, run_settings
 from search.session.session import Session, run_command, session
-from search.session.trial_length import fit_to_budget
+from search.session.trial_length import WHOLE_TRIALS, fit_to_budget
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, check_space, example_configs, lasting, load_space
@@ -104,7 +104,8 @@ def prepare_search(
     def check(corpus: Corpus) -> CheckedSpace:
         checked = check_space(space, configs, corpus)
         if seconds and space.budgeted and not exists:
-            fitted, note = fit_to_budget(space, configs[0], corpus, seconds, slots)
+            whole = trials if settings.trial_scheduler == POPULATION else WHOLE_TRIALS
+            fitted, note = fit_to_budget(space, configs[0], corpus, seconds, slots, whole)
             checked = check_space(fitted, [lasting(config, fitted.passes) for config in configs], corpus)
             notes.append(note)
         check_objectives(objectives, checked.tasks)

@@ -29,20 +29,23 @@ STEPS = 20
 """Number of steps that are measured, after as many steps of warming up."""
 
 
-def fit_to_budget(space: Space, config: TrainConfig, corpus: Corpus, seconds: float, slots: Slots) -> tuple[Space, str]:
+def fit_to_budget(
+    space: Space, config: TrainConfig, corpus: Corpus, seconds: float, slots: Slots, whole_trials: int = WHOLE_TRIALS
+) -> tuple[Space, str]:
     """Return a space whose trials train as long as a time budget allows, and a line for the user.
 
     Args:
         space: a space with a range of passes.
         config: the first config of the search.
         seconds: the time budget.
+        whole_trials: the number of whole trials that the budget holds.
 
     Raises:
         InputError: the speed cannot be measured.
     """
     announce("Measuring how fast a trial trains ...")
     pass_seconds = measured_pass_seconds(config, corpus, slots)
-    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, seconds, slots.count)
+    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, seconds * slots.count / whole_trials)
     whole = timedelta(seconds=round(passes * pass_seconds / (1 - SHARE)))
     line = (
         f"Each trial trains {passes:g} passes over the rows, which --time-budget decides: a whole trial of the first "
@@ -51,16 +54,15 @@ def fit_to_budget(space: Space, config: TrainConfig, corpus: Corpus, seconds: fl
     return replace(space, passes=passes), line
 
 
-def planned_passes(allowed: tuple[float, float], pass_seconds: float, seconds: float, slots: int) -> float:
-    """Return the number of passes of a trial with which a time budget holds `WHOLE_TRIALS`, or the nearest allowed one.
+def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seconds: float) -> float:
+    """Return the number of passes of a trial that takes `trial_seconds`, or the nearest allowed number.
 
     Args:
         allowed: the fewest and the most passes.
         pass_seconds: seconds of one pass of the first config in one slot, without evaluation.
-        seconds: the time budget.
-        slots: the number of trials that run at once.
+        trial_seconds: seconds of a whole trial, with evaluation.
     """
-    passes = slots * seconds * (1 - SHARE) / (WHOLE_TRIALS * pass_seconds)
+    passes = trial_seconds * (1 - SHARE) / pass_seconds
     return float(f"{min(max(passes, allowed[0]), allowed[1]):.2g}")
 
 

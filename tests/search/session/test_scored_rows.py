@@ -27,7 +27,7 @@ def test_evaluation_keeps_to_its_share_and_would_exceed_it_with_one_more_row(exa
 
 
 def test_limits_equal_those_calculated_by_hand():
-    # 1.5 epochs of 1,500 rows of 3 tasks in 6 rounds need 3 x 1,125 forward passes per round; a third of them are 1,125.
+    # 1.5 epochs of 1,500 rows of 3 tasks in 6 rounds need 3 x 1,125 forward passes per round; evaluation has a third.
     assert affordable_rows(TRAIN_COST * 1125, [MANY] * 3) == 375
     # A task with 95 rows leaves 1,030 passes to the two other tasks.
     assert affordable_rows(TRAIN_COST * 1125, [MANY, MANY, 95]) == 515

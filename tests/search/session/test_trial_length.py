@@ -1,6 +1,7 @@
 """Test how the length of trials is chosen for a time budget."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import FixedTrial
@@ -27,13 +28,13 @@ TEXT = SPACE.replace("rounds=4", "rounds=2")
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (1000, 3.0),  # 2 slots of 1,000 s, of which evaluation takes a quarter, hold 5 trials of 300 s
-        (100, 0.5),
-        (10_000, 4.0),
+        (400, 3.0),  # evaluation takes a quarter
+        (40, 0.5),
+        (4000, 4.0),
     ],
 )
-def test_a_budget_holds_five_whole_trials_within_the_range_of_the_space(seconds: float, expected: float):
-    assert planned_passes((0.5, 4), pass_seconds=100, seconds=seconds, slots=2) == expected
+def test_a_trial_takes_the_passes_for_its_time_within_the_range_of_the_space(seconds: float, expected: float):
+    assert planned_passes((0.5, 4), pass_seconds=100, trial_seconds=seconds) == expected
 
 
 def test_the_speed_is_measured_by_training(corpus: Corpus, tiny_encoder: Path):
@@ -54,11 +55,11 @@ def prepare(tmp_path: Path, tiny_encoder: Path, user_cache: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
     monkeypatch.setattr(trial_length, "measured_pass_seconds", lambda config, corpus, slots: 10.0)
 
-    def call(text: str, *, resume: bool = False, seconds: float | None = 100.0) -> Prepared:
+    def call(text: str, *, resume: bool = False, seconds: float | None = 100.0, **changed: Any) -> Prepared:
         (tmp_path / "space.py").write_text(text)
-        settings = RequestedSettings(encoder=str(tiny_encoder), rows=ROWS)
+        settings = RequestedSettings(encoder=str(tiny_encoder), rows=ROWS, **changed)
         location = Folder.at(tmp_path / "run")
-        return prepare_search(location, tmp_path / "space.py", settings, resume, SLOTS, seconds=seconds)
+        return prepare_search(location, tmp_path / "space.py", settings, resume, SLOTS, trials=10, seconds=seconds)
 
     return call
 
@@ -74,6 +75,11 @@ def test_all_trials_of_a_run_and_of_its_resume_train_the_chosen_passes(prepare):
         (stage,) = suggest_config(prepared.checked.space, FixedTrial({"learning_rate": 1e-3})).stages
         assert stage.passes == 3.0
         assert prepared.checked.shape.examples == pytest.approx(3.0 * 3 * ROWS / 2, abs=24)
+
+
+def test_a_budget_holds_five_whole_trials_or_all_members_of_a_population(prepare):
+    # 2 slots of 100 s, of which evaluation takes a quarter, hold 10 members of 1.5 passes of 10 s.
+    assert prepare(TEXT + "\nPASSES = (0.25, 9)\n", trial_scheduler="population").run.search.passes == 1.5
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(TEXT, 100.0), (TEXT + "\nPASSES = (1, 2)\n", None)])
