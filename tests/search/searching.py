@@ -13,6 +13,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
 from tests.waiting import LIMIT_SECONDS
 from trainers.training.rounds import RoundRow
 
@@ -81,6 +85,12 @@ def restored_environment() -> Iterator[None]:
 def environment() -> dict[str, str]:
     """Return the environment variables for a command in a new process, without the settings of Ray."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
+
+
+def study_trials(run: Path) -> list[optuna.trial.FrozenTrial]:
+    """Read the trials of a run's study."""
+    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    return optuna.load_study(study_name=run.name, storage=storage).get_trials()
 
 
 def rows(run: Path) -> list[tuple[int, RoundRow]]:

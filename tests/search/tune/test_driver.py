@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from search.runs.run import Run
-from tests.search.searching import SPACE, command, rows
+from tests.search.searching import SPACE, command, rows, study_trials
 from tests.waiting import wait_for
 from trainers.folder import Folder
 
@@ -34,9 +34,10 @@ def workers() -> list[int]:
 
 
 def kill_workers(run: Path) -> None:
-    """Kill the worker after each of the first rounds."""
+    """Kill the worker after each of the first rounds, when the driver knows of the round."""
+    wait_for(lambda: rows(run))
     for finished in range(1, KILLS + 1):
-        wait_for(lambda finished=finished: len(rows(run)) >= finished)
+        wait_for(lambda finished=finished: len(study_trials(run)[0].intermediate_values) >= finished)
         (worker,) = wait_for(workers)  # there is no worker while Ray replaces the last worker
         os.kill(worker, signal.SIGKILL)
 

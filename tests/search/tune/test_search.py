@@ -8,23 +8,14 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-import optuna
 import pandas
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from search.ensemble.members import FOLDER
 from search.runs.run import Run
-from tests.search.searching import SPACE, command, finish, rows, start
+from tests.search.searching import SPACE, command, finish, rows, start, study_trials
 from tests.waiting import LIMIT_SECONDS, wait_for
 from trainers.folder import Folder
-
-
-def study_trials(run: Path) -> list[optuna.trial.FrozenTrial]:
-    """Read the trials of a run's study."""
-    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
-    return optuna.load_study(study_name=run.name, storage=storage).get_trials()
 
 
 @pytest.fixture(scope="module")
