@@ -26,8 +26,8 @@ TOGETHER: dict[str, Any] = PLAIN | {
     "learning_rate": 2e-4,
     "batch_schedule": "smart_round_robin",
 }
-# Without SMART: the best known training of MiniLM, a learning rate for larger encoders, and steps of all tasks together,
-# which take three quarters of the time. Then lazy SMART, and the best lambda_s of report 002.
+# Without SMART: the best known training of MiniLM, a learning rate for larger encoders, and steps of all tasks
+# together, which take three quarters of the time. Then lazy SMART, and the best lambda_s of report 002.
 START: list[dict[str, Any]] = [
     PLAIN,
     PLAIN | {"learning_rate": 4e-5},
