@@ -19,7 +19,7 @@ def test_strings_are_those_of_a_list(texts: list[str], chosen: slice):
     assert found == texts and list(found) == texts and len(found) == len(texts)
     assert found[chosen] == texts[chosen]
     assert [found[row] for row in range(-len(texts), len(texts))] == texts * 2
-    assert found != [*texts, ""] and found.count("") == texts.count("")
+    assert found != [*texts, ""] and found != list(range(len(texts) or 1)) and found.count("") == texts.count("")
 
 
 def test_a_row_beyond_the_end_is_an_index_error():
