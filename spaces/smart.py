@@ -8,12 +8,12 @@ from trainers.config import SmartConfig, TrainConfig
 from trainers.recipes import plain
 
 PASSES = (0.5, 4)
-"""With --time-budget: the fewest and the most passes of a trial. Of 600 rows a task, three passes were enough."""
+"""With --time-budget: the fewest and the most passes of a trial. More than three did not help 600 rows per task."""
 ROWS = 48
 """Rows of a step, over all tasks, with the schedule interleaved."""
 SCHEDULES = ["smart_round_robin", "cycle", "shuffle", "simultaneous", "interleaved"]
 SMART_EVERY = {"lazy": 4, "always": 1}
-"""Where SMART is on: in every so many-th step. In every step it makes training 2.4 to 2.7 times as slow, lazily 1.4."""
+"""Apply SMART in every N-th step. In every step training takes 2.4 to 2.7 times as long, in every fourth 1.4 times."""
 
 PLAIN: dict[str, Any] = {
     "smart": "off",
@@ -27,8 +27,8 @@ TOGETHER: dict[str, Any] = PLAIN | {
     "learning_rate": 2e-4,
     "batch_schedule": "smart_round_robin",
 }
-# Without SMART: the best known training of MiniLM, a learning rate for larger encoders, and steps of all tasks
-# together, which take three quarters of the time. Then lazy SMART, and the best lambda_s of report 002.
+# Without SMART: the best known training of MiniLM, a learning rate for larger encoders, and steps with
+# batches of several tasks, which take three quarters of the time. Then lazy SMART, and the best lambda_s of report 002.
 START: list[dict[str, Any]] = [
     PLAIN,
     PLAIN | {"learning_rate": 4e-5},

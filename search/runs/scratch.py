@@ -48,8 +48,10 @@ def private_scratch() -> Iterator[Path]:
         try:
             yield place
         finally:
-            _end_orphans(place)
-            _remove(place)
+            try:
+                _end_orphans(place)
+            finally:
+                _remove(place)
 
 
 def scratch_base(places: tuple[str, ...]) -> Path:
@@ -133,11 +135,15 @@ def _end_orphans(place: Path) -> None:
         with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             handle = os.pidfd_open(int(process.name))  # the number cannot become another process's while this is open
             try:
-                if (process / "comm").read_text().startswith("ray::") and _uses(process, place):
+                if (process / "comm").read_bytes().startswith(b"ray::") and _uses(process, place):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             finally:
                 os.close(handle)
 
 
 def _uses(process: Path, place: Path) -> bool:
-    return any(file.readlink().is_relative_to(place) for file in (process / "fd").iterdir())
+    for file in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed a moment ago
+            if file.readlink().is_relative_to(place.resolve()):
+                return True
+    return False

@@ -1,4 +1,4 @@
-"""Choose how long a trial trains, so that a time budget holds several whole trials. The speed is measured before."""
+"""Measure the speed of training; choose the passes of each trial so that a time budget holds several whole trials."""
 
 import multiprocessing
 import signal
@@ -22,8 +22,8 @@ from trainers.training.training import Training
 WHOLE_TRIALS = 5
 """Number of whole trials of the first config that a time budget holds.
 
-Early stopping makes about a dozen begun trials of five whole ones. Fewer and longer trials leave no choice; more and
-shorter ones are all trained too briefly.
+With early stopping, about twelve trials begin in the time of five whole ones. With fewer whole trials there is little
+to choose from; with more, each trains too briefly.
 """
 STEPS = 20
 """Number of steps that are measured, after as many steps of warming up."""
@@ -36,7 +36,7 @@ def fit_to_budget(
 
     Args:
         space: a space with a range of passes.
-        config: the first config of the search.
+        config: the first config of the search. Its last stage is assumed to take nearly all of the time.
         seconds: the time budget.
         whole_trials: the number of whole trials that the budget holds.
 
@@ -45,11 +45,14 @@ def fit_to_budget(
     """
     announce("Measuring how fast a trial trains ...")
     pass_seconds = measured_pass_seconds(config, corpus, slots)
-    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, seconds * slots.count / whole_trials)
+    # A slot trains one trial at a time: more slots than trials make no trial longer than half of the budget.
+    trial_seconds = seconds * slots.count / max(whole_trials, 2 * slots.count)
+    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, trial_seconds)
     whole = timedelta(seconds=round(passes * pass_seconds / (1 - SHARE)))
     line = (
         f"Each trial trains {passes:g} passes over the rows, which --time-budget decides: a whole trial of the first "
-        f"point takes about {whole}. The space allows {' to '.join(f'{end:g}' for end in space.budgeted or ())} passes."
+        f"config takes about {whole}. The space allows {' to '.join(f'{end:g}' for end in space.budgeted or ())} "
+        "passes."
     )
     return replace(space, passes=passes), line
 
@@ -63,7 +66,7 @@ def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seco
         trial_seconds: seconds of a whole trial, with evaluation.
     """
     passes = trial_seconds * (1 - SHARE) / pass_seconds
-    return float(f"{min(max(passes, allowed[0]), allowed[1]):.2g}")
+    return min(max(float(f"{passes:.2g}"), allowed[0]), allowed[1])
 
 
 def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
@@ -109,7 +112,7 @@ def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
     """Train a config for a moment; return the seconds of one pass of its last stage, without evaluation."""
     *earlier, last = config.stages
     stages = (*(_lasting(stage, 1, rounds=1) for stage in earlier), _lasting(last, 2 * STEPS, rounds=2))
-    short = config.replace(stages=stages)
+    short = config.replace(stages=stages, changes=())
     *_, warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
     rows = sum(corpus.train_sizes(last.sources).values())
     return measured.train_seconds * rows / (measured.examples - warm_up.examples)

@@ -1,4 +1,4 @@
-"""Records of untokenised rows, which every source of data returns; their texts are kept in little memory."""
+"""Records of untokenised rows, which every source of data returns. Texts are held in Arrow memory, which is compact."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,8 @@ class Strings(Sequence[str]):
         yield from self._last
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+        other_strings = isinstance(other, Sequence) and not isinstance(other, str)
+        return other_strings and len(self) == len(other) and all(map(eq, self, other))
 
 
 Sides = tuple[Strings, ...]

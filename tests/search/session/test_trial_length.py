@@ -11,8 +11,8 @@ from search.launch.run_search import prepare_search
 from search.runs.search_record import RequestedSettings
 from search.session import trial_length
 from search.session.prepare import Prepared
-from search.session.trial_length import measured_pass_seconds, planned_passes
-from search.suggest.space import suggest_config
+from search.session.trial_length import fit_to_budget, measured_pass_seconds, planned_passes
+from search.suggest.space import Space, suggest_config
 from search.tune.slots import Slots
 from tests.conftest import ROWS
 from tests.search.searching import SPACE
@@ -80,6 +80,13 @@ def test_all_trials_of_a_run_and_of_its_resume_train_the_chosen_passes(prepare):
 def test_a_budget_holds_five_whole_trials_or_all_members_of_a_population(prepare):
     # 2 slots of 100 s, of which evaluation takes a quarter, hold 10 members of 1.5 passes of 10 s.
     assert prepare(TEXT + "\nPASSES = (0.25, 9)\n", trial_scheduler="population").run.search.passes == 1.5
+
+
+def test_many_slots_make_no_trial_longer_than_half_of_the_budget(corpus: Corpus, tiny_encoder: Path, monkeypatch):
+    monkeypatch.setattr(trial_length, "measured_pass_seconds", lambda config, corpus, slots: 10.0)
+    space = Space(Path("space.py"), "", lambda trial: plain(), [], budgeted=(0.25, 99))
+    fitted, _ = fit_to_budget(space, plain(), corpus, 100.0, Slots(16, 1, 0))
+    assert fitted.passes == 3.8  # of 50 s, of which evaluation takes a quarter
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(TEXT, 100.0), (TEXT + "\nPASSES = (1, 2)\n", None)])

@@ -1,3 +1,5 @@
+"""Test that a sequence of strings in Arrow memory behaves as a list."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,10 @@ def test_strings_are_those_of_a_list(texts: list[str], chosen: slice):
     assert found[chosen] == texts[chosen]
     assert [found[row] for row in range(-len(texts), len(texts))] == texts * 2
     assert found != [*texts, ""] and found != list(range(len(texts) or 1)) and found.count("") == texts.count("")
+
+
+def test_strings_differ_from_a_text_of_the_same_characters():
+    assert Strings(["a", "b"]) != "ab"
 
 
 def test_a_row_beyond_the_end_is_an_index_error():
