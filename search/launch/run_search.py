@@ -120,7 +120,7 @@ def prepare_search(
 
 
 def _most_trials(request: Request, location: Folder) -> int:
-    """Return the requested number of trials, or the default. With a time budget it is large, except for a population."""
+    """Return the requested number of trials, or the default: large with a time budget, except for a population."""
     if request.trials:
         return request.trials
     recorded = Run(location).search.trial_scheduler if run_exists(location) else None

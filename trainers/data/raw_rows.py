@@ -52,8 +52,9 @@ class Strings(Sequence[str]):
         yield from self._last
 
     def __eq__(self, other: object) -> bool:
-        other_strings = isinstance(other, Sequence) and not isinstance(other, str)
-        return other_strings and len(self) == len(other) and all(map(eq, self, other))
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return False
+        return len(self) == len(other) and all(map(eq, self, other))
 
 
 Sides = tuple[Strings, ...]
