@@ -25,7 +25,7 @@ from benchmarks.whole_data import NAMES
 from benchmarks.whole_loop import Checkpoint, PeerModel, batches, loss_of, predict, tokenized
 from benchmarks.whole_space import PASSES, parameters
 from model.checkpoint_files import find_checkpoint
-from trainers.data.raw_rows import RawSplit, Strings
+from trainers.data.raw_rows import RawSplit, TextColumn
 
 ROWS, ROUNDS_FILE = "rows.json", "rounds.jsonl"
 
@@ -36,7 +36,7 @@ def train(config: dict[str, Any], folder: Path, layers: int) -> None:
     checkpoint = Checkpoint(find_checkpoint("minilm"), layers)
     splits = {
         name: RawSplit(
-            Strings(found["ids"]), tuple(map(Strings, found["texts"])), np.array(found["labels"], np.float32)
+            TextColumn(found["ids"]), tuple(map(TextColumn, found["texts"])), np.array(found["labels"], np.float32)
         )
         for name, found in json.loads((folder / ROWS).read_text()).items()
     }

@@ -166,7 +166,10 @@ def _resumed(checkpoints: list[Folder], start: Callable[..., Training]) -> Train
             try:
                 return start(resume=checkpoint)
             except CheckpointError as error:  # an earlier state, or the beginning, leads to the same bits
-                tell(f"{first_line(error)}. The state is not used; the trial continues from an earlier one.")
+                tell(
+                    f"{first_line(error)}. The state is not used: the trial continues from an older one, or starts "
+                    "again."
+                )
     return start()
 
 

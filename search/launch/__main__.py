@@ -49,7 +49,7 @@ def main(
             metavar="N",
             rich_help_panel=HOW_MUCH,
             help="Stop after N trials, trials of earlier sessions included; with --trial-scheduler population, the "
-            "number of its members. The default is 12; with --time-budget, as many as fit.",
+            "number of its members. The default is 12; with --time-budget, no limit, except for a population.",
         ),
     ] = None,
     time_budget: Annotated[
@@ -57,8 +57,8 @@ def main(
         typer.Option(
             metavar="DURATION",
             rich_help_panel=HOW_MUCH,
-            help="Stop this session after a duration such as 2h, 90m or 1h30m. For spaces with a range of passes, the "
-            "duration decides how long each trial of a new run trains.",
+            help="Stop this session after a duration such as 2h, 90m or 1h30m. If the space defines PASSES, "
+            "the duration decides how long each trial of a new run trains.",
         ),
     ] = None,
     gpu_hours: Annotated[

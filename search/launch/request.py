@@ -9,9 +9,7 @@ from model.errors import unknown
 from search.session.machines import Machines
 
 TRIALS = 12
-"""Number of trials without --trials and --time-budget."""
-MOST_TRIALS = 1000
-"""Number of trials with --time-budget and without --trials: more than fit. The disk space is counted for so many."""
+"""Number of trials without --trials and --time-budget; of a population, without --trials."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Request:
     """Option -> its value, None if it was not given. A resumed run must have the given values."""
     machines: Machines
     trials: int | None
-    """The largest number of trials; None for `TRIALS`, or as many as fit into a time budget."""
+    """The number of trials; None for `TRIALS` or, with a time budget, for no limit."""
     time_budget: str | None
     """A duration with a unit, such as 90m."""
     stop_at: float | None

@@ -9,7 +9,7 @@ import pandas
 
 from model.errors import InputError
 from search.ensemble import build
-from search.launch.request import MOST_TRIALS, TRIALS, Request
+from search.launch.request import TRIALS, Request
 from search.options import given
 from search.report import page
 from search.runs.objectives import check_objectives
@@ -22,7 +22,7 @@ from search.session.session import Session, run_command, session
 from search.session.trial_length import WHOLE_TRIALS, fit_to_budget
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
-from search.suggest.space import CheckedSpace, check_space, example_configs, lasting, load_space
+from search.suggest.space import CheckedSpace, check_space, example_configs, load_space, with_passes
 from search.suggest.warm_start import warm_start_from
 from search.tune.budgets import Limits
 from search.tune.exploit_explore import POPULATION, check_population_size
@@ -43,7 +43,7 @@ def run_search(request: Request) -> None:
         }
         requested = RequestedSettings(**given(**asked))
         earlier = partial(read_earlier_searches, sources, request.storage)
-        trials = _most_trials(request, location)
+        trials = trial_limit(request, location)
         prepare = partial(
             prepare_search,
             location,
@@ -58,7 +58,8 @@ def run_search(request: Request) -> None:
             location, request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard
         ) as opened:
             search = opened.run.search
-            print(f"Run {search.name} at {location}: up to {trials} trials of {search.rounds} rounds, {request.space}.")
+            limit = f"up to {trials}" if trials else "as many as fit,"
+            print(f"Run {search.name} at {location}: {limit} trials of {search.rounds} rounds, {request.space}.")
             conclude(
                 opened.run,
                 train=partial(_train, opened, trials),
@@ -77,7 +78,7 @@ def prepare_search(
     slots: Slots,
     *,
     earlier: Callable[[], list[EarlierSearch]] = list,
-    trials: int = 1,
+    trials: int | None = None,
     seconds: float | None = None,
 ) -> Prepared:
     """Check the settings of a search, then create its run directory or reopen it; see `prepare_run`.
@@ -87,7 +88,7 @@ def prepare_search(
         path: the file of the search space.
         requested: the settings from the command line.
         earlier: reads the sources of a warm start; not called for a resumed run, which has a copy of their trials.
-        trials: the largest number of trials; with --trial-scheduler population, the number of its members.
+        trials: the largest number of trials, None for no limit; with --trial-scheduler population, of its members.
         seconds: the time budget for which a new run chooses how long its trials train, if the space lets it.
     """
     space = load_space(path)
@@ -101,34 +102,38 @@ def prepare_search(
     configs, objectives = example_configs(space), settings.objective
     notes = check_sampler(settings.sampler, space, objectives)
 
+    members = trials if trials and settings.trial_scheduler == POPULATION else 0
+    if members:
+        check_population_size(members)
+    if space.passes:
+        notes.append(
+            f"Each trial trains {space.passes:g} passes over the rows, as the run's first time budget decided."
+        )
+
     def check(corpus: Corpus) -> CheckedSpace:
         checked = check_space(space, configs, corpus)
-        if seconds and space.budgeted and not exists:
-            whole = trials if settings.trial_scheduler == POPULATION else WHOLE_TRIALS
-            fitted, note = fit_to_budget(space, configs[0], corpus, seconds, slots, whole)
-            checked = check_space(fitted, [lasting(config, fitted.passes) for config in configs], corpus)
-            notes.append(note)
         check_objectives(objectives, checked.tasks)
-        return checked
+        if not seconds or not space.pass_range or exists:
+            return checked
+        fitted, note = fit_to_budget(space, configs[0], corpus, seconds, slots, members or WHOLE_TRIALS)
+        notes.append(note)
+        return check_space(fitted, [with_passes(config, fitted.passes) for config in configs], corpus)
 
-    unfinished = slots.count
-    if settings.trial_scheduler == POPULATION:
-        check_population_size(trials)
-        unfinished = max(trials, unfinished)  # members that wait for a slot keep their full states, too
+    unfinished = max(members, slots.count)  # members that wait for a slot keep their full states, too
     prepared = prepare_run(location, settings, configs, check, unfinished, trials, warm_start=warm_start)
     return replace(prepared, notes=[*prepared.notes, *notes])
 
 
-def _most_trials(request: Request, location: Folder) -> int:
-    """Return the requested number of trials, or the default: large with a time budget, except for a population."""
+def trial_limit(request: Request, location: Folder) -> int | None:
+    """Return the requested number of trials, or the default: none with a time budget, except for a population."""
     if request.trials:
         return request.trials
     recorded = Run(location).search.trial_scheduler if run_exists(location) else None
     population = (request.settings["trial_scheduler"] or recorded) == POPULATION
-    return MOST_TRIALS if request.time_budget and not population else TRIALS
+    return None if request.time_budget and not population else TRIALS
 
 
-def _train(session: Session, trials: int) -> None:
+def _train(session: Session, trials: int | None) -> None:
     """Train the trials of a search."""
     if over := session.train(trials):
         print(f"The search has ended: {over}.")

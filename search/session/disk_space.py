@@ -11,6 +11,8 @@ from trainers.training.build_model import model_bytes
 from trainers.training.disk import as_text, check_room, used_bytes
 from trainers.training.kept_rounds import Keep, most_rounds, state_bytes, training_bytes
 
+MOST_TRIALS = 1000
+"""Number of trials for which space is counted if only a time budget limits a search; more are unlikely to fit."""
 FILE_BYTES = 2**12
 """Bytes of a predictions file besides its ids and outputs, at most."""
 
@@ -29,7 +31,7 @@ def check_disk(
     *,
     dev_rows: int,
     unfinished: int,
-    trials: int,
+    trials: int | None,
 ) -> str:
     """Check that the disk has room for a run; return a line for the user. The size of an object store is not known.
 
@@ -39,11 +41,12 @@ def check_disk(
         keep: the checkpoints of ended trials that are kept.
         dev_rows: the largest number of dev rows per task that a round predicts.
         unfinished: the largest number of trials that keep full states at the same time.
-        trials: the number of all trials.
+        trials: the number of all trials; None for `MOST_TRIALS`.
 
     Raises:
         InputError: the disk has too little room.
     """
+    trials = trials or MOST_TRIALS
     weight_bytes = largest_model_bytes(configs, corpus.tasks, pretrained)
     rounds = most_rounds(configs)
     kept, unfinished, stopped = min(keep.count, trials * rounds), min(unfinished, trials), min(keep.states, trials)

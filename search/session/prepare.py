@@ -86,7 +86,7 @@ def prepare_run(
     configs: Collection[TrainConfig],
     check: Callable[[Corpus], CheckedSpace],
     unfinished: int,
-    trials: int,
+    trials: int | None,
     *,
     warm_start: Callable[[Space, SearchRecord], WarmStart] = partial(warm_start_from, []),
 ) -> Prepared:
@@ -98,7 +98,7 @@ def prepare_run(
         configs: examples of the configs that will be trained; the corpus gets the text sets that they name.
         check: checks that the space can be trained on a corpus.
         unfinished: the number of trials that keep full states at the same time.
-        trials: the number of trials, earlier sessions included.
+        trials: the number of trials, earlier sessions included; None for no limit.
         warm_start: returns the trials of earlier searches that a new run's sampler sees.
 
     Raises:
@@ -183,7 +183,7 @@ def _reopened(
     configs: Collection[TrainConfig],
     check: Callable[[Corpus], CheckedSpace],
     unfinished: int,
-    trials: int,
+    trials: int | None,
 ) -> Prepared:
     """Check that a resumed run has the space that it was started with; record the settings that may change."""
     corpus = run.corpus()

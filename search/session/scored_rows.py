@@ -1,4 +1,4 @@
-"""Choose the number of dev rows on which rounds are scored, so that evaluation takes a small share of the time."""
+"""Choose the number of dev rows on which rounds are scored, so that evaluation takes a bounded share of the time."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -11,7 +11,7 @@ from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.training.training import DEV_ROWS
 
-SHARE = 0.25
+EVALUATION_SHARE = 0.25
 """The largest share of a trial's forward passes that evaluation may take."""
 TRAIN_COST = 3
 """Cost of a training example in forward passes: 1, and 2 for the backward pass."""
@@ -27,8 +27,8 @@ def dev_row_limit(
     """Return the largest number of dev rows per task on which rounds are scored.
 
     All trials of a search use the same number, because scores on different rows cannot be compared. The number keeps
-    evaluation within SHARE for the config whose training costs least. If trials are not compared, the number is that
-    of a single run.
+    evaluation within its share for the config whose training costs least. If trials are not compared, the number is
+    that of a single run.
 
     Args:
         requested: the number from the command line; None to derive it from the cost of training.
@@ -69,7 +69,7 @@ def affordable_rows(work: int, labelled: Collection[int]) -> int:
         work: cost of training one round, in forward passes of one row.
         labelled: the number of labelled dev rows of each task.
     """
-    passes = SHARE / (1 - SHARE) * work
+    passes = EVALUATION_SHARE / (1 - EVALUATION_SHARE) * work
     limits = range(DEV_ROWS, FEWEST, -1)
     return next((limit for limit in limits if sum(min(limit, count) for count in labelled) <= passes), FEWEST)
 

@@ -49,7 +49,7 @@ class Session:
         """The run."""
         return self.prepared.run
 
-    def train(self, trials: int, *, names: Mapping[int, str] | None = None) -> str | None:
+    def train(self, trials: int | None, *, names: Mapping[int, str] | None = None) -> str | None:
         """Train until `trials` trials have ended or a budget is used up; return that budget. See `driver.search`."""
         from search.tune import driver  # here, because Ray reads its environment when it is imported
 

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import signal
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -9,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from model.errors import InputError, first_line
+from model.errors import InputError
 from model.pretrained import read_pretrained
-from search.session.scored_rows import SHARE
+from search.session.scored_rows import EVALUATION_SHARE
 from search.suggest.space import Space
 from search.tune.slots import Slots
-from trainers.config.train_config import DURATIONS, Stage, TrainConfig
+from trainers.config.train_config import DURATIONS, TrainConfig
 from trainers.data.corpus import Corpus
+from trainers.devices import limit_gpu_memory
+from trainers.faults import Blame, Fault, MachineError, fault_of
 from trainers.start import announce
 from trainers.training.training import Training
 
@@ -27,6 +32,8 @@ to choose from; with more, each trains too briefly.
 """
 STEPS = 20
 """Number of steps that are measured, after as many steps of warming up."""
+MOST_PROCESSES = 4
+"""Largest number of processes that measure at the same time."""
 
 
 def fit_to_budget(
@@ -36,25 +43,21 @@ def fit_to_budget(
 
     Args:
         space: a space with a range of passes.
-        config: the first config of the search. Its last stage is assumed to take nearly all of the time.
+        config: the first config of the search.
         seconds: the time budget.
         whole_trials: the number of whole trials that the budget holds.
 
     Raises:
-        InputError: the speed cannot be measured.
+        InputError: the config cannot be trained.
+        MachineError: the machine has failed.
     """
+    assert space.pass_range
     announce("Measuring how fast a trial trains ...")
     pass_seconds = measured_pass_seconds(config, corpus, slots)
     # A slot trains one trial at a time: more slots than trials make no trial longer than half of the budget.
     trial_seconds = seconds * slots.count / max(whole_trials, 2 * slots.count)
-    passes = planned_passes(space.budgeted or (0, 0), pass_seconds, trial_seconds)
-    whole = timedelta(seconds=round(passes * pass_seconds / (1 - SHARE)))
-    line = (
-        f"Each trial trains {passes:g} passes over the rows, which --time-budget decides: a whole trial of the first "
-        f"config takes about {whole}. The space allows {' to '.join(f'{end:g}' for end in space.budgeted or ())} "
-        "passes."
-    )
-    return replace(space, passes=passes), line
+    passes = planned_passes(space.pass_range, pass_seconds, trial_seconds)
+    return replace(space, passes=passes), planned_line(space.pass_range, passes, pass_seconds, seconds)
 
 
 def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seconds: float) -> float:
@@ -65,58 +68,89 @@ def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seco
         pass_seconds: seconds of one pass of the first config in one slot, without evaluation.
         trial_seconds: seconds of a whole trial, with evaluation.
     """
-    passes = trial_seconds * (1 - SHARE) / pass_seconds
+    passes = trial_seconds * (1 - EVALUATION_SHARE) / pass_seconds
     return min(max(float(f"{passes:.2g}"), allowed[0]), allowed[1])
 
 
-def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
-    """Return the seconds of one pass of a config's last stage, measured on some steps in a process of its own.
+def planned_line(allowed: tuple[float, float], passes: float, pass_seconds: float, seconds: float) -> str:
+    """Return the line that tells the user the length of the trials and, if the time budget is too short, a remedy."""
+    whole = passes * pass_seconds / (1 - EVALUATION_SHARE)
+    limit = {allowed[0]: ", the fewest that the space allows", allowed[1]: ", the most that the space allows"}
+    line = (
+        f"Each trial trains {passes:g} passes over the rows, as --time-budget decides{limit.get(passes, '')}. A whole "
+        f"trial of the first config takes about {timedelta(seconds=round(whole))}."
+    )
+    too_short = " No trial will finish in the time budget: raise --time-budget, or lower --rows."
+    return line + too_short * (whole > seconds)
 
-    A process of its own leaves the memory of this process, and of the GPU, as they were.
+
+def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
+    """Return the seconds of one pass of a config, measured on some steps.
+
+    As many processes as slots measure at the same time, because trials that share a machine slow each other down.
+    Processes of their own leave the memory of this process, and of the GPU, as they were.
 
     Raises:
-        InputError: the process has ended without a result.
+        InputError: the config cannot be trained.
+        MachineError: the machine has failed.
     """
     context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, config.model_dump_json(), str(corpus.directory), slots.threads, slots.device)
-    process = context.Process(target=_measure, args=arguments, daemon=True)
-    process.start()
-    sender.close()
+    arguments = (config.model_dump_json(), str(corpus.directory), slots.threads, slots.device, slots.memory)
+    processes, receivers = [], []
+    try:
+        for _ in range(min(slots.count, MOST_PROCESSES)):
+            receiver, sender = context.Pipe(duplex=False)
+            processes.append(context.Process(target=_measure, args=(sender, *arguments), daemon=True))
+            receivers.append(receiver)
+            with _interrupts_blocked():
+                processes[-1].start()
+            sender.close()
+        return statistics.median(map(_received, receivers))
+    finally:
+        for process in processes:
+            if process.pid:
+                process.kill()
+                process.join()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let a process that is started in the body ignore Ctrl-C from its first moment: this command ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _received(receiver: Connection) -> float:
+    """Return the seconds that a process has measured, or raise the error for its fault."""
     try:
         found = receiver.recv()
     except EOFError:
-        found = "its process has ended, perhaps because the memory is too small"
-    finally:
-        process.kill()
-        process.join()
-    if isinstance(found, str):
-        raise InputError(
-            f"The speed of training cannot be measured with the space's first config: {found}. "
-            "Correct the config, or leave --time-budget out."
-        )
-    return found
+        found = Fault("the process that measures it has ended; perhaps the memory is too small", Blame.UNCLEAR)
+    if not isinstance(found, Fault):
+        return found
+    line = f"The speed of training cannot be measured: {found.reason}."
+    if found.blame == Blame.CONFIG:
+        raise InputError(f"{line} Correct the first config of the space, or leave --time-budget out.")
+    raise MachineError(line)
 
 
-def _measure(sender: Connection, config: str, corpus: str, threads: int, device: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that started this process ends it
-    torch.set_num_threads(threads)
+def _measure(sender: Connection, config: str, corpus: str, threads: int, device: str, memory: float | None) -> None:
     try:
+        torch.set_num_threads(threads)
+        limit_gpu_memory(memory)
         found = pass_seconds(TrainConfig.model_validate_json(config), Corpus.open(Path(corpus)), device)
-    except Exception as error:  # whatever training raises; its text reaches the command, its class might not
-        found = first_line(error)
+    except Exception as error:  # whatever training raises; the fault reaches the command, the error's class might not
+        found = fault_of(error)
     sender.send(found)
 
 
 def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
-    """Train a config for a moment; return the seconds of one pass of its last stage, without evaluation."""
-    *earlier, last = config.stages
-    stages = (*(_lasting(stage, 1, rounds=1) for stage in earlier), _lasting(last, 2 * STEPS, rounds=2))
-    short = config.replace(stages=stages, changes=())
-    *_, warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
-    rows = sum(corpus.train_sizes(last.sources).values())
+    """Train a config of one stage for a moment; return the seconds of one pass, without evaluation."""
+    (stage,) = config.stages
+    short = config.replace(stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),))
+    warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
+    rows = sum(corpus.train_sizes(stage.sources).values())
     return measured.train_seconds * rows / (measured.examples - warm_up.examples)
-
-
-def _lasting(stage: Stage, steps: int, rounds: int) -> Stage:
-    return stage.replace(**dict.fromkeys(DURATIONS) | {"steps": steps, "rounds": rounds})

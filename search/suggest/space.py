@@ -40,10 +40,10 @@ class Space:
     start: list[dict[str, Any]]
     fixed: dict[str, Any] = field(default_factory=dict)
     """Config field -> value that replaces the value from `suggest` in every config."""
-    budgeted: tuple[float, float] | None = None
-    """The fewest and the most passes of the last stage that a time budget may choose; None: `suggest` decides."""
+    pass_range: tuple[float, float] | None = None
+    """The fewest and the most passes that a time budget may choose; None: `suggest` decides."""
     passes: float | None = None
-    """The passes of the last stage that were chosen for the time budget; None: `suggest` decides."""
+    """The passes of each config that were chosen for the time budget; None: `suggest` decides."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,21 @@ def load_space(path: Path) -> Space:
     start = getattr(module, "START", [])
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
         raise InputError(f"{path}: START is not a list of parameter dicts. Write START = [{...}].")
-    budgeted = getattr(module, "PASSES", None)
-    if budgeted is not None and not _is_range(budgeted):
-        raise InputError(f"{path}: PASSES is not a pair of positive numbers. Write PASSES = (0.5, 4).")
-    return Space(path, path.read_text(), cast(Suggest, suggest), start, budgeted=budgeted)
+    pass_range = getattr(module, "PASSES", None)
+    if pass_range is not None and not _is_range(pass_range):
+        raise InputError(
+            f"{path}: PASSES is {pass_range!r}, not two positive numbers, the smaller one first. Write "
+            "PASSES = (0.5, 4)."
+        )
+    return Space(path, path.read_text(), cast(Suggest, suggest), start, pass_range=pass_range)
 
 
 def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConfig]:
     """Return the configs of a space at its START points and at random points.
 
     Raises:
-        InputError: `suggest` raises an error or does not return a TrainConfig, a START point lies outside the space, or
-            no random point is feasible.
+        InputError: `suggest` raises an error or does not return a TrainConfig, a START point lies outside the space,
+            no random point is feasible, or the space has a range of passes and configs of several stages.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [_start_config(space, point) for point in space.start]
@@ -120,6 +123,12 @@ def example_configs(space: Space, trials: int = RANDOM_POINTS) -> list[TrainConf
             configs.append(suggest_config(space, study.ask()))
     if not configs:
         raise InputError(f"{space.path}: all {trials} random points are infeasible. Widen the space.")
+    stages = max(len(config.stages) for config in configs)
+    if space.pass_range and stages > 1:
+        raise InputError(
+            f"{space.path}: PASSES needs configs of one stage, and a config has {stages}. Remove PASSES, or all "
+            "stages but one."
+        )
     return configs
 
 
@@ -151,7 +160,7 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
         if isinstance(config, TrainConfig):
             # Validated even without fixed fields: `suggest` may use pydantic's `model_copy`, which checks nothing.
             config = TrainConfig.model_validate(dict(config) | space.fixed)
-            config = lasting(config, space.passes)
+            config = with_passes(config, space.passes)
     except pydantic.ValidationError as error:
         raise InputError(f"{space.path}: {describe(error)}") from error
     except (InputError, optuna.TrialPruned):
@@ -163,12 +172,12 @@ def suggest_config(space: Space, trial: optuna.trial.BaseTrial) -> TrainConfig:
     return config
 
 
-def lasting(config: TrainConfig, passes: float | None) -> TrainConfig:
-    """Return a config whose last stage takes a number of passes; the same config for None."""
+def with_passes(config: TrainConfig, passes: float | None) -> TrainConfig:
+    """Return a config of one stage with another number of passes; the same config for None."""
     if passes is None:
         return config
-    duration = dict.fromkeys(DURATIONS) | {"passes": passes}
-    return config.replace(stages=(*config.stages[:-1], config.stages[-1].replace(**duration)))
+    (stage,) = config.stages
+    return config.replace(stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"passes": passes}),))
 
 
 def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
@@ -188,8 +197,10 @@ def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:
 
 def _is_range(found: Any) -> bool:
     """Return whether a value is a pair of positive numbers, the smaller one first."""
-    numbers = isinstance(found, tuple | list) and all(isinstance(each, int | float) for each in found)
-    return numbers and len(found) == 2 and 0 < found[0] <= found[1] < math.inf
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        return False
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in found)
+    return numbers and 0 < found[0] <= found[1] < math.inf
 
 
 def _start_config(space: Space, point: dict[str, Any]) -> TrainConfig:

@@ -136,6 +136,7 @@ def _warnings(source: EarlierSearch, search: SearchRecord) -> list[str]:
         "other data": source.search.fingerprint != search.fingerprint,
         "another encoder": source.search.encoder != search.encoder,
         "another number of rounds": source.search.rounds != search.rounds,
+        "another number of passes": source.search.passes != search.passes,
     }
     other = [words for words, found in differs.items() if found]
     return [f"Its values come from {_join(other)}: they rank points only roughly."] if other else []

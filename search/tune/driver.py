@@ -36,7 +36,7 @@ def search(
     checked: CheckedSpace,
     slots: Slots,
     *,
-    trials: int,
+    trials: int | None,
     limits: Limits = Limits(),
     names: Mapping[int, str] | None = None,
 ) -> str | None:
@@ -44,7 +44,7 @@ def search(
 
     Args:
         checked: the space; if its configs have no common shape, no trial is stopped early.
-        trials: the number of trials, earlier sessions included.
+        trials: the number of trials, earlier sessions included; None for no limit.
         names: number -> a name for the trial in the progress lines.
 
     Returns:

@@ -27,7 +27,7 @@ class Progress(tune.Callback):
 
     def __init__(
         self,
-        trials: int,
+        trials: int | None,
         rounds: int | None,
         before: list[Trial],
         budget: Budget,
@@ -39,7 +39,7 @@ class Progress(tune.Callback):
         """Start with the rounds of earlier sessions.
 
         Args:
-            trials: the number of trials, earlier sessions included.
+            trials: the number of trials, earlier sessions included; None for no limit.
             rounds: judged rounds of a trial; None if trials differ in it.
             before: the trials of earlier sessions.
             budget: the budget of the search.
@@ -104,7 +104,7 @@ class Progress(tune.Callback):
         row = self.rows.pop(number, None)
         ending = f"failed: {failure_line(self.folder(number), reason)}" if state == TrialState.FAIL else reason
         score = f", score {_four_digits(row.score)}" if row and state != TrialState.FAIL else ""
-        self._print(f"{self._name(number)} {ending}{score} ({len(self.over)} of {self.trials} ended)")
+        self._print(f"{self._name(number)} {ending}{score} ({self._ended('')})")
 
     def paused(self, number: int, reason: str, seconds: float) -> None:
         """Show a trial that has failed and is trained again later."""
@@ -153,15 +153,23 @@ class Progress(tune.Callback):
         """Estimate the time left: the open rounds of all trials, at the session's mean time per round."""
         if not self.rounds:
             return "time left: unknown, because trials differ in length"
-        seconds = time.monotonic() - self.started
-        open_rounds = self.rounds * (self.trials - len(self.over)) - sum(row.judged or 0 for row in self.rows.values())
-        estimate = seconds / self.trained * open_rounds if self.trained else None
-        known = [value for value in (estimate, self.budget.remaining()) if value is not None]
+        known = [value for value in (self._estimate(self.rounds), self.budget.remaining()) if value is not None]
         return f"at most {min(known) / 60:.0f} min left" if known else "time left: known after the first round"
+
+    def _estimate(self, rounds: int) -> float | None:
+        """Return the seconds of the open rounds of all trials; None before the first round, or without a limit."""
+        if not self.trained or self.trials is None:
+            return None
+        open_rounds = rounds * (self.trials - len(self.over)) - sum(row.judged or 0 for row in self.rows.values())
+        return (time.monotonic() - self.started) / self.trained * open_rounds
+
+    def _ended(self, noun: str) -> str:
+        """Return how many trials have ended, of how many if their number is limited."""
+        return f"{len(self.over)}{f' of {self.trials}' if self.trials else ''} {noun}ended"
 
     def _table(self) -> rich.console.Group:
         best = ", ".join(f"{name} {value:.4f} (trial {number})" for name, (value, number) in self.best.items())
-        title = f"{len(self.over)} of {self.trials} trials ended; {self._left()}"
+        title = f"{self._ended('trials ')}; {self._left()}"
         values = {number: self._values(row) for number, row in sorted(self.rows.items())}
         columns = list(dict.fromkeys(name for row in values.values() for name in row))
         table = rich.table.Table("", "round", "score", *columns, "loss", title=title)

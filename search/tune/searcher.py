@@ -40,7 +40,7 @@ class StudySearcher(Searcher):
         order: TrialOrder,
         shape: TrialShape | None,
         *,
-        trials: int,
+        trials: int | None,
         spent: Callable[[], bool],
         error_of: Callable[[str], BaseException],
         listener: TrialListener,
@@ -50,7 +50,7 @@ class StudySearcher(Searcher):
         Args:
             order: decides which trial is next.
             shape: the shape that every config must have; None if trials are not compared.
-            trials: the number of trials to begin, earlier sessions included; clones come on top.
+            trials: the number of trials to begin, earlier sessions included, None for no limit; clones come on top.
             spent: () -> bool, whether a budget is used up, so that no trial begins.
             error_of: Tune's id of a trial -> the error that it reports for the trial.
             listener: receives the end or failure of every trial.

@@ -10,7 +10,7 @@ import numpy as np
 
 from model.errors import InputError, shortened
 from trainers.data.declared_tasks import declared_tasks
-from trainers.data.raw_rows import RawCorpus, RawSplit, Strings
+from trainers.data.raw_rows import RawCorpus, RawSplit, TextColumn
 from trainers.data.tables import HEADER_LINE, table_rows
 from trainers.data.text_files import read_text_set
 from trainers.tasks import TASKS, Task
@@ -70,7 +70,7 @@ def _read_task(directory: Path, task: Task) -> dict[str, RawSplit]:
 
 def _read_split(path: Path, task: Task, labelled: bool) -> RawSplit:
     columns = ["id", *task.text_columns, *([task.label_column] if labelled else [])]
-    ids, texts = Strings(), tuple(Strings() for _ in task.text_columns)
+    ids, texts = TextColumn(), tuple(TextColumn() for _ in task.text_columns)
     labels = array("f")
     for line, fields in table_rows(path, columns):
         ids.append(_id(fields[0], path, line))
@@ -84,7 +84,7 @@ def _read_split(path: Path, task: Task, labelled: bool) -> RawSplit:
     return RawSplit(ids, texts, np.array(labels))
 
 
-def _check_unique(files: list[tuple[Path, Strings]]) -> None:
+def _check_unique(files: list[tuple[Path, TextColumn]]) -> None:
     """Check that an id occurs once in all files of a task."""
     hashes = np.fromiter((hash(identifier) for _, ids in files for identifier in ids), np.int64)
     if len(np.unique(hashes)) == len(hashes):

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from trainers.data.raw_rows import RawCorpus, RawSplit, RawTextSet, Strings
+from trainers.data.raw_rows import RawCorpus, RawSplit, RawTextSet, TextColumn
 from trainers.seeds import numpy_generator
 from trainers.tasks import TASKS
 
@@ -210,8 +210,8 @@ def _split(name: str, size: int, generate: Callable[[int], tuple[Texts, float]],
         if texts not in seen:
             seen.add(texts)
             rows.append((texts, label))
-    texts = tuple(Strings(side) for side in zip(*(texts for texts, _ in rows), strict=True))
-    ids = Strings(_identifier(f"{name} {number}") for number in range(size))
+    texts = tuple(TextColumn(side) for side in zip(*(texts for texts, _ in rows), strict=True))
+    ids = TextColumn(_identifier(f"{name} {number}") for number in range(size))
     return RawSplit(ids, texts, np.array([label for _, label in rows], np.float32))
 
 
@@ -222,7 +222,7 @@ def _text_set(name: str, generate: Callable[[np.random.Generator, int], Texts], 
         texts = generate(draw, len(rows))
         if held_out_texts.isdisjoint(texts):
             rows[texts] = None
-    return RawTextSet(tuple(Strings(side) for side in zip(*rows, strict=True)))
+    return RawTextSet(tuple(TextColumn(side) for side in zip(*rows, strict=True)))
 
 
 def _identifier(row: str) -> str:

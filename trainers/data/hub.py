@@ -8,7 +8,7 @@ import numpy as np
 
 from model.checkpoint_files import HUB_SECONDS
 from model.errors import InputError, first_line
-from trainers.data.raw_rows import RawCorpus, RawSplit, Strings
+from trainers.data.raw_rows import RawCorpus, RawSplit, TextColumn
 from trainers.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def raw_split(dataset: "Dataset", task: Task, text_columns: tuple[str, ...], spl
     if len(wrong):
         fault = f"row {wrong[0]} has label {labels[wrong[0]]:g}, outside {task.low:g} to {task.high:g}"
         raise InputError(f"The hub's {split} split of task {task.name}: {fault}. Use the course's files: --data DIR.")
-    texts = tuple(Strings(text.strip() for text in columns[name]) for name in text_columns)
-    return RawSplit(Strings(f"{task.name}-{split}-{row}" for row in range(len(labels))), texts, labels)
+    texts = tuple(TextColumn(text.strip() for text in columns[name]) for name in text_columns)
+    return RawSplit(TextColumn(f"{task.name}-{split}-{row}" for row in range(len(labels))), texts, labels)
 
 
 def _load(source: HubSource) -> "DatasetDict":

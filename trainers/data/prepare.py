@@ -23,7 +23,7 @@ from trainers.data.course_files import read_directory
 from trainers.data.generated_sample import TEXT_SETS, sample_corpus
 from trainers.data.hub import read_hub
 from trainers.data.ragged import SIDE_LIMIT, Ragged, tokenize, write_rows
-from trainers.data.raw_rows import RawCorpus, Sides, Strings
+from trainers.data.raw_rows import RawCorpus, Sides, TextColumn
 from trainers.data.stratified import sample_training_rows
 from trainers.data.text_files import text_set_names
 from trainers.tasks import task_to_json
@@ -118,7 +118,7 @@ def _fingerprint(raw: RawCorpus, tokenizer: str) -> str:
     return digest.hexdigest()
 
 
-def _digest_rows(digest: hashlib.blake2b, names: list[str], columns: Sequence[Strings | np.ndarray]) -> None:
+def _digest_rows(digest: hashlib.blake2b, names: list[str], columns: Sequence[TextColumn | np.ndarray]) -> None:
     """Add rows to a digest, some at a time: their text in JSON is larger than the data."""
     digest.update(json.dumps([*names, len(columns[0])]).encode())
     for start in range(0, len(columns[0]), DIGESTED_AT_ONCE):

@@ -14,7 +14,7 @@ BLOCK = 10_000
 """Number of strings in a block."""
 
 
-class Strings(Sequence[str]):
+class TextColumn(Sequence[str]):
     """A sequence of strings, in blocks of Arrow memory; it equals any sequence of the same strings.
 
     A string takes 8 bytes and its text in UTF-8. A list of Python strings takes about 50 bytes more for each.
@@ -42,7 +42,7 @@ class Strings(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
+            return list(map(self.__getitem__, range(*row.indices(len(self)))))
         block, place = divmod(range(len(self))[row], BLOCK)
         return self._blocks[block][place].as_py() if block < len(self._blocks) else self._last[place]
 
@@ -57,7 +57,7 @@ class Strings(Sequence[str]):
         return len(self) == len(other) and all(map(eq, self, other))
 
 
-Sides = tuple[Strings, ...]
+Sides = tuple[TextColumn, ...]
 """The texts of rows, each [rows]: one sequence for single sentences, two for pairs."""
 
 
@@ -65,7 +65,7 @@ Sides = tuple[Strings, ...]
 class RawSplit:
     """The rows of one split of a task, in the order of their file."""
 
-    ids: Strings
+    ids: TextColumn
     texts: Sides
     labels: np.ndarray
     """[rows], float32: values, or class numbers from 0; NaN for a row without a label."""
@@ -112,7 +112,7 @@ class RawCorpus:
 def _taken(texts: Sides, rows: np.ndarray) -> Sides:
     if np.array_equal(rows, np.arange(len(texts[0]))):
         return texts
-    return tuple(Strings(map(side.__getitem__, rows.tolist())) for side in texts)
+    return tuple(TextColumn(map(side.__getitem__, rows.tolist())) for side in texts)
 
 
 def _task_notes(task: str, splits: dict[str, RawSplit]) -> list[str]:

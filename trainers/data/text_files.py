@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.errors import InputError, unknown
 from model.files.regular_files import open_file
-from trainers.data.raw_rows import RawTextSet, Sides, Strings
+from trainers.data.raw_rows import RawTextSet, Sides, TextColumn
 
 SIDES = {1: "a text", 2: "a pair", 3: "a text, its positive and its hard negative"}
 """Number of sides in a line -> their meaning."""
@@ -45,7 +45,7 @@ def read_text_set(directory: Path, name: str) -> RawTextSet:
             blank_lines += 1
             continue
         row = line.split("\t")
-        texts = texts or tuple(Strings() for _ in row)
+        texts = texts or tuple(TextColumn() for _ in row)
         if len(row) != len(texts) or len(row) not in SIDES:
             raise InputError(f"{path}, line {number}: {_sides_fault(len(row), len(texts))}")
         for side, text in zip(texts, row, strict=True):

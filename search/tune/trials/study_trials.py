@@ -18,11 +18,12 @@ from trainers.training.rounds import RoundRow
 class StudyTrials:
     """The trials of a study, each with an Optuna sampler of its own: an interrupted search draws the same values."""
 
-    def __init__(self, study: optuna.Study, run: Run, limit: int):
+    def __init__(self, study: optuna.Study, run: Run, limit: int | None):
         """Count the trials that the study has begun.
 
         Args:
-            limit: the number of trials to begin, earlier sessions included; clones of a population come on top.
+            limit: the number of trials to begin, earlier sessions included; None for no limit. Clones of a population
+                come on top.
         """
         self.study, self.run, self.limit = study, run, limit
         self.warm_start = warm_trials(run)
@@ -31,7 +32,7 @@ class StudyTrials:
     @property
     def may_begin(self) -> bool:
         """Whether the number of trials allows another one."""
-        return self.begun < self.limit
+        return self.limit is None or self.begun < self.limit
 
     def running(self) -> list[FrozenTrial]:
         """List the trials that the study calls RUNNING."""

@@ -3,7 +3,14 @@
 import pytest
 
 from model.errors import InputError
-from search.session.scored_rows import FEWEST, SHARE, TRAIN_COST, affordable_rows, dev_row_limit, example_cost
+from search.session.scored_rows import (
+    EVALUATION_SHARE,
+    FEWEST,
+    TRAIN_COST,
+    affordable_rows,
+    dev_row_limit,
+    example_cost,
+)
 from search.suggest.space import TrialShape
 from trainers.methods.smart import SmartConfig
 from trainers.recipes.joint import plain, smart
@@ -23,7 +30,7 @@ def share(limit: int, examples: int, labelled: list[int]) -> float:
 def test_evaluation_keeps_to_its_share_and_would_exceed_it_with_one_more_row(examples: int, labelled: list[int]):
     limit = affordable_rows(TRAIN_COST * examples, labelled)
     assert FEWEST < limit < DEV_ROWS
-    assert share(limit, examples, labelled) <= SHARE < share(limit + 1, examples, labelled)
+    assert share(limit, examples, labelled) <= EVALUATION_SHARE < share(limit + 1, examples, labelled)
 
 
 def test_limits_equal_those_calculated_by_hand():

@@ -50,7 +50,7 @@ def test_an_error_names_the_path_as_typed_and_the_line_that_failed(tmp_path, mon
         (GOOD.replace("0, 0.5", "1, 2"), "Config field dropout"),
         (GOOD + "START = {'dropout': 0.1}", "START is not a list"),
         (GOOD + "START = [{'dropout': 0.9}]", "0.9"),
-        *((GOOD + f"PASSES = {wrong}", "PASSES is not a pair") for wrong in ("2", "(2, 1)", "(0, 1)", "('1', '2')")),
+        *((GOOD + f"PASSES = {wrong}", "PASSES is") for wrong in ("2", "(2, 1)", "(0, 1)", "('1', 2)", "(True, 2)")),
         (GOOD + "START = [{'learning_rate': 0.1}]", "dropout"),
         (
             "from trainers.recipes import plain\n"

@@ -171,10 +171,10 @@ def test_a_source_without_usable_values_is_an_error(space: Space, other: Earlier
 def test_values_from_other_data_are_used_with_a_warning(space: Space):
     same = warm_start_from([source(earlier_trial(), search=SEARCH)], space, SEARCH)
     assert len(same.notes) == 1
-    changed = SEARCH.replace(fingerprint="2", encoder="bert-base-uncased")
+    changed = SEARCH.replace(fingerprint="2", encoder="bert-base-uncased", passes=2.0)
     other = warm_start_from([source(earlier_trial(), search=changed)], space, SEARCH)
     assert other.records == same.records
-    assert other.notes[1].startswith("Its values come from other data and another encoder: ")
+    assert other.notes[1].startswith("Its values come from other data, another encoder and another number of passes: ")
 
 
 @pytest.fixture

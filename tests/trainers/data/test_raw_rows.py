@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.data import raw_rows
-from trainers.data.raw_rows import Strings
+from trainers.data.raw_rows import TextColumn
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -17,7 +17,7 @@ def small_blocks():
 
 @given(st.lists(st.text(), max_size=10), st.slices(10))
 def test_strings_are_those_of_a_list(texts: list[str], chosen: slice):
-    found = Strings(texts)
+    found = TextColumn(texts)
     assert found == texts and list(found) == texts and len(found) == len(texts)
     assert found[chosen] == texts[chosen]
     assert [found[row] for row in range(-len(texts), len(texts))] == texts * 2
@@ -25,9 +25,9 @@ def test_strings_are_those_of_a_list(texts: list[str], chosen: slice):
 
 
 def test_strings_differ_from_a_text_of_the_same_characters():
-    assert Strings(["a", "b"]) != "ab"
+    assert TextColumn(["a", "b"]) != "ab"
 
 
 def test_a_row_beyond_the_end_is_an_index_error():
     with pytest.raises(IndexError):
-        Strings(["a", "b", "c", "d"])[4]
+        TextColumn(["a", "b", "c", "d"])[4]
