@@ -22,7 +22,7 @@ from search.session.session import Session, run_command, session
 from search.session.trial_length import WHOLE_TRIALS, fit_to_budget
 from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches, shown_source
 from search.suggest.samplers import check_sampler
-from search.suggest.space import CheckedSpace, check_space, example_configs, load_space, with_passes
+from search.suggest.space import CheckedSpace, Space, check_space, example_configs, load_space, with_passes
 from search.suggest.warm_start import warm_start_from
 from search.tune.budgets import Limits
 from search.tune.exploit_explore import POPULATION, check_population_size
@@ -96,9 +96,8 @@ def prepare_search(
     if not settings.precision:
         settings = settings.replace(precision=fastest_precision(slots.device))
     warm_start = partial(warm_start_from, [] if resume else earlier())
-    fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
     exists = run_exists(location)
-    space = replace(space, fixed=fixed, passes=Run(location).search.passes if exists else None)
+    space = _with_settings(space, settings, Run(location).search.passes if exists else None)
     configs, objectives = example_configs(space), settings.objective
     notes = check_sampler(settings.sampler, space, objectives)
 
@@ -122,6 +121,12 @@ def prepare_search(
     unfinished = max(members, slots.count)  # members that wait for a slot keep their full states, too
     prepared = prepare_run(location, settings, configs, check, unfinished, trials, warm_start=warm_start)
     return replace(prepared, notes=[*prepared.notes, *notes])
+
+
+def _with_settings(space: Space, settings: RequestedSettings, passes: float | None) -> Space:
+    """Return a space whose configs have the run's settings and, unless None, its passes."""
+    fixed = {"encoder": settings.encoder, "precision": settings.precision, "seed": settings.seed}
+    return replace(space, fixed=fixed, passes=passes)
 
 
 def trial_limit(request: Request, location: Folder) -> int | None:
