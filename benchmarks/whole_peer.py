@@ -53,6 +53,8 @@ class Job:
     counts: Path
     """Directory in which each trial counts its training tokens; a trial stopped within a round does not report them."""
     seed: int
+    fused: bool
+    """Whether to use torch's fused AdamW, which is not its default on a CPU."""
 
 
 def train(config: dict[str, Any], job: Job, rows: dict[str, Rows], dev: dict[str, Rows]) -> None:
@@ -62,7 +64,7 @@ def train(config: dict[str, Any], job: Job, rows: dict[str, Rows], dev: dict[str
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(job.checkpoint.directory))
     model = PeerModel(job.checkpoint, config["dropout"], job.means)
     steps = math.ceil(PASSES * math.ceil(len(rows[NAMES[0]]) / BATCH_SIZE))
-    optimizer = AdamW(model.parameters(), lr=config["learning_rate"])
+    optimizer = AdamW(model.parameters(), lr=config["learning_rate"], fused=job.fused)
     schedule = get_linear_schedule_with_warmup(optimizer, round(OPTIMIZER.warmup * steps), steps)
     sources = {task: batches(rows[task], BATCH_SIZE, collate) for task in NAMES}
     ends = {math.ceil(steps * number / ROUNDS) for number in range(1, ROUNDS + 1)}
@@ -93,6 +95,7 @@ def main(
     encoder: Annotated[str, typer.Option(help="minilm or minilm:LAYERS.")],
     seed: Annotated[int, typer.Option()],
     until: Annotated[float, typer.Option(help="Latest time of the predictions, in seconds since 1970.")],
+    fused: Annotated[bool, typer.Option("--fused", help="Use torch's fused AdamW.")] = False,
 ) -> None:
     """Search, then predict the hidden half with the best checkpoint."""
     checkpoint = checkpoint_of(encoder)
@@ -103,7 +106,7 @@ def main(
     means = {task: float(splits[task]["train"].labels.mean()) for task in NAMES}
     counts = folder / "tokens"
     counts.mkdir(parents=True)
-    job = Job(checkpoint, means, counts, seed)
+    job = Job(checkpoint, means, counts, seed, fused)
     grid = _search(folder, job, train_rows, dev, until)
     best = grid.get_best_result(scope="all")
     assert best.config

@@ -1,0 +1,14 @@
+"""The single training of `benchmarks.whole`: the best known plain config, chosen on rows of another sample."""
+
+import optuna
+
+from trainers.config.train_config import TrainConfig
+from trainers.recipes.joint import plain
+
+PASSES = 3
+
+
+def suggest(trial: optuna.Trial) -> TrainConfig:
+    """Return the config; nothing varies."""
+    stage = plain().stages[0].replace(batch_schedule="shuffle", learning_rate=1.2e-4, passes=PASSES)
+    return plain().replace(dropout=0.0, head_dropout=0.0, pooling="mean", stages=(stage,))
