@@ -10,5 +10,5 @@ PASSES = 3
 
 def suggest(trial: optuna.Trial) -> TrainConfig:
     """Return the config; nothing varies."""
-    stage = plain().stages[0].replace(batch_schedule="shuffle", learning_rate=1.2e-4, passes=PASSES)
-    return plain().replace(dropout=0.0, head_dropout=0.0, pooling="mean", stages=(stage,))
+    stage = plain().stages[0].replace(batch_schedule="shuffle", learning_rate=8e-5, passes=PASSES)
+    return plain().replace(dropout=0.0, head_dropout=0.0, attention_dropout=0.0, pooling="mean", stages=(stage,))

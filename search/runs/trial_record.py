@@ -31,7 +31,11 @@ CLONE = "clone"
 
 @dataclass(frozen=True)
 class Clone:
-    """The origin of a trial that population-based training has cloned from another trial, its donor."""
+    """The origin of a trial that starts from the checkpoint of another trial, its donor.
+
+    It is a clone in a population, or it continues a trial that early stopping has stopped; then donor and replaced
+    trial are the same.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -42,7 +46,7 @@ class Clone:
     examples: Count
     """Number of examples that the donor had trained on by the end of that round."""
     replaced: Number
-    """Number of the trial that the clone replaced in the population."""
+    """Number of the trial that the clone replaced."""
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from trainers.faults import Blame, Fault, MachineError, fault_of
 from trainers.start import announce
 from trainers.training.training import Training
 
-WHOLE_TRIALS = 5
+WHOLE_TRIALS = 6
 """Number of whole trials of the first config that a time budget holds.
 
-With early stopping, about twelve trials begin in the time of five whole ones. With fewer whole trials there is little
-to choose from; with more, each trains too briefly.
+With early stopping, about ten trials begin in the time of six whole ones. With fewer whole trials there is little to
+choose from and to combine; with more, each trains too briefly.
 """
 STEPS = 20
 """Number of steps that are measured, after as many steps of warming up."""

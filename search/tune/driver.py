@@ -1,7 +1,7 @@
 """Run a search on Ray Tune: the study's searcher, early stopping and budgets."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from search.runs.arrivals import Arrivals
 from search.runs.run import Run
 from search.suggest.space import CheckedSpace, TrialShape
 from search.tune.budgets import Budget, Limits
+from search.tune.continuations import ContinuingQueue
 from search.tune.exploit_explore import POPULATION
 from search.tune.halving import BRACKETS, Halving
 from search.tune.population import Population
@@ -62,7 +63,7 @@ def search(
     searcher = StudySearcher(
         study,
         run,
-        trial_order(run, study, checked),
+        trial_order(run, study, checked, budget.remaining),
         shape,
         trials=trials,
         spent=lambda: leave_if_received() or budget.spent(),
@@ -111,10 +112,18 @@ def _fit(run: Run, searcher: StudySearcher, slots: Slots, shape: TrialShape | No
         _fit(run, searcher, slots, shape, settings)
 
 
-def trial_order(run: Run, study: optuna.Study, checked: CheckedSpace) -> TrialOrder:
-    """Return the order in which the trials of a run are trained. The trials of a population have a common shape."""
+def trial_order(
+    run: Run, study: optuna.Study, checked: CheckedSpace, remaining: Callable[[], float | None] = lambda: None
+) -> TrialOrder:
+    """Return the order in which the trials of a run are trained. The trials of a population have a common shape.
+
+    Args:
+        remaining: returns the seconds that are left of the time budget; None without one.
+    """
     if checked.shape is not None and run.search.trial_scheduler == POPULATION:
         return Population(run, study, checked.space, checked.shape)
+    if checked.shape is not None and run.search.stops_early:
+        return ContinuingQueue(checked.space, run, study, checked.shape.rounds, remaining)
     return TrialQueue(checked.space)
 
 
@@ -125,7 +134,9 @@ def _trial_scheduler(run: Run, shape: TrialShape | None, arrivals: Arrivals) -> 
         return FIFOScheduler()
     if name == POPULATION:
         return PopulationScheduler(arrivals.trials)
-    return HalvingScheduler(arrivals.rounds(), Halving(shape.rounds, BRACKETS[name]), run.objectives)
+    clones = {trial.number for trial in arrivals.trials if trial.clone}  # they continue to their ends
+    rounds = [(number, row) for number, row in arrivals.rounds() if number not in clones]
+    return HalvingScheduler(rounds, Halving(shape.rounds, BRACKETS[name]), run.objectives)
 
 
 def _trainable(run: Run, slots: Slots) -> Any:

@@ -8,7 +8,9 @@ import numpy as np
 from search.runs.pareto import domination_counts
 
 ETA = 4
-"""Of every `ETA` trials at a rung, one continues."""
+"""Near the end of training, one of every `ETA` trials at a rung continues; near the beginning, nearly all do."""
+SPACING = 2
+"""Each rung is this many times as late as the rung before it."""
 
 Values = tuple[float, ...]
 """The values of a round, one per objective; higher is better in each."""
@@ -17,7 +19,8 @@ Values = tuple[float, ...]
 class Halving:
     """The rungs of a search, each with its trials in the order of their arrival.
 
-    Source: Li et al. 2020 (A System for Massively Parallel Hyperparameter Tuning), ASHA with stopping.
+    Source: Li et al. 2020 (A System for Massively Parallel Hyperparameter Tuning), ASHA with stopping. Other than
+    there, the share of the trials that continue falls from rung to rung: see `kept_share`.
     """
 
     def __init__(self, rounds: int, bracket: Callable[[int, int], int]):
@@ -42,35 +45,46 @@ class Halving:
         rung = self.rungs.get((self.bracket(number, self.rounds), judged), {})
         if number not in rung:
             return True
-        return last_continues(list(rung.values())[: list(rung).index(number) + 1])
+        seen = list(rung.values())[: list(rung).index(number) + 1]
+        return last_continues(seen, kept_share(judged, self.rounds))
 
 
 def rungs(rounds: int, bracket: int = 0) -> tuple[int, ...]:
-    """Return the judged rounds after which a trial may be stopped: powers of ETA below the last round.
+    """Return the judged rounds after which a trial may be stopped: powers of SPACING below the last round.
 
     Args:
         bracket: the exponent of the first rung; so each bracket stops trials later than the one before.
     """
-    found, rung = [], ETA**bracket
+    found, rung = [], SPACING**bracket
     while rung < rounds:
         found.append(rung)
-        rung *= ETA
+        rung *= SPACING
     return tuple(found)
 
 
-def last_continues(seen: Sequence[Values]) -> bool:
+def kept_share(judged: int, rounds: int) -> float:
+    """Return the share of the trials at a rung that continue: two thirds after a sixth of the training, then fewer.
+
+    Early scores say little about final ones: among the good configs of a space, those with a low learning rate begin
+    slowly and end best. One quarter after the first of six rounds stopped them (`docs/search.md` has the figures).
+    """
+    return 1 / (1 + (ETA - 1) * judged / rounds)
+
+
+def last_continues(seen: Sequence[Values], share: float) -> bool:
     """Return whether the trial that reached a rung last continues.
 
-    A trial continues if fewer than ceil(len / ETA) trials rank above it; so the first arrival and the best always
+    A trial continues if fewer than ceil(share * len) trials rank above it; so the first arrival and the best always
     continue. With one objective a higher value ranks above; with several, being dominated by fewer trials.
 
     Args:
         seen: the values of all trials at the rung; those of the trial itself are last.
+        share: the share of the trials that continue.
 
     Source: for several objectives, the rank of Fonseca and Fleming 1993 (section 3).
     """
     ranks = domination_counts(np.array(seen))
-    return int((ranks < ranks[-1]).sum()) < math.ceil(len(seen) / ETA)
+    return int((ranks < ranks[-1]).sum()) < math.ceil(share * len(seen))
 
 
 def asha(number: int, rounds: int) -> int:
@@ -81,14 +95,22 @@ def asha(number: int, rounds: int) -> int:
 def hyperband(number: int, rounds: int) -> int:
     """Assign trials to all brackets, such that all brackets get about the same training time.
 
-    Source: Li et al. 2018 (Hyperband), algorithm 1: bracket s starts ceil(count / (s + 1) * eta ** s) trials, which
-    may be stopped s times.
+    Source: Li et al. 2018 (Hyperband), section 3.2.
     """
-    stops = len(rungs(rounds))
-    shares = [math.ceil((stops + 1) / (s + 1) * ETA**s) for s in range(stops, -1, -1)]
+    brackets = range(len(rungs(rounds)) + 1)
+    shares = [round(ETA * rounds / expected_rounds(rounds, bracket)) for bracket in brackets]
     # Spread evenly: the k-th of a bracket's trials lies at (k + 1/2) / share of one cycle.
     cycle = sorted((place, bracket) for bracket, share in enumerate(shares) for place in _even_places(share))
     return cycle[number % len(cycle)][1]
+
+
+def expected_rounds(rounds: int, bracket: int) -> float:
+    """Return the mean number of rounds that a bracket's trials train, if at each rung the kept share continues."""
+    total, share, before = 0.0, 1.0, 0
+    for rung in rungs(rounds, bracket):
+        total += share * (rung - before)
+        share, before = share * kept_share(rung, rounds), rung
+    return total + share * (rounds - before)
 
 
 def _even_places(count: int) -> list[float]:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -12,10 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from model.errors import InputError
 from search.runs.objectives import value_to_maximize
 from search.runs.run import Run
-from search.runs.trial_record import CLONE, Clone, Trial, clone_of
+from search.runs.trial_record import Clone, Trial, clone_of
 from search.suggest.space import Space, TrialShape, suggest_config, trial_shape
 from search.tune.exploit_explore import donors, draw_donor, explore
 from search.tune.trials.order import Next
+from search.tune.trials.study_trials import begin_clone
 from trainers.config.changes import Change
 from trainers.config.dotted_paths import difference
 from trainers.config.train_config import TrainConfig
@@ -113,18 +113,9 @@ class Population:
         return {number: value for number, value in found.items() if value is not None}
 
     def _begin(self, clone: Clone) -> FrozenTrial:
-        """Add a clone to the study with all its values in one operation, so that no crash leaves a part of it."""
+        """Begin a clone with the parameters of its donor, some of them explored."""
         donor = self._frozen(clone.trial)
-        params = self._explored(donor, clone)
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=params,
-                distributions=donor.distributions,
-                user_attrs={CLONE: asdict(clone)},
-            )
-        )
-        return self.study.get_trials(deepcopy=False)[-1]
+        return begin_clone(self.study, clone, self._explored(donor, clone), donor.distributions)
 
     def _explored(self, donor: FrozenTrial, clone: Clone) -> dict[str, Any]:
         """Return the donor's parameters, with new values for parameters that may change during training."""

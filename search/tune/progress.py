@@ -73,6 +73,13 @@ class Progress(tune.Callback):
             self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table, redirect_stderr=False)
             self.live.start()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show that a stopped trial continues under another number; it has not ended then."""
+        number, replaced = trial.config["number"], trial.config["replaced"]
+        if replaced in self.over:
+            self.over.remove(replaced)
+            self._print(f"{self._name(number)} continues trial {replaced}, which early stopping had stopped")
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:

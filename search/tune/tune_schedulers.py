@@ -28,8 +28,13 @@ class HalvingScheduler(FIFOScheduler):
         return True
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop a trial that ranks too low at a rung; a repeated report of a round gets the same decision."""
+        """Stop a trial that ranks too low at a rung; a repeated report of a round gets the same decision.
+
+        A trial that continues a stopped one is never stopped.
+        """
         number, row = trial.config["number"], row_of(result)
+        if trial.config["origin"]:
+            return TrialScheduler.CONTINUE
         self._enter(number, row)
         if row.last or row.judged is None or row.score is None or self.halving.continues(number, row.judged):
             return TrialScheduler.CONTINUE

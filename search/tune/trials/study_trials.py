@@ -1,12 +1,16 @@
 """Open the trials of a study, report their rounds to it and end them in it."""
 
+from dataclasses import asdict
+from typing import Any
+
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.runs.objectives import ENSEMBLE
 from search.runs.rebuilt_study import end_attributes, intermediate_values
 from search.runs.run import Run
-from search.runs.trial_record import clone_of
+from search.runs.trial_record import CLONE, Clone, clone_of
 from search.suggest.optuna_internals import frozen_trial, open_trial
 from search.suggest.samplers import SAMPLERS
 from search.suggest.warm_start import warm_trials
@@ -78,6 +82,18 @@ class StudyTrials:
         return (
             HistorySampler(sampler, lambda study: [*before, *study.get_trials(deepcopy=False)]) if before else sampler
         )
+
+
+def begin_clone(
+    study: optuna.Study, clone: Clone, params: dict[str, Any], distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    """Add a clone to a study with all its values in one operation, so that no crash leaves a part of it."""
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs={CLONE: asdict(clone)}
+        )
+    )
+    return study.get_trials(deepcopy=False)[-1]
 
 
 def _is_begun(frozen: FrozenTrial) -> bool:

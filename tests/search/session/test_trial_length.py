@@ -129,18 +129,18 @@ def test_all_trials_of_a_run_and_of_its_resume_train_the_chosen_passes(prepare):
     text = TEXT + "\nPASSES = (0.25, 9)\n"
     first = prepare(text)
     assert any(
-        note.startswith("Each trial trains 3 passes over the rows, as --time-budget decides") for note in first.notes
+        note.startswith("Each trial trains 2.5 passes over the rows, as --time-budget decides") for note in first.notes
     )
     resumed = prepare(text, resume=True, seconds=7.0)
-    assert "Each trial trains 3 passes over the rows, as the run's first time budget decided." in resumed.notes
+    assert "Each trial trains 2.5 passes over the rows, as the run's first time budget decided." in resumed.notes
     for prepared in (first, resumed):
-        assert prepared.run.search.passes == 3.0
+        assert prepared.run.search.passes == 2.5
         (stage,) = suggest_config(prepared.checked.space, FixedTrial({"learning_rate": 1e-3})).stages
-        assert stage.passes == 3.0
-        assert prepared.checked.shape.examples == pytest.approx(3.0 * 3 * ROWS / 2, abs=24)
+        assert stage.passes == 2.5
+        assert prepared.checked.shape.examples == pytest.approx(2.5 * 3 * ROWS / 2, abs=24)
 
 
-def test_a_budget_holds_five_whole_trials_or_all_members_of_a_population(prepare):
+def test_a_budget_holds_six_whole_trials_or_all_members_of_a_population(prepare):
     # 2 slots of 100 s, of which evaluation takes a quarter, hold 10 members of 1.5 passes of 10 s.
     assert prepare(TEXT + "\nPASSES = (0.25, 9)\n", trial_scheduler="population").run.search.passes == 1.5
 

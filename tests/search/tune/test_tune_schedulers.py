@@ -38,7 +38,7 @@ def row(judged: int | None, score: float | None, **changed: Any) -> RoundRow:
 
 def report(scheduler: HalvingScheduler | PopulationScheduler, number: int, row: RoundRow) -> str:
     """Report a round of a trial to the scheduler, as Tune does."""
-    trial = Trial("SearchTrial", config={"number": number}, stub=True)
+    trial = Trial("SearchTrial", config={"number": number, "origin": None}, stub=True)
     return scheduler.on_trial_result(None, trial, row.to_json())
 
 
@@ -81,7 +81,7 @@ def test_rounds_without_a_score_between_rungs_or_at_the_end_stop_no_trial(run: R
         assert report(scheduler, number, row(1, 0.9)) == GO
     assert report(scheduler, 5, row(None, None)) == GO
     assert report(scheduler, 6, row(1, None, finite=False)) == GO
-    assert report(scheduler, 7, row(2, 0.1)) == GO
+    assert report(scheduler, 7, row(3, 0.1)) == GO
     assert report(scheduler, 8, row(1, 0.1, last=True)) == GO
     assert {rung: len(seen) for rung, seen in scheduler.halving.rungs.items()} == {(0, 1): 6}
     assert report(scheduler, 9, row(1, 0.1)) == STOP

@@ -1,0 +1,184 @@
+"""Test which stopped trials continue near the end of a search, and that they end as if nothing had stopped them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from model.pretrained import load_encoder
+from search.runs.run import Run
+from search.runs.study import enqueue, opened_study
+from search.runs.trial_record import RUNNING, Clone, Trial, clone_of
+from search.tune.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
+from search.tune.searcher import StudySearcher
+from search.tune.trials.order import Next
+from tests.example_row import example_row
+from tests.search.searching import SPACE, command
+from tests.search.tune.searched_run import Search
+from trainers.folder import Folder
+from trainers.trial import ROUNDS, read_config, run_trial
+
+ROUND_COUNT = 4
+SECONDS = 1.2
+"""Seconds of an example round."""
+
+
+def trial(number: int, state: str, scores: list[float], clone: Clone | None = None) -> Trial:
+    rows = [example_row(place, score=score) for place, score in enumerate(scores, 1)]
+    return Trial(Folder.at("nowhere"), number, {}, {}, state, None, None, rows, clone)
+
+
+FINISHED = trial(0, "COMPLETE", [0.1, 0.4, 0.6, 0.5])
+
+
+def test_the_best_stopped_trial_that_can_end_in_time_continues():
+    stopped = [Stopped(FINISHED, value, seconds) for value, seconds in ((0.3, 1.0), (0.5, 2.0), (0.7, 9.0))]
+    assert best_to_continue(stopped, 2.0) == stopped[1]
+    assert best_to_continue(stopped, 0.5) is None
+
+
+def test_a_new_trial_is_expected_to_take_as_long_as_the_finished_ones():
+    running = trial(1, RUNNING, [0.1, 0.2])
+    running.rows[1] = replace(running.rows[1], train_seconds=10.0)
+    continued = trial(2, "COMPLETE", [0.2], Clone(1, 1, 100, 1))  # its rows are a part of a training only
+    assert whole_seconds([FINISHED, running, continued], ROUND_COUNT) == pytest.approx(4 * SECONDS)
+    assert whole_seconds([running], ROUND_COUNT) == pytest.approx(4 * (SECONDS + 10.2) / 2)
+
+
+def test_the_gain_of_a_round_is_the_mean_way_of_the_finished_trials_to_their_best_round():
+    other = trial(1, "COMPLETE", [0.2, 0.2, 0.2, 0.4])
+    stopped = trial(2, "PRUNED", [0.9, 0.1])
+    gains = mean_gains([FINISHED, other, stopped], ["score"])
+    assert gains == pytest.approx({1: 0.35, 2: 0.2, 3: 0.1, 4: 0.05})
+
+
+class Queue:
+    """A queue on a real run, and the time that is left."""
+
+    def __init__(self, search: Search, study: Any):
+        """Begin without a time budget."""
+        self.search, self.study = search, study
+        self.left: float | None = None
+        self.order = ContinuingQueue(search.space, search.run, study, ROUND_COUNT, lambda: self.left)
+        self.searcher = StudySearcher(
+            study,
+            search.run,
+            self.order,
+            search.shape,
+            trials=20,
+            spent=lambda: False,
+            **search.listener.arguments,
+        )
+
+    def train(self, number: int, scores: list[float], *, last: bool = False, **changes: Any) -> None:
+        """Begin the next trial, which must have this number; let it finish, or stop it after its last score."""
+        assert self.searcher.suggest(str(number))["number"] == number
+        rows = self.search.train(number, len(scores))
+        folder = self.search.run.trial_folder(number)
+        folder.delete(ROUNDS)
+        for row, score in zip(rows, scores, strict=True):
+            row = replace(row, score=score, last=last and row is rows[-1], **changes)
+            folder.append_json(ROUNDS, row.to_json())
+            self.searcher.on_trial_result(str(number), row.to_json())
+        self.searcher.on_trial_complete(str(number), row.to_json())
+
+    def continued(self, *, may_begin: bool = True) -> int | None:
+        """Return the trial that the next one continues; None for a new trial."""
+        chosen = self.order.next(may_begin=may_begin)
+        clone = chosen and chosen.trial and clone_of(chosen.trial)
+        return clone.trial if clone else None
+
+
+@pytest.fixture
+def queue(search: Search) -> Iterator[Queue]:
+    """Return a queue after one finished trial and two stopped ones; the space refuses trial 3."""
+    with opened_study(search.run, None) as study:
+        enqueue(study, search.space.start)
+        found = Queue(search, study)
+        found.train(0, [0.3, 0.4, 0.5, 0.6], last=True)
+        found.train(1, [0.2])
+        found.train(2, [0.25, 0.1])
+        yield found
+
+
+def test_new_trials_begin_while_there_is_time_for_whole_ones(queue: Queue):
+    assert queue.order.next(may_begin=True) == Next()
+    queue.left = 4.1 * SECONDS
+    assert queue.order.next(may_begin=True) == Next()
+
+
+def test_stopped_trials_continue_in_the_order_of_their_estimated_ends_when_no_whole_trial_fits(queue: Queue):
+    queue.left = 3.9 * SECONDS  # from their last rounds on, 1 would gain .3 and 2 .2
+    assert queue.continued() == 1
+    assert queue.continued() == 2
+    assert queue.continued() is None, "each continues once"
+    first, second = queue.search.study_trials()[3:5]
+    assert clone_of(first) == Clone(1, 1, 100, replaced=1) and clone_of(second) == Clone(2, 2, 200, replaced=2)
+    assert first.state == TrialState.RUNNING
+    assert first.params == queue.search.study_trials()[1].params
+    assert first.distributions == queue.search.study_trials()[1].distributions
+
+
+def test_a_trial_that_cannot_end_in_time_does_not_continue(queue: Queue):
+    queue.left = 2.5 * SECONDS
+    assert queue.continued() == 2, "2 has two rounds left, 1 has three"
+    assert queue.order.next(may_begin=True) == Next()
+
+
+def test_a_trial_without_a_state_or_with_constant_predictions_does_not_continue(queue: Queue):
+    queue.left = 3.9 * SECONDS
+    (queue.search.run.trial_folder(1) / "checkpoints" / "00001").delete("state.pt")
+    assert queue.continued() == 2
+    queue.searcher.suggest("refused by the space")
+    queue.left = None
+    queue.train(5, [0.9], constant={"sst": 1.0})
+    queue.left = 3.9 * SECONDS
+    assert queue.order.next(may_begin=True) == Next()
+
+
+def test_after_the_last_trial_has_begun_idle_slots_continue_trials_that_end_before_the_others(queue: Queue):
+    assert queue.order.next(may_begin=False) is None, "no other trial is being trained"
+    queue.searcher.suggest("refused by the space")
+    queue.searcher.suggest("a")
+    rows = queue.search.train(4, 2)
+    assert queue.continued(may_begin=False) == 2, "two rounds, as many as trial 4 has left"
+    queue.searcher.on_trial_complete("a", replace(rows[1], last=True).to_json())
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_here) -> tuple[Run, str]:
+    """Run a search in which there is never time for a whole new trial."""
+    place = tmp_path_factory.mktemp("continued")
+    (place / "space.py").write_text(SPACE)
+    options = ("--trials", "4", "--time-budget", "1h", "--concurrency", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.tune.continuations.whole_seconds", lambda trials, rounds: math.inf)
+        done = finish_here(command(place / "space.py", place, tiny_encoder, *options))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(Folder.at(place / "run")), done.stdout
+
+
+def test_a_continued_trial_ends_with_the_bits_of_a_training_that_was_never_stopped(ended, tmp_path: Path):
+    run, _ = ended
+    clones = [one for one in run.trials() if one.clone]
+    assert clones
+    for one in clones:
+        assert one.state == "COMPLETE" and one.clone
+        assert [row.round for row in one.rows] == list(range(one.clone.round + 1, ROUND_COUNT + 1))
+        pretrained, folder = load_encoder(run.local_path("encoder")), Folder.at(tmp_path / str(one.number))
+        config, rows = read_config(one.folder), run.search.dev_rows
+        assert config == read_config(run.trial_folder(one.clone.trial))
+        *_, last = run_trial(folder, config, run.corpus(), pretrained, dev_limit=rows)
+        assert (last.metrics, last.loss) == (one.rows[-1].metrics, one.rows[-1].loss)
+
+
+def test_a_continued_trial_is_told_and_counted_once(ended):
+    run, printed = ended
+    for one in run.trials():
+        if one.clone:
+            assert f"trial {one.number} continues trial {one.clone.trial}, which early stopping had stopped" in printed
+    assert "(4 of 4 ended)" in printed and "(5 of 4 ended)" not in printed
