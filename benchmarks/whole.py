@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import rich
 import typer
@@ -35,7 +36,20 @@ SETTINGS = "settings.json"
 ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """For all sides: workers with normal priority, and all sockets on loopback."""
 
-Side = Literal["default", "same-space", "plain", "peer", "peer-fused"]
+
+class Side(StrEnum):
+    """What is compared."""
+
+    DEFAULT = "default"
+    """Our search in its default space."""
+    SAME_SPACE = "same-space"
+    """Our search in the peer's space."""
+    PLAIN = "plain"
+    """One training of ours, chosen beforehand."""
+    PEER = "peer"
+    """OptunaSearch and ASHAScheduler over a transformers loop."""
+    PEER_FUSED = "peer-fused"
+    """The same with torch's fused AdamW."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ def main(
     """Run the missing sides of a seed; print the results of all seeds that all chosen sides have finished."""
     with command("benchmarks.whole"):
         settings = Settings(str(data.absolute()), rows, minutes, encoder, precision)
-        chosen: list[Side] = side or ["default", "plain", "peer"]
+        chosen = side or [Side.DEFAULT, Side.PLAIN, Side.PEER]
         _settle(storage, settings)
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
         for each in chosen:
@@ -140,11 +154,11 @@ def run_peer_fused(task: Task) -> Result:
 
 
 SIDES: dict[Side, Callable[[Task], Result]] = {
-    "default": run_default,
-    "same-space": run_same_space,
-    "plain": run_plain,
-    "peer": run_peer,
-    "peer-fused": run_peer_fused,
+    Side.DEFAULT: run_default,
+    Side.SAME_SPACE: run_same_space,
+    Side.PLAIN: run_plain,
+    Side.PEER: run_peer,
+    Side.PEER_FUSED: run_peer_fused,
 }
 
 

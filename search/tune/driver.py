@@ -16,7 +16,6 @@ from search.runs.arrivals import Arrivals
 from search.runs.run import Run
 from search.suggest.space import CheckedSpace, TrialShape
 from search.tune.budgets import Budget, Limits
-from search.tune.continuations import ContinuingQueue
 from search.tune.exploit_explore import POPULATION
 from search.tune.halving import BRACKETS, Halving
 from search.tune.population import Population
@@ -24,6 +23,7 @@ from search.tune.progress import Progress
 from search.tune.searcher import StudySearcher
 from search.tune.slots import Slots
 from search.tune.trainable import SearchTrial
+from search.tune.trials.continuations import ContinuingQueue
 from search.tune.trials.failures import failure_of
 from search.tune.trials.order import TrialOrder, TrialQueue
 from search.tune.tune_callbacks import LeaveOnSignal, RecordArrivals, TrialErrors

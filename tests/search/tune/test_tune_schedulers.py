@@ -77,14 +77,14 @@ def test_a_restarted_search_repeats_its_decision_for_every_round(run: Run):
 
 def test_rounds_without_a_score_between_rungs_or_at_the_end_stop_no_trial(run: Run):
     scheduler = halving(run)
-    for number in range(5):
+    for number in range(9):
         assert report(scheduler, number, row(1, 0.9)) == GO
-    assert report(scheduler, 5, row(None, None)) == GO
-    assert report(scheduler, 6, row(1, None, finite=False)) == GO
-    assert report(scheduler, 7, row(3, 0.1)) == GO
-    assert report(scheduler, 8, row(1, 0.1, last=True)) == GO
-    assert {rung: len(seen) for rung, seen in scheduler.halving.rungs.items()} == {(0, 1): 6}
-    assert report(scheduler, 9, row(1, 0.1)) == STOP
+    assert report(scheduler, 9, row(None, None)) == GO
+    assert report(scheduler, 10, row(1, None, finite=False)) == GO
+    assert report(scheduler, 11, row(3, 0.1)) == GO
+    assert report(scheduler, 12, row(1, 0.1, last=True)) == GO
+    assert {rung: len(seen) for rung, seen in scheduler.halving.rungs.items()} == {(0, 1): 10}
+    assert report(scheduler, 13, row(1, 0.1)) == STOP
 
 
 def test_a_population_stops_a_trial_after_every_new_judged_round_but_the_last(run: Run):

@@ -13,7 +13,7 @@ from model.pretrained import load_encoder
 from search.runs.run import Run
 from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import RUNNING, Clone, Trial, clone_of
-from search.tune.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
+from search.tune.trials.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
 from search.tune.searcher import StudySearcher
 from search.tune.trials.order import Next
 from tests.example_row import example_row
@@ -80,11 +80,12 @@ class Queue:
         rows = self.search.train(number, len(scores))
         folder = self.search.run.trial_folder(number)
         folder.delete(ROUNDS)
-        for row, score in zip(rows, scores, strict=True):
-            row = replace(row, score=score, last=last and row is rows[-1], **changes)
+        rows = [replace(row, score=score, **changes) for row, score in zip(rows, scores, strict=True)]
+        rows[-1] = replace(rows[-1], last=last)
+        for row in rows:
             folder.append_json(ROUNDS, row.to_json())
             self.searcher.on_trial_result(str(number), row.to_json())
-        self.searcher.on_trial_complete(str(number), row.to_json())
+        self.searcher.on_trial_complete(str(number), rows[-1].to_json())
 
     def continued(self, *, may_begin: bool = True) -> int | None:
         """Return the trial that the next one continues; None for a new trial."""
@@ -156,7 +157,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_h
     (place / "space.py").write_text(SPACE)
     options = ("--trials", "4", "--time-budget", "1h", "--concurrency", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.tune.continuations.whole_seconds", lambda trials, rounds: math.inf)
+        patch.setattr("search.tune.trials.continuations.whole_seconds", lambda trials, rounds: math.inf)
         done = finish_here(command(place / "space.py", place, tiny_encoder, *options))
     assert done.returncode == 0, done.stdout + done.stderr
     return Run(Folder.at(place / "run")), done.stdout
