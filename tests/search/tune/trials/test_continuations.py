@@ -13,8 +13,8 @@ from model.pretrained import load_encoder
 from search.runs.run import Run
 from search.runs.study import enqueue, opened_study
 from search.runs.trial_record import RUNNING, Clone, Trial, clone_of
-from search.tune.trials.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
 from search.tune.searcher import StudySearcher
+from search.tune.trials.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
 from search.tune.trials.order import Next
 from tests.example_row import example_row
 from tests.search.searching import SPACE, command
