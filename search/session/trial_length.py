@@ -155,7 +155,10 @@ def _measure(sender: Connection, config: str, corpus: str, threads: int, device:
 def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
     """Train a config of one stage for a moment; return the seconds of one pass, without evaluation."""
     (stage,) = config.stages
-    short = config.replace(stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),))
+    # A config of a population changes from round to round, and the measurement has two rounds only.
+    short = config.at(1).replace(
+        stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),)
+    )
     warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
     rows = sum(corpus.train_sizes(stage.sources).values())
     return measured.train_seconds * rows / (measured.examples - warm_up.examples)
