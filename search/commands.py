@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "search.report.__main__",
     "dashboard": "search.dashboard.__main__",
     "reproduce": "search.reproduce.__main__",
+    "finish": "search.finish.__main__",
 }
 """Subcommand -> the module with its options."""
 

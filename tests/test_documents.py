@@ -28,6 +28,7 @@ LANGUAGES = {"sh", "python", "json", "text"}
 REDUCED = {
     "search.launch": "--rows 96 --trials 2 --dev-rows 24 --concurrency 1",
     "search.reproduce": "--rows 96 --scale 0.05 --dev-rows 24",
+    "search.finish": "--top 1 --dev-rows 24 --concurrency 1",
     "trainers.fit": "--rows 32 --dev-rows 24",
 }
 """Command -> options that make a document's command short. They are appended: the last value of an option counts."""
@@ -93,8 +94,8 @@ def run(workspace: Path, command: str, encoder: Path) -> None:
     """Run a command; it must end with exit code 0."""
     module = next((name for name in REDUCED if f"python -m {name} " in command), None)
     if module and "--list" not in command:
-        of_trial = "config.json" in command  # the config of a trial names the encoder
-        command += f" {REDUCED[module]}" + ("" if of_trial else f" --encoder {encoder}")
+        recorded = "config.json" in command or module == "search.finish"  # a trial or a run names the encoder
+        command += f" {REDUCED[module]}" + ("" if recorded else f" --encoder {encoder}")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, shell=True, cwd=workspace, env=environment, capture_output=True, text=True)

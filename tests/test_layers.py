@@ -25,7 +25,7 @@ FLOORS = [
     ["search.suggest", "search.selection", "search.dashboard"],
     ["search.tune", "search.ensemble"],
     ["search.session", "search.report"],
-    ["search.launch", "search.reproduce"],
+    ["search.launch", "search.reproduce", "search.finish"],
     ["search.commands"],
 ]
 """Rooms, the lowest floor first. A file imports its own room and lower floors only."""

@@ -5,10 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import pandas
-
-from model.errors import InputError
-from search.ensemble import build
 from search.launch.request import TRIALS, Request
 from search.options import given
 from search.report import page
@@ -16,7 +12,7 @@ from search.runs.objectives import check_objectives
 from search.runs.run import Run
 from search.runs.search_record import RequestedSettings
 from search.runs.study import checked_url
-from search.session.conclusion import conclude
+from search.session.conclusion import build_ensemble, conclude
 from search.session.prepare import Prepared, prepare_run, run_exists, run_settings
 from search.session.session import Session, run_command, session
 from search.session.trial_length import WHOLE_TRIALS, fit_to_budget
@@ -24,7 +20,7 @@ from search.suggest.earlier_searches import EarlierSearch, read_earlier_searches
 from search.suggest.samplers import check_sampler
 from search.suggest.space import CheckedSpace, Space, check_space, example_configs, load_space, with_passes
 from search.suggest.warm_start import warm_start_from
-from search.tune.budgets import Limits
+from search.tune.budgets import Limits, budget_seconds
 from search.tune.exploit_explore import POPULATION, check_population_size
 from search.tune.slots import Slots
 from trainers.data.corpus import Corpus
@@ -64,7 +60,7 @@ def run_search(request: Request) -> None:
                 opened.run,
                 train=partial(_train, opened, trials),
                 results={
-                    "No ensemble was built": partial(_build_ensemble, opened),
+                    "No ensemble was built": partial(build_ensemble, opened),
                     "No report was written": lambda: print(page.write(opened.run)),
                 },
             )
@@ -142,27 +138,3 @@ def _train(session: Session, trials: int | None) -> None:
     """Train the trials of a search."""
     if over := session.train(trials):
         print(f"The search has ended: {over}.")
-
-
-def _build_ensemble(session: Session) -> None:
-    """Build the ensemble of a search from all rounds that have finished."""
-    from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
-
-    build.build([session.run], starmap=ray_cluster.starmap(session.slots))
-
-
-def budget_seconds(text: str | None) -> float | None:
-    """Return the seconds of a duration such as 1h30m; None for None.
-
-    Raises:
-        InputError: the text is no duration, has no unit, or is shorter than a second.
-    """
-    if text is None:
-        return None
-    try:
-        seconds = pandas.Timedelta(text).total_seconds()
-    except ValueError:
-        seconds = 0.0
-    if not seconds >= 1:  # true for NaN, too; pandas reads a number without a unit as nanoseconds
-        raise InputError(f"--time-budget {text!r} is not a duration. Write it with a unit, such as 2h, 90m or 1h30m.")
-    return seconds

@@ -51,7 +51,7 @@ def facts(run: Run, trials: list[Trial]) -> dict[str, str]:
 
 
 def _round_count(rounds: int | None) -> str:
-    return f"{rounds} rounds per trial" if rounds else "each recipe with its own number of rounds"
+    return f"{rounds} rounds per trial" if rounds else "each training with its own number of rounds"
 
 
 def _trial_counts(trials: list[Trial]) -> str:

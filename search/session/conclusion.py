@@ -6,8 +6,10 @@ from functools import partial
 from optuna.trial import TrialState
 
 from model.errors import InputError
+from search.ensemble import build
 from search.runs.run import Run, write_table
 from search.runs.trial_record import RUNNING, Trial
+from search.session.session import Session
 from trainers.faults import fault_of, machine_fault
 from trainers.interruption import FAULT
 from trainers.output import tell
@@ -51,6 +53,13 @@ def conclude(run: Run, train: Step, results: Mapping[str, Step]) -> None:
     if code:
         raise SystemExit(code)
     check_failures(run.trials())
+
+
+def build_ensemble(session: Session) -> None:
+    """Build the ensemble of a run from all rounds that have finished; the run's workers predict with it."""
+    from search.tune import ray_cluster  # here, because Ray reads its environment when it is imported
+
+    build.build([session.run], starmap=ray_cluster.starmap(session.slots))
 
 
 def check_failures(trials: Iterable[Trial]) -> None:

@@ -52,7 +52,6 @@ def fit_to_budget(
         MachineError: the machine has failed.
     """
     assert space.pass_range
-    announce("Measuring how fast a trial trains ...")
     pass_seconds = measured_pass_seconds(config, corpus, slots)
     # A slot trains one trial at a time: more slots than trials make no trial longer than half of the budget.
     trial_seconds = seconds * slots.count / max(whole_trials, 2 * slots.count)
@@ -72,9 +71,14 @@ def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seco
     return min(max(float(f"{passes:.2g}"), allowed[0]), allowed[1])
 
 
+def whole_seconds(passes: float, pass_seconds: float) -> float:
+    """Return the seconds of a whole trial, with evaluation; `pass_seconds` is without it."""
+    return passes * pass_seconds / (1 - EVALUATION_SHARE)
+
+
 def planned_line(allowed: tuple[float, float], passes: float, pass_seconds: float, seconds: float) -> str:
     """Return the line that tells the user the length of the trials and, if the time budget is too short, a remedy."""
-    whole = passes * pass_seconds / (1 - EVALUATION_SHARE)
+    whole = whole_seconds(passes, pass_seconds)
     limit = {allowed[0]: ", the fewest that the space allows", allowed[1]: ", the most that the space allows"}
     line = (
         f"Each trial trains {passes:g} passes over the rows, as --time-budget decides{limit.get(passes, '')}. A whole "
@@ -94,6 +98,7 @@ def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> 
         InputError: the config cannot be trained.
         MachineError: the machine has failed.
     """
+    announce("Measuring how fast a trial trains ...")
     context = multiprocessing.get_context("spawn")
     arguments = (config.model_dump_json(), str(corpus.directory), slots.threads, slots.device, slots.memory)
     processes, receivers = [], []
@@ -133,7 +138,7 @@ def _received(receiver: Connection) -> float:
         return found
     line = f"The speed of training cannot be measured: {found.reason}."
     if found.blame == Blame.CONFIG:
-        raise InputError(f"{line} Correct the first config of the space, or leave --time-budget out.")
+        raise InputError(f"{line} Correct the first config.")
     raise MachineError(line)
 
 
@@ -150,7 +155,10 @@ def _measure(sender: Connection, config: str, corpus: str, threads: int, device:
 def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
     """Train a config of one stage for a moment; return the seconds of one pass, without evaluation."""
     (stage,) = config.stages
-    short = config.replace(stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),))
+    # A config of a population changes from round to round, and the measurement has two rounds only.
+    short = config.at(1).replace(
+        stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),)
+    )
     warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
     rows = sum(corpus.train_sizes(stage.sources).values())
     return measured.train_seconds * rows / (measured.examples - warm_up.examples)

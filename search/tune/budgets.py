@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pandas
+
 from model.errors import InputError
 from search.runs.trial_record import RUNNING, Trial
 from search.tune.trials.results import row_of
@@ -160,3 +162,20 @@ class Budget:
         row = row_of(result)
         self.add_round(result["config"]["number"], row)
         return self.spent() and not row.last
+
+
+def budget_seconds(text: str | None) -> float | None:
+    """Return the seconds of a duration such as 1h30m; None for None.
+
+    Raises:
+        InputError: the text is no duration, has no unit, or is shorter than a second.
+    """
+    if text is None:
+        return None
+    try:
+        seconds = pandas.Timedelta(text).total_seconds()
+    except ValueError:
+        seconds = 0.0
+    if not seconds >= 1:  # true for NaN, too; pandas reads a number without a unit as nanoseconds
+        raise InputError(f"--time-budget {text!r} is not a duration. Write it with a unit, such as 2h, 90m or 1h30m.")
+    return seconds

@@ -13,7 +13,15 @@ from tests.waiting import LIMIT_SECONDS
 ROOT = Path(__file__).parents[2]
 SLOW = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
 """A module that is found in place of the first library that every command imports."""
-COMMANDS = ["search.launch", "search.report", "search.dashboard", "search.ensemble", "search.reproduce", "trainers.fit"]
+COMMANDS = [
+    "search.launch",
+    "search.report",
+    "search.dashboard",
+    "search.ensemble",
+    "search.reproduce",
+    "search.finish",
+    "trainers.fit",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

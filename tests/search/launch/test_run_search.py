@@ -1,4 +1,4 @@
-"""Test searches that are started by the command: time budgets, names of runs, interruption, one driver at a time."""
+"""Test searches that are started by the command: names of runs, interruption, one driver at a time."""
 
 import os
 import re
@@ -7,29 +7,12 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from model.errors import InputError
-from search.launch.run_search import budget_seconds
 from search.runs.lock import locked
 from search.session.session import READING, STARTING
 from tests.search.launch.places import launch
 from tests.waiting import wait_for
 from trainers.folder import Folder
 from trainers.start import LOADING
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
-)
-def test_a_time_budget_is_a_number_with_a_unit(text, seconds):
-    assert budget_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
-def test_a_time_budget_that_is_no_duration_with_a_unit_is_an_error(text):
-    with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
-        budget_seconds(text)
 
 
 def test_the_default_name_of_a_run_is_the_space_and_the_time(place):

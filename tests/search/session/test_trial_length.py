@@ -28,6 +28,7 @@ from search.suggest.space import Space, suggest_config
 from search.tune.slots import Slots
 from tests.conftest import ROWS
 from tests.search.searching import SPACE
+from trainers.config.changes import Change
 from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.faults import MachineError, fault_of
@@ -78,6 +79,15 @@ def test_the_seconds_of_a_pass_are_those_of_the_rows_after_the_steps_of_warming_
     monkeypatch.setattr(trial_length, "Training", training)
     rows = 3 * ROWS  # three tasks; 80 rows take 4 s
     assert pass_seconds(config, corpus, "cpu") == pytest.approx(rows / 20)
+
+
+def test_the_speed_of_a_config_that_changes_after_more_rounds_than_are_measured_is_measured(
+    corpus: Corpus, tiny_encoder: Path
+):
+    stage = plain().stages[0].replace(rounds=4)
+    change = Change(round=3, values={"stages.0.learning_rate": 1e-3})
+    config = plain().replace(encoder=str(tiny_encoder), stages=(stage,), changes=(change,))
+    assert pass_seconds(config, corpus, "cpu") > 0
 
 
 def test_the_speed_is_measured_by_training_in_as_many_processes_as_slots(corpus: Corpus, tiny_encoder: Path):

@@ -16,6 +16,7 @@ from search.tune.budgets import (
     Budget,
     Limits,
     Used,
+    budget_seconds,
     gpu_hours_are_used,
     is_on_plateau,
     score_is_reached,
@@ -177,3 +178,16 @@ def test_a_search_that_has_reached_its_score_ends_and_resumes_under_another_budg
     again, other = run.trials()
     assert again.rows[0] == cut.rows[0]
     assert [(one.state, one.reason, len(one.rows)) for one in (again, other)] == [("COMPLETE", "finished", 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400), ("2 days", 172800)]
+)
+def test_a_time_budget_is_a_number_with_a_unit(text, seconds):
+    assert budget_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", " 90 ", "1.5", "0h", "-2h", "two hours", "2x", "nan", "NaT", "inf", "1e9h"])
+def test_a_time_budget_that_is_no_duration_with_a_unit_is_an_error(text):
+    with pytest.raises(InputError, match="Write it with a unit, such as 2h"):
+        budget_seconds(text)
