@@ -5,7 +5,6 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from model.errors import InputError, first_line
-from search.finish.best_trial import BestTrial, scored_rows
 from search.finish.length import in_passes
 from search.runs.run import Run
 from search.runs.search_record import SEARCH, Positive
@@ -21,6 +20,8 @@ SPACE = Path("search/finish/best_configs.py")
 class BestConfigs(Config):
     """The best configs of a searched run. As JSON it is the `space_source` of the run that trains them."""
 
+    run: str
+    """Name of the searched run."""
     configs: dict[Number, TrainConfig]
     """Number of a trial in the searched run -> its config, with a duration in passes; the best trial first."""
     top: Positive
@@ -29,13 +30,6 @@ class BestConfigs(Config):
     """The first seed."""
     seeds: Positive
     """The number of trainings of each config, with consecutive seeds."""
-    best: BestTrial
-    """The trial with the highest score; it may have been stopped early, so that its config is not the first."""
-
-    @property
-    def run(self) -> str:
-        """Name of the searched run."""
-        return self.best.run
 
     @property
     def trainings(self) -> list[tuple[int, int]]:
@@ -77,9 +71,7 @@ def best_configs(run: Run, top: int, seeds: int) -> BestConfigs:
             f"Run {run.folder.name!r} has {len(run.trials())} trials, and none has a score and a config that can be "
             f"trained.{notes} Resume the search until a trial has finished a round, or pass another run."
         )
-    first = max(scored, key=_score)
-    best = BestTrial(run=run.folder.name, trial=first.number, score=_score(first), rows=scored_rows(run))
-    return BestConfigs(configs=configs, top=top, seed=run.search.seed, seeds=seeds, best=best)
+    return BestConfigs(run=run.folder.name, configs=configs, top=top, seed=run.search.seed, seeds=seeds)
 
 
 def recorded_configs(run: Run) -> BestConfigs:

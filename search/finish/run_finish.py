@@ -7,7 +7,6 @@ from pathlib import Path
 
 from model.errors import InputError
 from search.finish.best_configs import BestConfigs, best_configs, recorded_configs
-from search.finish.best_trial import ensemble_beside
 from search.finish.length import Length, check_budget, measured_length
 from search.finish.request import SEEDS, TOP, Request
 from search.finish.trainings import check_trainings, training_names
@@ -42,7 +41,6 @@ def run_finish(request: Request) -> None:
                 results={
                     "No ensemble was built": partial(build_ensemble, opened),
                     "No report was written": lambda: print(page.write(opened.run)),
-                    "The ensemble was not compared with the search": partial(_compare, opened.run, best),
                 },
             )
 
@@ -129,9 +127,3 @@ def _train(session: Session, best: BestConfigs) -> None:
 
 def _listed(noun: str, numbers: Collection[int]) -> str:
     return f"{noun}{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-
-
-def _compare(run: Run, best: BestConfigs) -> None:
-    """Print the score of the ensemble beside that of the searched run's best trial, if the two can be compared."""
-    if line := ensemble_beside(run, best.best):
-        print(line)

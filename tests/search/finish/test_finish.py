@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from search.ensemble.estimates import read_estimates
-from search.finish.best_configs import recorded_configs
-from search.finish.best_trial import ensemble_beside
 from search.runs.run import Run
 from tests.search.searching import SPACE, command, rows, start
 from tests.waiting import LIMIT_SECONDS, wait_for
@@ -108,13 +106,3 @@ def test_the_ensemble_and_the_report_are_those_of_the_new_run(finished: Finished
     estimates = read_estimates(finished.run)
     assert estimates and estimates.candidates.keys() == {"sst", "qqp", "sts"}
     assert len(list((folder / "ensemble" / "predictions").glob("sst-dev*.csv"))) == 1
-
-
-def test_the_last_line_sets_the_ensemble_beside_the_best_trial_on_the_same_rows(finished: Finished):
-    estimates, best = read_estimates(finished.run), recorded_configs(finished.run).best
-    assert estimates and best.trial == finished.best[0]
-    assert finished.lines[-1] == (
-        f"Scores on the same dev rows: the ensemble {estimates.score.dev.value:.4f} (cross-fitted "
-        f"{estimates.score.cross_fitted.value:.4f}), the best trial of first {best.score:.4f} (trial {best.trial})."
-    )
-    assert ensemble_beside(finished.run, best.replace(rows="other rows")) is None
