@@ -56,6 +56,8 @@ class KeptCheckpoints:
         """(trial, round) -> row of the rounds whose weights are on the disk."""
         self.stopped: dict[int, RoundRow] = {}
         """Stopped trial -> row of its newest round, whose full state is on the disk."""
+        self.continued: set[int] = set()
+        """Stopped trials that have continued under other numbers and ended there."""
         for trial in ended:
             self._add(trial)
         self._prune()
@@ -69,6 +71,8 @@ class KeptCheckpoints:
     def _add(self, trial: Trial) -> None:
         """Add the checkpoints of an ended trial that are on the disk."""
         rows = list(trial.rows)
+        if trial.clone and trial.clone.continues:
+            self.continued.add(trial.clone.trial)
         if trial.params.get("recipe") in self.members and trial.state == TrialState.COMPLETE.name:
             self.needed |= {(trial.number, round) for round in best_rounds(trial).values()}
         if (
@@ -102,9 +106,14 @@ class KeptCheckpoints:
         return needed | replace(keep, count=keep.count - len(needed)).best(others)
 
     def _best_stopped(self) -> list[int]:
-        """Return the stopped trials that keep their states: the best by their newest rounds; of equals, the earlier."""
+        """Return the stopped trials that keep their states: the best by their newest rounds; of equals, the earlier.
+
+        A trial that has continued needs its state no more.
+        """
         values = {number: value_to_maximize(row, self.run.objectives) for number, row in self.stopped.items()}
-        known = {number: value for number, value in values.items() if value is not None}
+        known = {
+            number: value for number, value in values.items() if value is not None and number not in self.continued
+        }
         return sorted(known, key=lambda number: (-known[number], number))[: self.run.keep.states]
 
     def _place(self, number: int, row: RoundRow) -> Folder:

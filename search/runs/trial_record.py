@@ -33,8 +33,7 @@ CLONE = "clone"
 class Clone:
     """The origin of a trial that starts from the checkpoint of another trial, its donor.
 
-    It is a clone in a population, or it continues a trial that early stopping has stopped; then donor and replaced
-    trial are the same.
+    It is a clone in a population, or it continues a trial that early stopping has stopped.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -47,6 +46,11 @@ class Clone:
     """Number of examples that the donor had trained on by the end of that round."""
     replaced: Number
     """Number of the trial that the clone replaced."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether the clone continues a stopped trial."""
+        return self.trial == self.replaced
 
 
 @dataclass(frozen=True)

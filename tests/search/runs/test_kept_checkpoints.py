@@ -12,7 +12,7 @@ from search.runs.kept_checkpoints import KeptCheckpoints, ensemble_rounds, ensem
 from search.runs.run import Run
 from search.runs.search_record import Reproduction
 from search.runs.search_record import write_search as record
-from search.runs.trial_record import Trial
+from search.runs.trial_record import Clone, Trial
 from tests.conftest import outcome, small_config, small_stage
 from tests.example_row import example_row
 from tests.search.example_run import write_search
@@ -166,3 +166,14 @@ def test_the_rounds_of_ensembles_stay_within_the_number(run: Run, systems: None)
     for number in range(3):
         weights.clean_up(replace(ended(run, number), params={"recipe": "joint", "seed": number}))
     assert on_disk(run) == {(0, 1), (1, 1)}
+
+
+def test_the_state_of_a_stopped_trial_goes_when_the_trial_that_continues_it_has_ended(run: Run):
+    donors = [ended(run, number, state="PRUNED") for number in range(2)]
+    weights = KeptCheckpoints(run, donors)
+    assert on_disk(run, STATE) >= {(0, ROUNDS), (1, ROUNDS)}
+    continuation = replace(ended(run, 2), clone=Clone(1, ROUNDS, 300, replaced=1))
+    weights.clean_up(continuation)
+    left = {place for place in on_disk(run, STATE) if place[1] == ROUNDS}
+    assert left == {(0, ROUNDS)}
+    assert {place for place in left if place[0] in KeptCheckpoints(run, [*donors, continuation]).stopped} == left
