@@ -3,7 +3,8 @@
 `python -m benchmarks.whole --data DIR` runs the missing sides under --storage and prints the results of all sides.
 
 All sides train on the same rows from the same weights, select with one half of dev and predict the other half, whose
-labels are hidden. The time of a side starts with its process and ends when its predictions exist.
+labels are hidden. The time of a side starts with its process and ends when its predictions exist. The side `plain`, a
+single training, takes less time: longer trainings were not better.
 """
 
 import json
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from benchmarks.whole_scores import RESULT, Result, compare, prediction_folder, 
 from model.errors import InputError
 from search.launch.space_file import own_spaces
 from search.runs.run import Run
+from search.runs.trial_record import Trial
 from trainers.command_line import command
 from trainers.devices import Precision
 
@@ -65,7 +67,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What a side is to do."""
 
     home: Path
@@ -111,7 +113,7 @@ def main(
             home = storage / f"seed-{seed}" / each
             if not (home / RESULT).exists():
                 shutil.rmtree(home, ignore_errors=True)
-                result = SIDES[each](Task(home, storage / "data", settings, seed))
+                result = SIDES[each](Assignment(home, storage / "data", settings, seed))
                 (home / RESULT).write_text(json.dumps(asdict(result), indent=2))
         finished = sorted(
             home for home in storage.glob("seed-*") if all((home / each / RESULT).exists() for each in chosen)
@@ -122,38 +124,38 @@ def main(
             out.write_text(json.dumps({"settings": asdict(settings), **results}, indent=2))
 
 
-def run_default(task: Task) -> Result:
+def run_default(assignment: Assignment) -> Result:
     """Search the default space with the default settings."""
-    return _searched(task, own_spaces()["smart"], time_budget=_search_budget(task), cpus_per_trial=1)
+    return _searched(assignment, own_spaces()["smart"], time_budget=_search_budget(assignment), cpus_per_trial=1)
 
 
-def run_same_space(task: Task) -> Result:
+def run_same_space(assignment: Assignment) -> Result:
     """Search the peer's space with our search."""
-    budget = _search_budget(task)
-    return _searched(task, Path(str(whole_space.__file__)), time_budget=budget, cpus_per_trial=1, trials=TRIALS)
+    budget = _search_budget(assignment)
+    return _searched(assignment, Path(str(whole_space.__file__)), time_budget=budget, cpus_per_trial=1, trials=TRIALS)
 
 
-def run_plain(task: Task) -> Result:
+def run_plain(assignment: Assignment) -> Result:
     """Train one config on both cores; its best round for each task predicts."""
     space = Path(str(whole_plain.__file__))
-    return _searched(task, space, "single", trials=1, concurrency=1, cpus_per_trial=CORES, trial_scheduler="none")
+    return _searched(assignment, space, "single", trials=1, concurrency=1, cpus_per_trial=CORES, trial_scheduler="none")
 
 
-def run_peer(task: Task, *, fused: bool = False) -> Result:
+def run_peer(assignment: Assignment, *, fused: bool = False) -> Result:
     """Search with plain Ray Tune, then predict with the best checkpoint."""
-    flags = task.flags(until=time.time() + 60 * task.settings.minutes) + ["--fused"] * fused
-    started = _call(task.home, "benchmarks.whole_peer", str(task.home), *flags)
-    found = json.loads((task.home / "search.json").read_text())
-    seconds = _ended(prediction_folder(task.home)) - started
+    flags = assignment.flags(until=time.time() + 60 * assignment.settings.minutes) + ["--fused"] * fused
+    started = _call(assignment.home, "benchmarks.whole_peer", str(assignment.home), *flags)
+    found = json.loads((assignment.home / "search.json").read_text())
+    seconds = _ended(prediction_folder(assignment.home)) - started
     return Result(seconds, found["trials"], found["rounds"], found["tokens"])
 
 
-def run_peer_fused(task: Task) -> Result:
+def run_peer_fused(assignment: Assignment) -> Result:
     """Run the peer with torch's fused AdamW, which changes its speed only."""
-    return run_peer(task, fused=True)
+    return run_peer(assignment, fused=True)
 
 
-SIDES: dict[Side, Callable[[Task], Result]] = {
+SIDES: dict[Side, Callable[[Assignment], Result]] = {
     Side.DEFAULT: run_default,
     Side.SAME_SPACE: run_same_space,
     Side.PLAIN: run_plain,
@@ -162,28 +164,37 @@ SIDES: dict[Side, Callable[[Task], Result]] = {
 }
 
 
-def _searched(task: Task, space: Path, strategy: str | None = None, **options: object) -> Result:
+def _searched(assignment: Assignment, space: Path, strategy: str | None = None, **options: object) -> Result:
     """Search with `search.launch`, which ends with the predictions of the ensemble; return the results.
 
     Args:
         strategy: another strategy than the default, with which the members are chosen again.
     """
-    storage = task.home.parent
-    flags = task.flags(
-        name=task.home.name, storage=storage, precision=task.settings.precision, gpus_per_trial=0, **options
+    storage = assignment.home.parent
+    flags = assignment.flags(
+        name=assignment.home.name, storage=storage, precision=assignment.settings.precision, gpus_per_trial=0, **options
     )
-    started = _call(task.home, "search.launch", str(space), *flags)
+    started = _call(assignment.home, "search.launch", str(space), *flags)
     if strategy:
-        _call(task.home, "search.ensemble", task.home.name, "--storage", str(storage), "--strategy", strategy)
-    trials = Run.open(task.home.name, str(storage)).trials()
-    rows = [trial.rows for trial in trials]
-    tokens = sum(found[-1].tokens for found in rows if found)
-    return Result(_ended(prediction_folder(task.home)) - started, len(rows), sum(map(len, rows)), tokens)
+        _call(
+            assignment.home, "search.ensemble", assignment.home.name, "--storage", str(storage), "--strategy", strategy
+        )
+    trials = {trial.number: trial for trial in Run.open(assignment.home.name, str(storage)).trials()}
+    seconds = _ended(prediction_folder(assignment.home)) - started
+    tokens = sum(_tokens(trial, trials) for trial in trials.values() if trial.rows)
+    begun = sum(trial.clone is None for trial in trials.values())
+    return Result(seconds, begun, sum(len(trial.rows) for trial in trials.values()), tokens)
 
 
-def _search_budget(task: Task) -> str:
+def _tokens(trial: Trial, trials: Mapping[int, Trial]) -> int:
+    """Return the training tokens of a trial's own rounds; its rows also count those of a trial that it continues."""
+    before = trials[trial.clone.trial].rows[trial.clone.round - 1].tokens if trial.clone else 0
+    return trial.rows[-1].tokens - before
+
+
+def _search_budget(assignment: Assignment) -> str:
     """Return the time budget of a search: unfinished rounds, the choice of members and predictions come after it."""
-    return f"{max(54 * task.settings.minutes - 60, 30 * task.settings.minutes):.0f}s"
+    return f"{max(54 * assignment.settings.minutes - 60, 30 * assignment.settings.minutes):.0f}s"
 
 
 def _settle(storage: Path, settings: Settings) -> None:

@@ -43,7 +43,7 @@ def suggest(trial: optuna.Trial) -> TrainConfig:
         recipe = recipe.replace(smart=SmartConfig(lambda_s=lambda_s, every=SMART_EVERY[smart]))
     dropout = trial.suggest_float("dropout", 0.0, 0.3)
     stage = recipe.stages[0].replace(
-        learning_rate=trial.suggest_float("learning_rate", 2e-5, 5e-4, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 2e-5, 3e-4, log=True),
         batch_schedule=trial.suggest_categorical("batch_schedule", SCHEDULES),
     )
     if stage.batch_schedule == "interleaved":  # in other schedules, a ratio changes which rows a step has, not how many

@@ -92,4 +92,4 @@ def recorded_configs(run: Run) -> BestConfigs:
 
 
 def _score(trial: Trial) -> float:
-    return trial.best_row.score or 0.0
+    return max(trial.scores.values())

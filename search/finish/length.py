@@ -1,13 +1,13 @@
 """Decide how many passes over the rows each config trains, and estimate how long all trainings take."""
 
-import math
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
 from model.errors import InputError
-from search.session.trial_length import measured_pass_seconds, planned_passes, whole_seconds
+from search.session.trial_length import measured_pass_seconds, planned_passes, seconds_with_evaluation
 from search.suggest.space import with_passes
 from search.tune.slots import Slots
 from trainers.config.train_config import DURATIONS, TrainConfig
@@ -71,8 +71,8 @@ class Length:
     trainings: int
     """The number of all trainings."""
     slots: Slots
-    pass_seconds: float | None
-    """Seconds of one pass in one slot, without evaluation; None if they are not known."""
+    pass_seconds: Mapping[int, float] | None
+    """Number of a trial -> seconds of one pass of its config in one slot, without evaluation; None if not known."""
     seconds: float | None
     """The time budget; None without one."""
 
@@ -82,39 +82,50 @@ class Length:
         if self.pass_seconds is None or self.seconds is None:
             return self.configs
         most = max(map(_passes, self.configs.values()))
-        passes = planned_passes((FEWEST_PASSES, most), self.pass_seconds, self.seconds / self._turns)
+        passes = planned_passes((FEWEST_PASSES, most), self._in_all(self.pass_seconds), self.seconds)
         return {number: with_passes(config, min(passes, _passes(config))) for number, config in self.configs.items()}
 
-    def line(self, corpus: Corpus) -> str:
-        """Return the line that tells the user how many trainings on a corpus there are, and how long they take."""
+    def line(self, corpus: Corpus, *, recorded: bool = False) -> str:
+        """Return the line that tells the user how many trainings on a corpus there are, and how long they take.
+
+        Args:
+            recorded: whether an earlier command has decided the passes.
+        """
         stages = [stage for config in self.chosen.values() for stage in config.stages]
         passes = sorted(stage.passes or 0.0 for stage in stages)
         shown = " to ".join(f"{number:.3g}" for number in dict.fromkeys([passes[0], passes[-1]]))
         each = " in each stage" if len(stages) > len(self.configs) else ""
         rows = sum(corpus.train_sizes(dict.fromkeys(name for stage in stages for name in stage.sources)).values())
         decided = "as in the search" if self.chosen == self.configs else "as --time-budget decides"
+        if recorded:
+            decided = "as the run's first command decided"
         line = (
             f"{self.trainings} training{'s' * (self.trainings > 1)} of {shown} {'pass' if shown == '1' else 'passes'}"
             f"{each} over {rows:,} rows, {decided}"
         )
         if self.pass_seconds is None:
             return f"{line}."
-        whole = self._turns * whole_seconds(passes[-1], self.pass_seconds)
+        pace = self.pass_seconds
+        whole = self._in_all(
+            {number: seconds_with_evaluation(_passes(one), pace[number]) for number, one in self.chosen.items()}
+        )
         line += f": about {timedelta(seconds=round(whole))} of training and evaluation."
         if self.seconds and whole > self.seconds and passes[-1] <= FEWEST_PASSES:
             line += " That is more than --time-budget: raise it, or lower --rows, --top or --seeds."
         return line
 
-    @property
-    def _turns(self) -> int:
-        """The number of trainings that a slot trains, one after another."""
-        return math.ceil(self.trainings / self.slots.count)
+    def _in_all(self, seconds: Mapping[int, float]) -> float:
+        """Return the seconds of all trainings from those of each config: a free slot takes the next training."""
+        ends = [0.0] * self.slots.count
+        for each in [*seconds.values()] * (self.trainings // len(seconds)):
+            heapq.heapreplace(ends, ends[0] + each)
+        return max(ends)
 
 
 def measured_length(
     configs: Configs, trainings: int, corpus: Corpus, slots: Slots, *, seconds: float | None, address: str | None
 ) -> Length:
-    """Return what decides the length of the trainings, after measuring the pace of the first config.
+    """Return what decides the length of the trainings, after measuring the pace of each config.
 
     The pace is not measured on a cluster, whose machines may be faster, nor if a config has several stages.
 
@@ -124,12 +135,21 @@ def measured_length(
         address: the address of a Ray cluster; None for this machine.
 
     Raises:
-        InputError: the config cannot be trained.
+        InputError: a config cannot be trained.
         MachineError: the machine has failed.
     """
     measurable = not address and all(len(config.stages) == 1 for config in configs.values())
-    pace = measured_pass_seconds(next(iter(configs.values())), corpus, slots) if measurable else None
+    if not measurable:
+        return Length(configs, trainings, slots, None, seconds)
+    pace = {number: _measured(number, config, corpus, slots) for number, config in configs.items()}
     return Length(configs, trainings, slots, pace, seconds)
+
+
+def _measured(number: int, config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
+    try:
+        return measured_pass_seconds(config, corpus, slots)
+    except InputError as error:
+        raise InputError(f"The config of trial {number}: {error} Lower --top, or pass another run.") from error
 
 
 def _passes(config: TrainConfig) -> float:

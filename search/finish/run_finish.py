@@ -67,6 +67,8 @@ def prepare_finish(
     def check(corpus: Corpus) -> CheckedSpace:
         checked = check_trainings(best, corpus)  # before the measurement, whose errors name neither run nor trial
         if exists:
+            recorded = Length(best.configs, len(best.trainings), slots, None, None)
+            notes.append(recorded.line(corpus, recorded=True))
             return checked
         length = measured(corpus, slots)
         notes.append(length.line(corpus))

@@ -54,8 +54,8 @@ def run_search(request: Request) -> None:
             location, request.machines, prepare, limits=limits, study=study, dashboard=request.dashboard
         ) as opened:
             search = opened.run.search
-            limit = f"up to {trials}" if trials else "as many as fit,"
-            print(f"Run {search.name} at {location}: {limit} trials of {search.rounds} rounds, {request.space}.")
+            limit = f"up to {trials} trials" if trials else "as many trials as fit"
+            print(f"Run {search.name} at {location}: {limit}, each of {search.rounds} rounds, {request.space}.")
             conclude(
                 opened.run,
                 train=partial(_train, opened, trials),

@@ -57,7 +57,9 @@ def _round_count(rounds: int | None) -> str:
 def _trial_counts(trials: list[Trial]) -> str:
     states = Counter(trial.shown_state for trial in trials)
     by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{len(trials)}: {by_state}" if trials else "0"
+    continued = sum(trial.clone is not None and trial.clone.continues for trial in trials)
+    also = f"; {continued} of them continue stopped trials" if continued else ""
+    return f"{len(trials)}: {by_state}{also}" if trials else "0"
 
 
 def _work(trials: list[Trial], started: str) -> dict[str, str]:

@@ -82,6 +82,8 @@ class Ranking:
     tasks: tuple[str, ...]
     parameters: list[str]
     lineage: list[LineageSegment]
+    continues: bool
+    """Whether the best trial continues one that early stopping had stopped; else its donors have other parameters."""
     retrain: str
     """The command that trains the best trial again, with the configs of its donors."""
 
@@ -90,9 +92,11 @@ def ranking(data: RunData) -> Ranking:
     """Rank the trials that have a score."""
     search, ranked = data.run.search, data.ranked
     segments = lineage(ranked[0].trial, {trial.number: trial for trial in data.trials}) if ranked else []
+    clone = ranked[0].trial.clone if ranked else None
+    continues = clone is not None and clone.continues
     retrain = _retrain_command(data.run, ranked[0].trial) if ranked else ""
     shown = ranked[:SHOWN_TRIALS]
-    return Ranking(shown, len(ranked), search.tasks, data.parameters, segments, retrain)
+    return Ranking(shown, len(ranked), search.tasks, data.parameters, segments, continues, retrain)
 
 
 def _retrain_command(run: Run, trial: Trial) -> str:

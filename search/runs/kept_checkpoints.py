@@ -1,6 +1,6 @@
 """Delete the checkpoints of ended trials, except weights of the run's best rounds and states of stopped trials."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from optuna.trial import TrialState
@@ -46,8 +46,12 @@ class KeptCheckpoints:
     Both are functions of the ended trials, whenever they ended: what is deleted could not become one of the best.
     """
 
-    def __init__(self, run: Run, ended: Iterable[Trial]):
-        """Find the checkpoints that ended trials have left; delete those that are not among the best."""
+    def __init__(self, run: Run, ended: Iterable[Trial], continuing: Collection[int] = ()):
+        """Find the checkpoints that ended trials have left; delete those that are not among the best.
+
+        Args:
+            continuing: stopped trials that continue under other numbers, which have not ended.
+        """
         self.run = run
         self.members = ensemble_trainings(run.search.reproduction)
         self.needed: set[tuple[int, int]] = set()
@@ -56,6 +60,8 @@ class KeptCheckpoints:
         """(trial, round) -> row of the rounds whose weights are on the disk."""
         self.stopped: dict[int, RoundRow] = {}
         """Stopped trial -> row of its newest round, whose full state is on the disk."""
+        self.continuing = set(continuing)
+        """Stopped trials that continue under other numbers: a failure there may need their states again."""
         self.continued: set[int] = set()
         """Stopped trials that have continued under other numbers and ended there."""
         for trial in ended:
@@ -73,6 +79,7 @@ class KeptCheckpoints:
         rows = list(trial.rows)
         if trial.clone and trial.clone.continues:
             self.continued.add(trial.clone.trial)
+            self.continuing.discard(trial.clone.trial)
         if trial.params.get("recipe") in self.members and trial.state == TrialState.COMPLETE.name:
             self.needed |= {(trial.number, round) for round in best_rounds(trial).values()}
         if (
@@ -106,15 +113,17 @@ class KeptCheckpoints:
         return needed | replace(keep, count=keep.count - len(needed)).best(others)
 
     def _best_stopped(self) -> list[int]:
-        """Return the stopped trials that keep their states: the best by their newest rounds; of equals, the earlier.
+        """Return the stopped trials that keep their states: those that continue, then the best by their newest rounds.
 
-        A trial that has continued needs its state no more.
+        A trial that has continued to its end needs its state no more. Of equals, the earlier keeps its state.
         """
         values = {number: value_to_maximize(row, self.run.objectives) for number, row in self.stopped.items()}
         known = {
             number: value for number, value in values.items() if value is not None and number not in self.continued
         }
-        return sorted(known, key=lambda number: (-known[number], number))[: self.run.keep.states]
+        return sorted(known, key=lambda number: (number not in self.continuing, -known[number], number))[
+            : self.run.keep.states
+        ]
 
     def _place(self, number: int, row: RoundRow) -> Folder:
         return self.run.trial_folder(number) / CHECKPOINTS / round_name(row.round)

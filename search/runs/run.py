@@ -152,8 +152,10 @@ class Run:
 
     @property
     def ended_count(self) -> int:
-        """The number of ended trials."""
-        return sum(trial.state != RUNNING for trial in self.trials())
+        """The number of ended trials; a trial that a clone replaces or continues has not ended."""
+        trials = self.trials()
+        replaced = {trial.clone.replaced for trial in trials if trial.clone}
+        return sum(trial.state != RUNNING and trial.number not in replaced for trial in trials)
 
     def local_path(self, name: str) -> Path:
         """Return the path of a folder of the run on this machine; a remote folder is copied to the user's cache."""

@@ -90,7 +90,7 @@ class SearchRecord(Settings):
     rounds: Positive | None
     """Rounds per trial; None if trials have different numbers of rounds."""
     passes: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """Passes of every trial's last stage that were chosen for the time budget; None if the space decides."""
+    """Passes of every trial that were chosen for the time budget; None if the space decides."""
     fingerprint: str
     """Fingerprint of the corpus."""
     versions: dict[str, str]

@@ -107,6 +107,10 @@ class Trial:
         """Number of training examples of the trial's own rounds, of which there must be at least one; at least 1."""
         return max(1, self.rows[-1].examples - (self.clone.examples if self.clone else 0))
 
+    def has_state(self, round: int) -> bool:
+        """Return whether the full state of a round is on the disk."""
+        return (self.folder / CHECKPOINTS / round_name(round)).exists(STATE)
+
     @property
     def best_row(self) -> RoundRow:
         """The row of the judged round with the highest score, the earliest of equals; there must be a judged round."""

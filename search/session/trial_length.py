@@ -52,7 +52,10 @@ def fit_to_budget(
         MachineError: the machine has failed.
     """
     assert space.pass_range
-    pass_seconds = measured_pass_seconds(config, corpus, slots)
+    try:
+        pass_seconds = measured_pass_seconds(config, corpus, slots)
+    except InputError as error:
+        raise InputError(f"{space.path}: {error} Correct the space's first config.") from error
     # A slot trains one trial at a time: more slots than trials make no trial longer than half of the budget.
     trial_seconds = seconds * slots.count / max(whole_trials, 2 * slots.count)
     passes = planned_passes(space.pass_range, pass_seconds, trial_seconds)
@@ -71,14 +74,14 @@ def planned_passes(allowed: tuple[float, float], pass_seconds: float, trial_seco
     return min(max(float(f"{passes:.2g}"), allowed[0]), allowed[1])
 
 
-def whole_seconds(passes: float, pass_seconds: float) -> float:
+def seconds_with_evaluation(passes: float, pass_seconds: float) -> float:
     """Return the seconds of a whole trial, with evaluation; `pass_seconds` is without it."""
     return passes * pass_seconds / (1 - EVALUATION_SHARE)
 
 
 def planned_line(allowed: tuple[float, float], passes: float, pass_seconds: float, seconds: float) -> str:
     """Return the line that tells the user the length of the trials and, if the time budget is too short, a remedy."""
-    whole = whole_seconds(passes, pass_seconds)
+    whole = seconds_with_evaluation(passes, pass_seconds)
     limit = {allowed[0]: ", the fewest that the space allows", allowed[1]: ", the most that the space allows"}
     line = (
         f"Each trial trains {passes:g} passes over the rows, as --time-budget decides{limit.get(passes, '')}. A whole "
@@ -91,7 +94,8 @@ def planned_line(allowed: tuple[float, float], passes: float, pass_seconds: floa
 def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> float:
     """Return the seconds of one pass of a config, measured on some steps.
 
-    As many processes as slots measure at the same time, because trials that share a machine slow each other down.
+    Several processes measure at the same time, because trials that share a machine slow each other down: one for each
+    slot on this machine or, with GPUs, on one GPU, but at most MOST_PROCESSES, each of which takes memory.
     Processes of their own leave the memory of this process, and of the GPU, as they were.
 
     Raises:
@@ -103,7 +107,7 @@ def measured_pass_seconds(config: TrainConfig, corpus: Corpus, slots: Slots) -> 
     arguments = (config.model_dump_json(), str(corpus.directory), slots.threads, slots.device, slots.memory)
     processes, receivers = [], []
     try:
-        for _ in range(min(slots.count, MOST_PROCESSES)):
+        for _ in range(min(slots.count, round(1 / slots.gpus) if slots.gpus else slots.count, MOST_PROCESSES)):
             receiver, sender = context.Pipe(duplex=False)
             processes.append(context.Process(target=_measure, args=(sender, *arguments), daemon=True))
             receivers.append(receiver)
@@ -138,8 +142,8 @@ def _received(receiver: Connection) -> float:
         return found
     line = f"The speed of training cannot be measured: {found.reason}."
     if found.blame == Blame.CONFIG:
-        raise InputError(f"{line} Correct the first config.")
-    raise MachineError(line)
+        raise InputError(line)
+    raise MachineError(f"{line} Lower --concurrency or --rows, or leave --time-budget out.")
 
 
 def _measure(sender: Connection, config: str, corpus: str, threads: int, device: str, memory: float | None) -> None:

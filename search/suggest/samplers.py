@@ -38,6 +38,8 @@ MAX_GOOD_TRIALS = 25
 """Largest number of trials that TPE counts as good."""
 TPE_REDRAWS = 10
 """Further draws of TPE if its parameters were trained before; other samplers would repeat the same draw."""
+STARTUP_TRIALS = 5
+"""Number of ended trials, those of START included, before which TPE draws at random; Optuna's default is 10."""
 EI_CANDIDATES = 8
 """Points from which TPE picks the most promising; Optuna's default, 24, explores less (`benchmarks/efficiency.py`)."""
 
@@ -53,8 +55,8 @@ def history(study: optuna.Study, limit: int | None, *, extrapolate: bool = True)
         extrapolate: whether to estimate the final values of stopped trials. If not, they stay stopped trials.
     """
     trials = study.get_trials(deepcopy=False)
-    gains = _mean_gains(trials) if extrapolate else None
-    values = {trial.number: found for trial in trials if (found := _final_values(trial, gains))}
+    gains = mean_gains(trials) if extrapolate else None
+    values = {trial.number: found for trial in trials if (found := final_values(trial, gains))}
     if limit:
         trials = _limit_ended(trials, values, study.directions, limit)
     return [_as_finished(trial, values.get(trial.number)) for trial in trials]
@@ -86,7 +88,13 @@ def _tpe(seed: int, extrapolate: bool = True) -> BaseSampler:
     with warnings.catch_warnings():
         # Optuna marks `group`, which handles parameters that only some trials have, as experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=EI_CANDIDATES)
+        sampler = TPESampler(
+            seed=seed,
+            group=True,
+            multivariate=True,
+            n_startup_trials=STARTUP_TRIALS,
+            n_ei_candidates=EI_CANDIDATES,
+        )
     return _with_history(sampler, seed, TPE_HISTORY, extrapolate, redraws=TPE_REDRAWS)
 
 
@@ -161,7 +169,7 @@ def _example_distributions(space: Space) -> list[Mapping[str, BaseDistribution]]
     return found
 
 
-def _mean_gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+def mean_gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
     """Return judged round -> mean gain of the finished trials from this round to their end."""
     gained = defaultdict(list)
     for trial in trials:
@@ -171,7 +179,7 @@ def _mean_gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
     return {judged: statistics.fmean(found) for judged, found in gained.items()}
 
 
-def _final_values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[float] | None:
+def final_values(trial: FrozenTrial, gains: Mapping[int, float] | None) -> Sequence[float] | None:
     """Return a trial's final values; for a stopped trial, its last value plus the mean gain from that round on.
 
     With several objectives no gain is added: Optuna stores no intermediate values.

@@ -119,11 +119,11 @@ class Budget:
         self.scores: dict[int, float] = {}
         """Trial -> the best score of its rounds."""
         trials = list(trials)
-        replaced = {trial.clone.replaced for trial in trials if trial.clone}
+        replaced = {trial.clone.replaced for trial in trials if trial.clone and not trial.clone.continues}
         for trial in trials:
             for row in trial.rows:
                 self.add_round(trial.number, row)
-            # A trial that a budget cut, or that its clone continues, is no evidence of a plateau.
+            # A trial that a budget cut, or that a clone replaced in a population, is no evidence of a plateau.
             if trial.state != RUNNING and trial.number not in replaced:
                 self.add_ended(trial.number)
 

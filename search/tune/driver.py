@@ -93,6 +93,9 @@ class _Listeners:
         self.budget.add_ended(number)
         self.progress.ended(number, state, reason)
 
+    def continued(self, number: int, stopped: int) -> None:
+        self.progress.continued(number, stopped)
+
     def paused(self, number: int, reason: str, seconds: float) -> None:
         self.progress.paused(number, reason, seconds)
 

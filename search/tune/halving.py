@@ -8,7 +8,9 @@ import numpy as np
 from search.runs.pareto import domination_counts
 
 ETA = 4
-"""Near the end of training, one of every `ETA` trials at a rung continues; near the beginning, nearly all do."""
+"""At the end of training one of `ETA` trials would continue, at the beginning all of them: see `kept_share`."""
+CYCLE = 24
+"""Rounds that each bracket trains, on average, before the assignment of trials to brackets repeats."""
 SPACING = 2
 """Each rung is this many times as late as the rung before it."""
 
@@ -66,7 +68,7 @@ def kept_share(judged: int, rounds: int) -> float:
     """Return the share of the trials at a rung that continue: two thirds after a sixth of the training, then fewer.
 
     Early scores say little about final ones: among the good configs of a space, those with a low learning rate begin
-    slowly and end best. One quarter after the first of six rounds stopped them (`docs/search.md` has the figures).
+    slowly and end best.
     """
     return 1 / (1 + (ETA - 1) * judged / rounds)
 
@@ -98,7 +100,7 @@ def hyperband(number: int, rounds: int) -> int:
     Source: Li et al. 2018 (Hyperband), section 3.2.
     """
     brackets = range(len(rungs(rounds)) + 1)
-    shares = [round(ETA * rounds / expected_rounds(rounds, bracket)) for bracket in brackets]
+    shares = [round(CYCLE / expected_rounds(rounds, bracket)) or 1 for bracket in brackets]
     # Spread evenly: the k-th of a bracket's trials lies at (k + 1/2) / share of one cycle.
     cycle = sorted((place, bracket) for bracket, share in enumerate(shares) for place in _even_places(share))
     return cycle[number % len(cycle)][1]

@@ -19,9 +19,8 @@ from search.tune.trials.study_trials import begin_clone
 from trainers.config.changes import Change
 from trainers.config.dotted_paths import difference
 from trainers.config.train_config import TrainConfig
-from trainers.training.checkpoint import STATE
 from trainers.training.rounds import RoundRow
-from trainers.trial import CHECKPOINTS, read_config, round_name
+from trainers.trial import read_config
 
 
 class Population:
@@ -48,11 +47,12 @@ class Population:
         """Return whether no trial waits or is trained, and no new one may begin."""
         return not self.waiting and not may_begin and not training
 
-    def next(self, *, may_begin: bool) -> Next | None:
+    def next(self, *, may_begin: bool, held: bool = False) -> Next | None:
         """Choose the waiting trial with the fewest rounds, or the clone that replaces it; a new trial before both.
 
         A donor is then at most one round ahead, if all rounds take equally long, so two full states per trial suffice.
         """
+        may_begin = may_begin and not held
         rounds = {trial.number: trial.rows[-1].round for trial in self.run.trials() if trial.rows}
 
         def progress(place: int) -> tuple[int, int]:
@@ -86,7 +86,7 @@ class Population:
             return None
         judged, seed = newest.judged, self.run.search.seed
         scores = self._scores(trials.values(), judged)
-        able = [donor for donor in donors(scores, number) if _has_state(trials[donor], judged)]
+        able = [donor for donor in donors(scores, number) if trials[donor].has_state(_row(trials[donor], judged).round)]
         if not able:
             return None
         donor = trials[draw_donor(able, seed, number, judged)]
@@ -146,7 +146,3 @@ class Population:
 
 def _row(trial: Trial, judged: int) -> RoundRow:
     return next(row for row in trial.rows if row.judged == judged)
-
-
-def _has_state(trial: Trial, judged: int) -> bool:
-    return (trial.folder / CHECKPOINTS / round_name(_row(trial, judged).round)).exists(STATE)

@@ -73,13 +73,6 @@ class Progress(tune.Callback):
             self.live = rich.live.Live(refresh_per_second=2, get_renderable=self._table, redirect_stderr=False)
             self.live.start()
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Show that a stopped trial continues under another number; it has not ended then."""
-        number, replaced = trial.config["number"], trial.config["replaced"]
-        if replaced in self.over:
-            self.over.remove(replaced)
-            self._print(f"{self._name(number)} continues trial {replaced}, which early stopping had stopped")
-
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -112,6 +105,12 @@ class Progress(tune.Callback):
         ending = f"failed: {failure_line(self.folder(number), reason)}" if state == TrialState.FAIL else reason
         score = f", score {_four_digits(row.score)}" if row and state != TrialState.FAIL else ""
         self._print(f"{self._name(number)} {ending}{score} ({self._ended('')})")
+
+    def continued(self, number: int, stopped: int) -> None:
+        """Show that a stopped trial continues under another number: it has not ended, after all."""
+        if stopped in self.over:
+            self.over.remove(stopped)
+            self._print(f"{self._name(number)} continues trial {stopped}, which early stopping had stopped")
 
     def paused(self, number: int, reason: str, seconds: float) -> None:
         """Show a trial that has failed and is trained again later."""

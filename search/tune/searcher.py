@@ -1,7 +1,6 @@
 """Connect an Optuna study to Ray Tune; the only place where a trial ends."""
 
 import contextlib
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,14 +19,12 @@ from search.suggest.optuna_internals import frozen_trial
 from search.suggest.space import TrialShape, trial_shape
 from search.tune.trials.endings import TrialListener, ending_reason, ending_state
 from search.tune.trials.failures import TrialFailed, failure_of, lasting_fault, refused, write_log
+from search.tune.trials.garbage import FREEZE_EVERY, freeze_objects
 from search.tune.trials.order import TrialOrder
 from search.tune.trials.results import row_of
 from search.tune.trials.retries import Retries, Verdict
 from search.tune.trials.study_trials import StudyTrials
 from trainers.trial import read_config, read_rows
-
-FREEZE_EVERY = 100
-"""Freeze the garbage collector's objects every N trials; each freeze also keeps 120 kB of garbage permanently."""
 
 
 class StudySearcher(Searcher):
@@ -71,7 +68,12 @@ class StudySearcher(Searcher):
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.donors = {number: trial for number, trial in ended.items() if order.may_be_donor(trial)}
         """Ended trials whose full states a clone may need."""
-        self.kept = KeptCheckpoints(run, (trial for number, trial in ended.items() if number not in self.donors))
+        continuations = [clone for frozen in self.trials.running() if (clone := clone_of(frozen)) and clone.continues]
+        self.kept = KeptCheckpoints(
+            run,
+            (trial for number, trial in ended.items() if number not in self.donors),
+            continuing={clone.trial for clone in continuations},
+        )
         for frozen in self.trials.running():  # a kill may have kept rounds and ends from the study
             self.trials.report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))
             if frozen.number in ended:
@@ -82,7 +84,7 @@ class StudySearcher(Searcher):
                 self._replace(frozen, clone)
         for frozen in self.trials.running():
             order.add(frozen)
-        _freeze_objects()
+        freeze_objects()
 
     def suggest(self, trial_id: str) -> Any:
         """Hand a trial to Tune: a resumed trial under its own number, or a new one.
@@ -95,7 +97,7 @@ class StudySearcher(Searcher):
         done = not self.paused and self.order.finished(may_begin=may_begin, training=bool(self.live))
         if self.spent() or done:
             return Searcher.FINISHED
-        if not (trial := self._next(may_begin and not any(map(self.retries.holds, self.paused)))):
+        if not (trial := self._next(may_begin)):
             return None
         try:
             config = self._started_config(trial)
@@ -205,12 +207,16 @@ class StudySearcher(Searcher):
 
     def _next(self, may_begin: bool) -> optuna.Trial | None:
         """Open the trial that is next; end the trial that it replaces, if it is a new clone."""
-        if not (chosen := self.order.next(may_begin=may_begin)):
+        held = any(map(self.retries.holds, self.paused))
+        if not (chosen := self.order.next(may_begin=may_begin, held=held)):
             return None
         if not chosen.trial:
             return self.trials.ask()
         if chosen.replaced:
             self._replace(chosen.replaced, chosen.trial)
+        if (clone := clone_of(chosen.trial)) and clone.continues:
+            self.kept.continuing.add(clone.trial)
+            self.listener.continued(chosen.trial.number, clone.trial)
         return self.trials.resume(chosen.trial)
 
     def _replace(self, frozen: FrozenTrial, replacement: FrozenTrial) -> None:
@@ -237,7 +243,8 @@ class StudySearcher(Searcher):
 
     def _record(self, trial: optuna.Trial) -> Trial:
         folder = self.run.trial_folder(trial.number)
-        return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder))
+        clone = clone_of(frozen_trial(trial))
+        return Trial(folder, trial.number, trial.params, {}, RUNNING, None, None, read_rows(folder), clone)
 
     def _end_trained(self, trial: optuna.Trial, state: TrialState) -> None:
         """End a trial with the reason that its rows give."""
@@ -273,7 +280,7 @@ class StudySearcher(Searcher):
         if notify:
             self.listener.ended(trial.number, state, reason)
         if trial.number % FREEZE_EVERY == 0:
-            _freeze_objects()
+            freeze_objects()
 
     def _values(self, trial: Trial, state: TrialState) -> list[float] | None:
         """Return the values of an ended trial: of its best round if it finished, of its last one if it was stopped."""
@@ -281,7 +288,11 @@ class StudySearcher(Searcher):
             return [self.contributions.of(trial.number)]
         if state == TrialState.FAIL:
             return None
-        return (trial_values if state == TrialState.COMPLETE else last_round_values)(trial.rows, self.run.objectives)
+        rows = trial.rows
+        if trial.clone and trial.clone.continues:  # its own rounds are only the last ones of its training
+            donor = read_rows(self.run.trial_folder(trial.clone.trial))
+            rows = [*(row for row in donor if row.round <= trial.clone.round), *rows]
+        return (trial_values if state == TrialState.COMPLETE else last_round_values)(rows, self.run.objectives)
 
     def _tidy(self, trial: Trial) -> None:
         """Delete the files of an ended trial that are not needed; a donor's stay until the search ends."""
@@ -290,9 +301,3 @@ class StudySearcher(Searcher):
         else:
             with contextlib.suppress(InputError):  # a file that is not the project's lies in the way, and stays
                 self.kept.clean_up(trial)
-
-
-def _freeze_objects() -> None:
-    """Exclude all present objects from garbage collection, which would take 0.3 s with thousands of trials."""
-    gc.collect()
-    gc.freeze()

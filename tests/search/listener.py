@@ -19,6 +19,9 @@ class RecordingListener:
     def ended(self, number: int, state: TrialState, reason: str) -> None:
         self.events.append((number, state.name, reason))
 
+    def continued(self, number: int, stopped: int) -> None:
+        self.events.append((number, "continues", stopped))
+
     def paused(self, number: int, reason: str, seconds: float) -> None:
         self.events.append((number, reason, seconds))
 

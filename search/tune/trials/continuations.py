@@ -1,26 +1,31 @@
 """Continue stopped trials in the slots that new trials cannot use any more, near the end of a search."""
 
-from collections import defaultdict
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import optuna
-from optuna.trial import TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from search.runs.objectives import value_to_maximize
+from search.runs.objectives import ENSEMBLE, value_to_maximize
 from search.runs.run import Run
 from search.runs.trial_record import RUNNING, Clone, Trial, clone_of
+from search.suggest.samplers import final_values, mean_gains
 from search.suggest.space import Space
 from search.tune.trials.order import Next, TrialQueue
 from search.tune.trials.study_trials import begin_clone
-from trainers.training.checkpoint import STATE
-from trainers.trial import CHECKPOINTS, round_name
+from trainers.config.train_config import TrainConfig
+from trainers.trial import read_config
+
+LOOK_EVERY = 2.0
+"""Seconds from a look at the trials' files that finds nothing to the next one: Tune asks ten times a second."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A stopped trial whose full state is on the disk."""
+    """A stopped trial that has not continued yet."""
 
     trial: Trial
     value: float
@@ -33,7 +38,7 @@ class ContinuingQueue(TrialQueue):
     """Independent trials, of which some continue after early stopping has stopped them.
 
     A stopped trial continues as a clone of itself, which is trained to its end, in two cases: the time that is left is
-    too short for a whole new trial, or all trials have begun and the slot would stay idle until the last of them ends.
+    too short for a whole new trial, or all trials have begun and this one can end before the last of them.
     """
 
     def __init__(self, space: Space, run: Run, study: optuna.Study, rounds: int, remaining: Callable[[], float | None]):
@@ -45,50 +50,64 @@ class ContinuingQueue(TrialQueue):
         """
         super().__init__(space)
         self.run, self.study, self.rounds, self.remaining = run, study, rounds, remaining
+        self.looked = -LOOK_EVERY
+        """When the last look found no trial to continue."""
 
-    def next(self, *, may_begin: bool) -> Next | None:
+    def next(self, *, may_begin: bool, held: bool = False) -> Next | None:
         """Choose the trial that has waited longest, else a stopped trial that should continue, else a new one."""
-        if not self.waiting and (stopped := self._to_continue(may_begin)):
-            row = stopped.rows[-1]
-            clone = Clone(stopped.number, row.round, row.examples, replaced=stopped.number)
-            return Next(begin_clone(self.study, clone, stopped.params, stopped.optuna_distributions))
-        return super().next(may_begin=may_begin)
+        if not self.waiting and not held and (trial := self._to_continue(may_begin)):
+            row = trial.rows[-1]
+            clone = Clone(trial.number, row.round, row.examples, replaced=trial.number)
+            return Next(begin_clone(self.study, clone, trial.params, trial.optuna_distributions))
+        return super().next(may_begin=may_begin, held=held)
+
+    def config(self, trial: optuna.Trial) -> TrainConfig:
+        """Return the config that the space suggests; of a trial that continues, the config that it has begun with."""
+        if clone := clone_of(trial):
+            return read_config(self.run.trial_folder(clone.trial))
+        return super().config(trial)
 
     def _to_continue(self, may_begin: bool) -> Trial | None:
         """Return the stopped trial that should continue now, if there is one."""
         remaining = self.remaining()
-        if may_begin and remaining is None:
+        if (may_begin and remaining is None) or time.monotonic() < self.looked + LOOK_EVERY:
             return None
         trials = [trial for trial in self.run.trials() if trial.rows]
-        if not trials or (may_begin and remaining is not None and remaining >= whole_seconds(trials, self.rounds)):
-            return None
-        limits = [] if remaining is None else [remaining]
-        if not may_begin:
-            limits.append(max((_open_seconds(one, self.rounds) for one in trials if one.state == RUNNING), default=0.0))
-        chosen = best_to_continue(self._stopped(trials), min(limits))
-        return chosen.trial if chosen else None
+        if seconds := _usable_seconds(trials, self.rounds, remaining, may_begin):
+            for stopped in by_value(self._stopped(trials), seconds):
+                if stopped.trial.has_state(stopped.trial.rows[-1].round):
+                    return stopped.trial
+        self.looked = time.monotonic()
+        return None
 
     def _stopped(self, trials: Sequence[Trial]) -> list[Stopped]:
-        """List the stopped trials that can continue; each does so once, and none with constant predictions."""
-        continued = {clone.trial for one in self.study.get_trials(deepcopy=False) if (clone := clone_of(one))}
-        gains = mean_gains(trials, self.run.objectives)
-        found = []
-        for trial in trials:
-            row = trial.rows[-1]
-            value = value_to_maximize(row, self.run.objectives)
-            able = trial.state == TrialState.PRUNED.name and trial.number not in continued and not row.constant
-            if able and row.judged and value is not None and _has_state(trial):
-                value += gains.get(row.judged, 0.0)
-                found.append(Stopped(trial, value, _open_seconds(trial, self.rounds)))
-        return found
+        """List the stopped trials that have not continued yet, except those with constant predictions."""
+        studied = self.study.get_trials(deepcopy=False)
+        continued = {clone.trial for one in studied if (clone := clone_of(one))}
+        gains = {} if self.run.objectives == [ENSEMBLE] else mean_gains(studied)
+        return [
+            Stopped(trial, self._estimate(trial, studied[trial.number], gains), _open_seconds(trial, self.rounds))
+            for trial in trials
+            if trial.state == TrialState.PRUNED.name
+            and trial.number not in continued
+            and trial.rows[-1].score is not None
+            and not trial.rows[-1].constant
+        ]
+
+    def _estimate(self, trial: Trial, studied: FrozenTrial, gains: dict[int, float]) -> float:
+        """Estimate the value of a stopped trial at its end; with several objectives, return its score."""
+        values = final_values(studied, gains) if len(self.run.objectives) == 1 else None
+        if not values:
+            return value_to_maximize(trial.rows[-1], self.run.objectives) or 0.0
+        return values[0] if self.study.direction == StudyDirection.MAXIMIZE else -values[0]
 
 
-def best_to_continue(stopped: Sequence[Stopped], seconds: float) -> Stopped | None:
-    """Return the stopped trial with the best estimated value among those that can end in time; None if none can."""
-    return max((one for one in stopped if one.seconds <= seconds), key=lambda one: one.value, default=None)
+def by_value(stopped: Sequence[Stopped], seconds: float) -> list[Stopped]:
+    """Return the stopped trials that can end in time, the best estimated value first."""
+    return sorted((one for one in stopped if one.seconds <= seconds), key=lambda one: -one.value)
 
 
-def whole_seconds(trials: Sequence[Trial], rounds: int) -> float:
+def new_trial_seconds(trials: Sequence[Trial], rounds: int) -> float:
     """Estimate the seconds of a whole new trial: the mean of the finished trials, else of all rounds.
 
     Args:
@@ -100,20 +119,20 @@ def whole_seconds(trials: Sequence[Trial], rounds: int) -> float:
     return fmean(whole) if whole else rounds * fmean(row.seconds for trial in trials for row in trial.rows)
 
 
-def mean_gains(trials: Sequence[Trial], objectives: Sequence[str]) -> dict[int, float]:
-    """Return judged round -> mean gain of the finished trials from this round to their best one."""
-    gained = defaultdict(list)
-    for trial in trials:
-        if trial.state == TrialState.COMPLETE.name:
-            values = {row.judged: value_to_maximize(row, objectives) for row in trial.rows if row.judged}
-            known = {judged: value for judged, value in values.items() if judged and value is not None}
-            for judged, value in known.items():
-                gained[judged].append(max(known.values()) - value)
-    return {judged: fmean(found) for judged, found in gained.items()}
+def _usable_seconds(trials: Sequence[Trial], rounds: int, remaining: float | None, may_begin: bool) -> float:
+    """Return the seconds for which a slot can continue a stopped trial; 0 if it should not.
 
-
-def _has_state(trial: Trial) -> bool:
-    return (trial.folder / CHECKPOINTS / round_name(trial.rows[-1].round)).exists(STATE)
+    Args:
+        trials: trials with rounds.
+        remaining: the seconds that are left of the time budget; None without one.
+        may_begin: whether the number of trials allows a new one.
+    """
+    if not trials:
+        return 0.0
+    if may_begin:
+        return remaining if remaining is not None and remaining < new_trial_seconds(trials, rounds) else 0.0
+    others = max((_open_seconds(trial, rounds) for trial in trials if trial.state == RUNNING), default=0.0)
+    return others if remaining is None else min(others, remaining)
 
 
 def _open_seconds(trial: Trial, rounds: int) -> float:

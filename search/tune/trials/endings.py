@@ -18,6 +18,14 @@ class TrialListener(Protocol):
         """
         ...
 
+    def continued(self, number: int, stopped: int) -> None:
+        """Receive the number under which a stopped trial continues, before its end.
+
+        Args:
+            stopped: the number under which early stopping has stopped it.
+        """
+        ...
+
     def paused(self, number: int, reason: str, seconds: float) -> None:
         """Receive the failure of a trial that waits and is trained again.
 

@@ -41,8 +41,13 @@ class TrialOrder(Protocol):
         """
         ...
 
-    def next(self, *, may_begin: bool) -> Next | None:
-        """Choose the next trial and remove it from the waiting ones; None if there is none at present."""
+    def next(self, *, may_begin: bool, held: bool = False) -> Next | None:
+        """Choose the next trial and remove it from the waiting ones; None if there is none at present.
+
+        Args:
+            may_begin: whether the number of trials allows a new one.
+            held: whether waiting trials only are handed out now, because the machine may need a pause.
+        """
         ...
 
     def clone_in_place_of(self, number: int) -> FrozenTrial | None:
@@ -84,14 +89,14 @@ class TrialQueue:
         """Return whether no trial waits or is trained, and no new one may begin. A trained one may be resumed later."""
         return not self.waiting and not may_begin and not training
 
-    def next(self, *, may_begin: bool) -> Next | None:
+    def next(self, *, may_begin: bool, held: bool = False) -> Next | None:
         """Choose the trial that has waited longest, else a new one."""
         if self.waiting:
             return Next(self.waiting.pop(0))
-        return Next() if may_begin else None
+        return Next() if may_begin and not held else None
 
     def clone_in_place_of(self, number: int) -> FrozenTrial | None:
-        """Return None: independent trials are not cloned."""
+        """Return None: no trial is replaced before its end."""
         return None
 
     def config(self, trial: optuna.Trial) -> TrainConfig:
@@ -99,5 +104,5 @@ class TrialQueue:
         return suggest_config(self.space, trial)
 
     def may_be_donor(self, trial: Trial) -> bool:
-        """Return False: independent trials are not cloned."""
+        """Return False: a stopped trial that may continue keeps its state by another rule, `KeptCheckpoints`."""
         return False

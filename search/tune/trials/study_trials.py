@@ -26,8 +26,7 @@ class StudyTrials:
         """Count the trials that the study has begun.
 
         Args:
-            limit: the number of trials to begin, earlier sessions included; None for no limit. Clones of a population
-                come on top.
+            limit: the number of trials to begin, earlier sessions included; None for no limit. Clones come on top.
         """
         self.study, self.run, self.limit = study, run, limit
         self.warm_start = warm_trials(run)

@@ -27,7 +27,7 @@ SLOTS = Slots(2, 1, 0)
 def measured(searched: Run, seconds: float | None) -> Callable[[Corpus, Slots], Length]:
     """Return a function that returns the length of two trainings, if a pass takes 10 s."""
     configs = best_configs(searched, 2, 1).configs
-    return lambda corpus, slots: Length(configs, len(configs), slots, 10.0, seconds)
+    return lambda corpus, slots: Length(configs, len(configs), slots, dict.fromkeys(configs, 10.0), seconds)
 
 
 def prepared(searched: Run, seconds: float | None = None) -> Prepared:
@@ -166,4 +166,5 @@ def test_a_run_trains_what_it_has_recorded_whatever_the_budget(searched: Run, re
     recorded = recorded_configs(first.run)
     again = prepare_finish(first.run.folder, RequestedSettings(), recorded, measured(searched, 5.0), resume, SLOTS)
     assert again.run.search == first.run.search
+    assert f"2 trainings of 1.5 passes over {3 * ROWS} rows, as the run's first command decided." in again.notes
     assert (again.checked.shape, again.checked.space.start) == (first.checked.shape, first.checked.space.start)

@@ -100,7 +100,7 @@ def test_the_speed_is_measured_by_training_in_as_many_processes_as_slots(corpus:
 
 
 def test_a_config_that_cannot_be_trained_is_an_error(corpus: Corpus, tmp_path: Path):
-    with pytest.raises(InputError, match=r"The speed of training cannot be measured: .*nowhere.* Correct the first"):
+    with pytest.raises(InputError, match=r"The speed of training cannot be measured: .*nowhere"):
         measured_pass_seconds(plain().replace(encoder=str(tmp_path / "nowhere")), corpus, SLOTS)
     assert not multiprocessing.active_children()
 

@@ -10,15 +10,17 @@ import pytest
 from optuna.trial import TrialState
 
 from model.pretrained import load_encoder
+from search.finish.best_configs import best_configs
 from search.runs.run import Run
 from search.runs.study import enqueue, opened_study
-from search.runs.trial_record import RUNNING, Clone, Trial, clone_of
+from search.runs.trial_record import RUNNING, Clone, Trial, clone_of, end_trial
 from search.tune.searcher import StudySearcher
-from search.tune.trials.continuations import ContinuingQueue, Stopped, best_to_continue, mean_gains, whole_seconds
+from search.tune.trials.continuations import ContinuingQueue, Stopped, by_value, new_trial_seconds
 from search.tune.trials.order import Next
 from tests.example_row import example_row
 from tests.search.searching import SPACE, command
 from tests.search.tune.searched_run import Search
+from trainers.config.train_config import TrainConfig
 from trainers.folder import Folder
 from trainers.trial import ROUNDS, read_config, run_trial
 
@@ -37,23 +39,16 @@ FINISHED = trial(0, "COMPLETE", [0.1, 0.4, 0.6, 0.5])
 
 def test_the_best_stopped_trial_that_can_end_in_time_continues():
     stopped = [Stopped(FINISHED, value, seconds) for value, seconds in ((0.3, 1.0), (0.5, 2.0), (0.7, 9.0))]
-    assert best_to_continue(stopped, 2.0) == stopped[1]
-    assert best_to_continue(stopped, 0.5) is None
+    assert by_value(stopped, 2.0) == [stopped[1], stopped[0]]
+    assert by_value(stopped, 0.5) == []
 
 
 def test_a_new_trial_is_expected_to_take_as_long_as_the_finished_ones():
     running = trial(1, RUNNING, [0.1, 0.2])
     running.rows[1] = replace(running.rows[1], train_seconds=10.0)
     continued = trial(2, "COMPLETE", [0.2], Clone(1, 1, 100, 1))  # its rows are a part of a training only
-    assert whole_seconds([FINISHED, running, continued], ROUND_COUNT) == pytest.approx(4 * SECONDS)
-    assert whole_seconds([running], ROUND_COUNT) == pytest.approx(4 * (SECONDS + 10.2) / 2)
-
-
-def test_the_gain_of_a_round_is_the_mean_way_of_the_finished_trials_to_their_best_round():
-    other = trial(1, "COMPLETE", [0.2, 0.2, 0.2, 0.4])
-    stopped = trial(2, "PRUNED", [0.9, 0.1])
-    gains = mean_gains([FINISHED, other, stopped], ["score"])
-    assert gains == pytest.approx({1: 0.35, 2: 0.2, 3: 0.1, 4: 0.05})
+    assert new_trial_seconds([FINISHED, running, continued], ROUND_COUNT) == pytest.approx(4 * SECONDS)
+    assert new_trial_seconds([running], ROUND_COUNT) == pytest.approx(4 * (SECONDS + 10.2) / 2)
 
 
 class Queue:
@@ -95,8 +90,9 @@ class Queue:
 
 
 @pytest.fixture
-def queue(search: Search) -> Iterator[Queue]:
+def queue(search: Search, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """Return a queue after one finished trial and two stopped ones; the space refuses trial 3."""
+    monkeypatch.setattr("search.tune.trials.continuations.LOOK_EVERY", 0.0)
     with opened_study(search.run, None) as study:
         enqueue(study, search.space.start)
         found = Queue(search, study)
@@ -148,6 +144,74 @@ def test_after_the_last_trial_has_begun_idle_slots_continue_trials_that_end_befo
     rows = queue.search.train(4, 2)
     assert queue.continued(may_begin=False) == 2, "two rounds, as many as trial 4 has left"
     queue.searcher.on_trial_complete("a", replace(rows[1], last=True).to_json())
+    assert queue.continued(may_begin=False) is None, "no other trial is being trained"
+
+
+def test_no_trial_continues_while_the_machine_may_need_a_pause(queue: Queue):
+    queue.left = 3.9 * SECONDS
+    assert queue.order.next(may_begin=True, held=True) is None
+    assert queue.continued() == 1
+
+
+def test_a_continued_trial_has_the_config_that_it_has_begun_with(queue: Queue):
+    queue.left = 3.9 * SECONDS
+    begun = read_config(queue.search.run.trial_folder(1)).replace(seed=99)  # as if the space used the trial's number
+    queue.search.run.trial_folder(1).write("config.json", begun.model_dump_json())
+    given = queue.searcher.suggest("a")
+    assert TrainConfig.model_validate_json(given["train"]) == begun
+    assert given["origin"] == {"folder": queue.search.run.trial_folder(1).uri, "round": 1}
+    assert (3, "continues", 1) in queue.search.listener.events
+
+
+def states(queue: Queue) -> set[int]:
+    """Return the ended trials whose full states are on the disk."""
+    return {one.number for one in queue.search.run.trials() if one.state == "PRUNED" and one.has_state(len(one.rows))}
+
+
+def test_the_value_of_a_continued_trial_is_that_of_its_whole_training_and_its_states_go(queue: Queue):
+    queue.searcher.suggest("refused by the space")
+    queue.train(4, [0.9])
+    queue.left = 3.9 * SECONDS
+    assert states(queue) == {1, 2, 4}
+    given = queue.searcher.suggest("a")
+    assert (given["number"], given["origin"]["round"]) == (5, 1)
+    rows = [replace(row, score=0.5, last=row.round == ROUND_COUNT) for row in queue.search.train(5, ROUND_COUNT)[1:]]
+    folder = queue.search.run.trial_folder(5)
+    folder.delete(ROUNDS)
+    for row in rows:
+        folder.append_json(ROUNDS, row.to_json())
+        queue.searcher.on_trial_result("a", row.to_json())
+    queue.searcher.on_trial_complete("a", rows[-1].to_json())
+    assert queue.search.study_trials()[5].value == 0.9, "the best round was one before the stop"
+    assert states(queue) == {1, 2}
+
+
+MOMENTS = ["begun in the study", "begun in the files", "after a round", "ended in the files"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_search_goes_on_with_the_continued_trial(queue: Queue, moment: str):
+    queue.left = 3.9 * SECONDS
+    if moment == MOMENTS[0]:
+        queue.order.next(may_begin=True)
+    else:
+        queue.searcher.suggest("a")
+    folder = queue.search.run.trial_folder(3)
+    if moment in MOMENTS[2:]:
+        last = moment == MOMENTS[3]
+        folder.append_json(ROUNDS, replace(queue.search.train(3, 2)[1], last=last).to_json())
+    if moment == MOMENTS[3]:
+        end_trial(folder, TrialState.COMPLETE, [0.5], "finished")
+    with opened_study(queue.search.run, None) as study:
+        again = Queue(queue.search, study)
+        assert again.searcher.kept.continuing == (set() if moment == MOMENTS[3] else {1})
+        if moment == MOMENTS[3]:
+            assert study.trials[3].state == TrialState.COMPLETE
+            assert again.order.next(may_begin=True) == Next()
+        else:
+            given = again.searcher.suggest("a")
+            assert (given["number"], given["origin"]["round"], given["replaced"]) == (3, 1, 1)
+        assert {clone.trial for one in study.trials if (clone := clone_of(one))} == {1}, "it continues once"
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +221,17 @@ def ended(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_h
     (place / "space.py").write_text(SPACE)
     options = ("--trials", "4", "--time-budget", "1h", "--concurrency", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.tune.trials.continuations.whole_seconds", lambda trials, rounds: math.inf)
+        patch.setattr("search.tune.trials.continuations.new_trial_seconds", lambda trials, rounds: math.inf)
         done = finish_here(command(place / "space.py", place, tiny_encoder, *options))
     assert done.returncode == 0, done.stdout + done.stderr
-    return Run(Folder.at(place / "run")), done.stdout
+    run = Run(Folder.at(place / "run"))
+    assert any(one.clone for one in run.trials())
+    return run, done.stdout
 
 
 def test_a_continued_trial_ends_with_the_bits_of_a_training_that_was_never_stopped(ended, tmp_path: Path):
     run, _ = ended
-    clones = [one for one in run.trials() if one.clone]
-    assert clones
-    for one in clones:
+    for one in (one for one in run.trials() if one.clone):
         assert one.state == "COMPLETE" and one.clone
         assert [row.round for row in one.rows] == list(range(one.clone.round + 1, ROUND_COUNT + 1))
         pretrained, folder = load_encoder(run.local_path("encoder")), Folder.at(tmp_path / str(one.number))
@@ -183,3 +247,14 @@ def test_a_continued_trial_is_told_and_counted_once(ended):
         if one.clone:
             assert f"trial {one.number} continues trial {one.clone.trial}, which early stopping had stopped" in printed
     assert "(4 of 4 ended)" in printed and "(5 of 4 ended)" not in printed
+    assert run.ended_count == 4
+    clones = sum(one.clone is not None for one in run.trials())
+    assert f"; {clones} of them continue stopped trials" in run.folder.read("report.html").decode()
+
+
+def test_finishing_a_run_takes_the_config_of_a_continued_trial_once(ended):
+    run, _ = ended
+    found = best_configs(run, 9, 1)
+    assert len(found.configs) == 4
+    continued = {one.clone.trial for one in run.trials() if one.clone}
+    assert not continued & found.configs.keys(), "the finished trial stands for both"
