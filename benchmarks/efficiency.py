@@ -2,8 +2,9 @@
 
 `python -m benchmarks.efficiency` prints compute and regret of each search. `surface` recorded the trials.
 On a virtual clock, a round takes the median time of all recorded rounds with the same work. All searches have the same
-space and number of workers; the other searches run their own code with their own defaults. The unit of compute is one
-full training of an average config.
+space and number of workers; the other searches run their own code with their own defaults. Ours begins without
+points of its own (START) and continues no stopped trial, because no search ends. The unit of compute is one full
+training of an average config.
 """
 
 import heapq

@@ -1,6 +1,6 @@
 """Delete the checkpoints of ended trials, except weights of the run's best rounds and states of stopped trials."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from optuna.trial import TrialState
@@ -46,7 +46,7 @@ class KeptCheckpoints:
     Both are functions of the ended trials, whenever they ended: what is deleted could not become one of the best.
     """
 
-    def __init__(self, run: Run, ended: Iterable[Trial], continuing: Collection[int] = ()):
+    def __init__(self, run: Run, ended: Iterable[Trial], continuing: Iterable[int] = ()):
         """Find the checkpoints that ended trials have left; delete those that are not among the best.
 
         Args:

@@ -68,12 +68,8 @@ class StudySearcher(Searcher):
         ended = {trial.number: trial for trial in run.trials() if trial.state != RUNNING}
         self.donors = {number: trial for number, trial in ended.items() if order.may_be_donor(trial)}
         """Ended trials whose full states a clone may need."""
-        continuations = [clone for frozen in self.trials.running() if (clone := clone_of(frozen)) and clone.continues]
-        self.kept = KeptCheckpoints(
-            run,
-            (trial for number, trial in ended.items() if number not in self.donors),
-            continuing={clone.trial for clone in continuations},
-        )
+        others = (trial for number, trial in ended.items() if number not in self.donors)
+        self.kept = KeptCheckpoints(run, others, self.trials.continuing())
         for frozen in self.trials.running():  # a kill may have kept rounds and ends from the study
             self.trials.report(self.trials.open(frozen), read_rows(run.trial_folder(frozen.number)))
             if frozen.number in ended:

@@ -72,7 +72,7 @@ class ContinuingQueue(TrialQueue):
         remaining = self.remaining()
         if (may_begin and remaining is None) or time.monotonic() < self.looked + LOOK_EVERY:
             return None
-        trials = [trial for trial in self.run.trials() if trial.rows]
+        trials = self.run.trials()
         if seconds := _usable_seconds(trials, self.rounds, remaining, may_begin):
             for stopped in by_value(self._stopped(trials), seconds):
                 if stopped.trial.has_state(stopped.trial.rows[-1].round):
@@ -90,6 +90,7 @@ class ContinuingQueue(TrialQueue):
             for trial in trials
             if trial.state == TrialState.PRUNED.name
             and trial.number not in continued
+            and trial.rows
             and trial.rows[-1].score is not None
             and not trial.rows[-1].constant
         ]
@@ -111,7 +112,7 @@ def new_trial_seconds(trials: Sequence[Trial], rounds: int) -> float:
     """Estimate the seconds of a whole new trial: the mean of the finished trials, else of all rounds.
 
     Args:
-        trials: trials with rounds.
+        trials: all trials; some must have rounds.
         rounds: judged rounds of a whole trial.
     """
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE.name and not trial.clone]
@@ -123,15 +124,17 @@ def _usable_seconds(trials: Sequence[Trial], rounds: int, remaining: float | Non
     """Return the seconds for which a slot can continue a stopped trial; 0 if it should not.
 
     Args:
-        trials: trials with rounds.
+        trials: all trials.
         remaining: the seconds that are left of the time budget; None without one.
         may_begin: whether the number of trials allows a new one.
     """
-    if not trials:
+    if not any(trial.rows for trial in trials):
         return 0.0
+    whole = new_trial_seconds(trials, rounds)
     if may_begin:
-        return remaining if remaining is not None and remaining < new_trial_seconds(trials, rounds) else 0.0
-    others = max((_open_seconds(trial, rounds) for trial in trials if trial.state == RUNNING), default=0.0)
+        return remaining if remaining is not None and remaining < whole else 0.0
+    running = [trial for trial in trials if trial.state == RUNNING]
+    others = max((_open_seconds(trial, rounds) if trial.rows else whole for trial in running), default=0.0)
     return others if remaining is None else min(others, remaining)
 
 

@@ -41,6 +41,10 @@ class StudyTrials:
         """List the trials that the study calls RUNNING."""
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
+    def continuing(self) -> set[int]:
+        """Return the stopped trials that RUNNING trials continue."""
+        return {clone.trial for one in self.running() if (clone := clone_of(one)) and clone.continues}
+
     def ask(self) -> optuna.Trial:
         """Begin a trial."""
         self.begun += 1

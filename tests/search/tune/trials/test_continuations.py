@@ -141,10 +141,11 @@ def test_after_the_last_trial_has_begun_idle_slots_continue_trials_that_end_befo
     assert queue.order.next(may_begin=False) is None, "no other trial is being trained"
     queue.searcher.suggest("refused by the space")
     queue.searcher.suggest("a")
+    assert queue.continued(may_begin=False) == 1, "three rounds; trial 4 has all four before it"
     rows = queue.search.train(4, 2)
     assert queue.continued(may_begin=False) == 2, "two rounds, as many as trial 4 has left"
     queue.searcher.on_trial_complete("a", replace(rows[1], last=True).to_json())
-    assert queue.continued(may_begin=False) is None, "no other trial is being trained"
+    assert queue.continued(may_begin=False) is None, "each continues once"
 
 
 def test_no_trial_continues_while_the_machine_may_need_a_pause(queue: Queue):
