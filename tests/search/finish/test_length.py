@@ -57,10 +57,10 @@ def test_a_config_that_had_fewer_passes_than_the_fewest_keeps_them():
 PACE = {3: 40.0, 1: 100.0}
 """Trial -> seconds of a pass of its config; evaluation takes a third of that time more."""
 LINES = {
-    # Two slots: 2 * 53 s and 133 s, then again 107 s in the slot that is free first.
-    "as in the search": (None, PACE, "4 trainings of 1 to 2 passes over 144 rows, as in the search: about 0:04:00 of"),
-    "budget": (120.0, PACE, "4 trainings of 0.64 passes over 144 rows, as --time-budget decides: about 0:02:00 of"),
-    "too short": (10.0, PACE, "about 0:00:47 of training and evaluation. That is more than --time-budget: raise it"),
+    # Two slots: 107 s and 133 s, then 107 s in the first slot and 133 s in the second one, which is free first.
+    "as in the search": (None, PACE, "4 trainings of 1 to 2 passes over 144 rows, as in the search: about 0:04:27 of"),
+    "budget": (120.0, PACE, "4 trainings of 0.5 passes over 144 rows, as --time-budget decides: about 0:02:00 of"),
+    "too short": (10.0, PACE, "about 0:01:00 of training and evaluation. That is more than --time-budget: raise it"),
     "unknown pace": (None, None, "4 trainings of 1 to 2 passes over 144 rows, as in the search."),
 }
 

@@ -169,6 +169,8 @@ def test_the_rounds_of_ensembles_stay_within_the_number(run: Run, systems: None)
 
 
 def test_the_state_of_a_stopped_trial_goes_when_the_trial_that_continues_it_has_ended(run: Run):
+    record(run.folder, run.search.replace(keep=9))  # and the states of three stopped trials
+    run = Run(run.folder)
     donors = [ended(run, number, state="PRUNED") for number in range(2)]
     weights = KeptCheckpoints(run, donors)
     assert on_disk(run, STATE) >= {(0, ROUNDS), (1, ROUNDS)}

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from model.errors import InputError
 from search.runs.objectives import Direction
 from search.runs.trial_record import STOPPED_VALUES
-from search.suggest.samplers import EI_CANDIDATES, MAX_GOOD_TRIALS, SAMPLERS, check_sampler, history
+from search.suggest.samplers import EI_CANDIDATES, MAX_GOOD_TRIALS, SAMPLERS, STARTUP_TRIALS, check_sampler, history
 from search.suggest.space import Space
 from search.suggest.wrapped_samplers import HistorySampler
 from trainers.config.train_config import Stage, TrainConfig
@@ -88,7 +88,9 @@ def test_a_draw_is_a_function_of_the_seed_and_the_trials(name: str):
 
 def tpe(seed: int) -> TPESampler:
     """Return Optuna's own TPE sampler with our settings."""
-    return TPESampler(seed=seed, group=True, multivariate=True, n_ei_candidates=EI_CANDIDATES)
+    return TPESampler(
+        seed=seed, group=True, multivariate=True, n_startup_trials=STARTUP_TRIALS, n_ei_candidates=EI_CANDIDATES
+    )
 
 
 @pytest.mark.parametrize("count", [5, 60])

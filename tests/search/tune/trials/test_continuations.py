@@ -220,7 +220,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, finish_h
     """Run a search in which there is never time for a whole new trial."""
     place = tmp_path_factory.mktemp("continued")
     (place / "space.py").write_text(SPACE)
-    options = ("--trials", "4", "--time-budget", "1h", "--concurrency", "1")
+    options = ("--trials", "8", "--time-budget", "1h", "--concurrency", "1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.tune.trials.continuations.new_trial_seconds", lambda trials, rounds: math.inf)
         done = finish_here(command(place / "space.py", place, tiny_encoder, *options))
@@ -247,15 +247,15 @@ def test_a_continued_trial_is_told_and_counted_once(ended):
     for one in run.trials():
         if one.clone:
             assert f"trial {one.number} continues trial {one.clone.trial}, which early stopping had stopped" in printed
-    assert "(4 of 4 ended)" in printed and "(5 of 4 ended)" not in printed
-    assert run.ended_count == 4
+    assert "(8 of 8 ended)" in printed and "(9 of 8 ended)" not in printed
+    assert run.ended_count == 8
     clones = sum(one.clone is not None for one in run.trials())
     assert f"; {clones} of them continue stopped trials" in run.folder.read("report.html").decode()
 
 
 def test_finishing_a_run_takes_the_config_of_a_continued_trial_once(ended):
     run, _ = ended
-    found = best_configs(run, 9, 1)
-    assert len(found.configs) == 4
+    found = best_configs(run, 99, 1)
+    assert len(found.configs) == 8
     continued = {one.clone.trial for one in run.trials() if one.clone}
     assert not continued & found.configs.keys(), "the finished trial stands for both"
