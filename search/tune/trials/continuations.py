@@ -20,7 +20,7 @@ from trainers.config.train_config import TrainConfig
 from trainers.trial import read_config
 
 LOOK_EVERY = 2.0
-"""Seconds from a look at the trials' files that finds nothing to the next one: Tune asks ten times a second."""
+"""Seconds between two looks for an idle slot that find nothing: Tune asks ten times a second."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ class ContinuingQueue(TrialQueue):
     def _to_continue(self, may_begin: bool) -> Trial | None:
         """Return the stopped trial that should continue now, if there is one."""
         remaining = self.remaining()
-        if (may_begin and remaining is None) or time.monotonic() < self.looked + LOOK_EVERY:
+        if may_begin and remaining is None:
+            return None
+        if not may_begin and time.monotonic() < self.looked + LOOK_EVERY:
             return None
         trials = self.run.trials()
         if seconds := _usable_seconds(trials, self.rounds, remaining, may_begin):
