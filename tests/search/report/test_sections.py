@@ -1,18 +1,21 @@
 """Test what the sections of the report show of a run that was written by hand."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.metrics
 import tokenizers
+from optuna.trial import TrialState
 
 from search.report.page import render
 from search.report.search_plots import scored_study
 from search.runs.objectives import study_directions
 from search.runs.pareto import pareto_front
 from search.runs.run import Run
+from search.runs.trial_record import Clone
 from tests.json_files import read_json
 from tests.search.example_run import PARAMETERS, TASK_NAMES, ExampleTrial, candidate_file, example_run, tokenizer
 from tests.search.report.pages import Page
@@ -197,3 +200,14 @@ def test_without_finished_trials_the_pareto_section_says_so(tmp_path, sample_cor
 
 def test_with_one_objective_the_report_has_no_pareto_section(tmp_path, sample_corpus_directory):
     assert "Pareto" not in render(example_run(tmp_path / "run", sample_corpus_directory, []))
+
+
+def test_the_report_tells_that_the_best_trial_continues_a_stopped_one(tmp_path, sample_corpus_directory):
+    stopped, best = ExampleTrial(0, TrialState.PRUNED, rounds=1, reason="stopped early"), ExampleTrial(1, skill=9.0)
+    run = example_run(tmp_path / "continued", sample_corpus_directory, (stopped, best))
+    record = read_json(run.trial_folder(1), "trial.json")
+    run.trial_folder(1).write_json("trial.json", record | {"clone": asdict(Clone(0, 1, 100, replaced=0))})
+    shown = Page(render(Run(run.folder))).text
+    assert "Training began in trial 0, which early stopping had stopped after round 1." in shown
+    assert "it continued as trial 1, with the same parameters." in shown and "with other parameters" not in shown
+    assert "2: 1 complete, 1 pruned; 1 of them continue stopped trials" in shown
