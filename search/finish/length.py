@@ -10,7 +10,7 @@ from model.errors import InputError
 from search.session.trial_length import measured_pass_seconds, planned_passes, seconds_with_evaluation
 from search.suggest.space import with_passes
 from search.tune.slots import Slots
-from trainers.config.train_config import DURATIONS, TrainConfig
+from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.training.step_plan import plan
 
@@ -33,7 +33,7 @@ def in_passes(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     for index, stage in enumerate(config.stages):
         examples = sum(sum(step.rows.values()) for step in steps if step.stage == index)
         passes = stage.passes or examples / sum(corpus.train_sizes(stage.sources).values())
-        stages.append(stage.replace(**dict.fromkeys(DURATIONS) | {"passes": passes}))
+        stages.append(stage.lasting(passes=passes))
     return config.replace(stages=tuple(stages))
 
 

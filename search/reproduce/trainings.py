@@ -13,7 +13,7 @@ import optuna
 from model.errors import InputError
 from search.suggest.space import CheckedSpace, Space
 from trainers.config.parsing import with_values
-from trainers.config.train_config import DURATIONS, Stage, TrainConfig
+from trainers.config.train_config import Stage, TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.data.prepare import text_sets
 from trainers.recipes.registry import LISTED, RECIPES, configs, recipe
@@ -156,8 +156,8 @@ def _scale_training(name: str, config: TrainConfig, scale: float, corpus: Corpus
 
 def _scale_stage(stage: Stage, steps: Sequence[Step], scale: float) -> Stage:
     count = max(round(scale * len(steps)), _steps_until_all_tasks(steps) if stage.supervised else 1)
-    duration = {} if count == len(steps) else dict.fromkeys(DURATIONS) | {"steps": count}
-    return stage.replace(**duration, rounds=min(stage.rounds, count))
+    shorter = stage.replace(rounds=min(stage.rounds, count))
+    return shorter if count == len(steps) else shorter.lasting(steps=count)
 
 
 def _steps_until_all_tasks(steps: Sequence[Step]) -> int:

@@ -17,7 +17,7 @@ from model.pretrained import read_pretrained
 from search.session.scored_rows import EVALUATION_SHARE
 from search.suggest.space import Space
 from search.tune.slots import Slots
-from trainers.config.train_config import DURATIONS, TrainConfig
+from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.devices import limit_gpu_memory
 from trainers.faults import Blame, Fault, MachineError, fault_of
@@ -160,9 +160,7 @@ def pass_seconds(config: TrainConfig, corpus: Corpus, device: str) -> float:
     """Train a config of one stage for a moment; return the seconds of one pass, without evaluation."""
     (stage,) = config.stages
     # A config of a population changes from round to round, and the measurement has two rounds only.
-    short = config.at(1).replace(
-        stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"steps": 2 * STEPS, "rounds": 2}),)
-    )
+    short = config.at(1).replace(stages=(stage.replace(rounds=2).lasting(steps=2 * STEPS),))
     warm_up, measured = Training(short, corpus, read_pretrained(config.encoder), device=device, dev_limit=1)
     rows = sum(corpus.train_sizes(stage.sources).values())
     return measured.train_seconds * rows / (measured.examples - warm_up.examples)

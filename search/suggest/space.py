@@ -20,7 +20,7 @@ from search.runs.plain_values import printable
 from search.suggest.optuna_internals import LookupTrial
 from search.suggest.space_trial import SpaceTrial, check_stored
 from trainers.config.parsing import describe
-from trainers.config.train_config import DURATIONS, TrainConfig
+from trainers.config.train_config import TrainConfig
 from trainers.data.corpus import Corpus
 from trainers.training.step_plan import plan
 
@@ -177,7 +177,7 @@ def with_passes(config: TrainConfig, passes: float | None) -> TrainConfig:
     if passes is None:
         return config
     (stage,) = config.stages
-    return config.replace(stages=(stage.replace(**dict.fromkeys(DURATIONS) | {"passes": passes}),))
+    return config.replace(stages=(stage.lasting(passes=passes),))
 
 
 def trial_shape(config: TrainConfig, corpus: Corpus) -> TrialShape:

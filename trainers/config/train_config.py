@@ -84,6 +84,10 @@ class Stage(Config):
         """Whether the stage trains on labels, not only on texts."""
         return self.objective == "supervised"
 
+    def lasting(self, **duration: float) -> "Stage":
+        """Return the stage with another duration, one of DURATIONS, in place of its own."""
+        return self.replace(**dict.fromkeys(DURATIONS) | duration)
+
     def _faults(self) -> Iterator[str]:
         """Yield each contradiction, and each setting without an effect."""
         given = [name for name in DURATIONS if getattr(self, name) is not None]
